@@ -1,0 +1,54 @@
+/* Attention: one parameter struct for self, cross, causal, bidirectional, grouped-query, prefix and masked-key attention.
+ *
+ *     out[b, i, h, :] = sum_j p[b, h, i, j] value[kv(b), j, g(h), :]
+ *     p[b, h, i, :]   = softmax_j( scale * query[b, i, h, :] . key[kv(b), j, g(h), :] )      over the visible j
+ *
+ * (Vaswani et al. 2017, "Attention is all you need", section 3.2.1; grouped queries: Ainslie et al. 2023, g(h) =
+ * h * n_kv_heads / n_heads; one-pass normalisation over key tiles: Milakov & Gimelshein 2018, Dao et al. 2022.)
+ *
+ * Key j is visible to query i of batch row b when all of these hold:
+ *     j < key_lengths[b]                          (or key_lengths NULL)
+ *     key_mask[b * n_keys + j] != 0               (or key_mask NULL)
+ *     !causal, or j <= i + causal_offset, or j < n_prefix
+ * A query that sees no key yields zeros, log-sum-exp -INFINITY and a map of zeros.
+ *
+ * kind LKS_ATTENTION_LINEAR replaces the softmax by a kernel feature map (Katharopoulos et al. 2020, eq. 4-7):
+ *     phi(x) = elu(x) + 1;  out_i = phi(q_i)^T S / (phi(q_i) . z),  S = sum_j phi(k_j) v_j^T,  z = sum_j phi(k_j)
+ * (scale is not used; its map holds the normalised weights phi(q_i).phi(k_j)/..., its log-sum-exp the log of the sum). */
+#ifndef LKS_ATTENTION_H
+#define LKS_ATTENTION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum lks_attention_kind { LKS_ATTENTION_SOFTMAX, LKS_ATTENTION_LINEAR } lks_attention_kind;
+
+typedef struct lks_attention {
+    lks_attention_kind kind;
+    int n_batch, n_heads, n_kv_heads, d_head; /* d_head of key and value alike; n_heads % n_kv_heads == 0 */
+    int n_queries, n_keys;
+    float scale; /* usually 1 / sqrt(d_head) */
+
+    /* query [n_batch, n_queries, n_heads, d_head]: strides between rows and between batch entries, in floats */
+    const float *query;
+    int64_t query_row_stride, query_batch_stride;
+
+    /* key, value [kv entries, n_keys, n_kv_heads, d_head] */
+    const float *key, *value;
+    int64_t kv_row_stride, kv_batch_stride;
+    const int32_t *kv_index; /* [n_batch]: the kv entry that batch row b reads (beams share an image); NULL: b */
+
+    const int32_t *key_lengths; /* [n_batch] or NULL */
+    const uint8_t *key_mask;    /* [n_batch, n_keys] or NULL */
+    bool causal;
+    int causal_offset; /* position of query 0 among the keys: n_keys - n_queries when decoding with a cache */
+    int n_prefix;      /* keys 0..n_prefix-1 stay visible under `causal` */
+
+    float *out; /* [n_batch, n_queries, n_heads, d_head] */
+    int64_t out_row_stride, out_batch_stride;
+
+    float *log_sum_exp; /* [n_batch, n_heads, n_queries] or NULL */
+    float *map;         /* [n_batch, n_heads, n_queries, n_keys] or NULL */
+} lks_attention;
+
+#endif

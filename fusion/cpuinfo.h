@@ -1,0 +1,28 @@
+/* What this CPU can run. */
+#ifndef LKS_CPUINFO_H
+#define LKS_CPUINFO_H
+
+#include <stdbool.h>
+
+typedef enum lks_isa {
+    LKS_ISA_AUTO = -1, /* the best that CPU and build offer */
+    LKS_ISA_REF,       /* scalar reference */
+    LKS_ISA_BLAS,      /* reference with OpenBLAS linear layers */
+    LKS_ISA_AVX2,      /* AVX2 + FMA */
+    LKS_ISA_AVX512,    /* AVX-512 F, BW, DQ, VL */
+    LKS_ISA_COUNT
+} lks_isa;
+
+typedef struct lks_cpu {
+    bool avx2_fma, avx512, avx512_vnni, avx512_bf16, avx_vnni, f16c, neon;
+    int n_cpus; /* CPUs this process may run on (affinity) */
+    char brand[64];
+} lks_cpu;
+
+void lks_cpu_detect(lks_cpu *cpu);
+
+const char *lks_isa_name(lks_isa isa);               /* "ref", "blas", "avx2", "avx512", "auto" */
+bool lks_isa_parse(lks_isa *isa, const char *name);  /* false: unknown name, *isa untouched */
+bool lks_isa_available(lks_isa isa);                 /* in this build and on this CPU */
+
+#endif

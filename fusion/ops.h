@@ -1,0 +1,115 @@
+/* The ops table: every computation of the engine, one function pointer per op.
+ *
+ * `ref` fills the whole table with scalar code that defines the meaning; BLAS and the instruction sets override single
+ * entries. Everything above this table (vision, text) knows no instruction set. Activations are f32, row-major; images are
+ * NHWC. Inputs and outputs may not overlap unless a comment says so. Ops neither allocate nor fail; the caller provides
+ * valid shapes. Work is split over compute->threads; results do not depend on the number of threads. */
+#ifndef LKS_OPS_H
+#define LKS_OPS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fusion/arena.h"
+#include "fusion/attention.h"
+#include "fusion/cpuinfo.h"
+#include "fusion/threads.h"
+
+typedef enum lks_activation {
+    LKS_ACT_NONE,
+    LKS_ACT_GELU,       /* x Phi(x), erf form (Hendrycks & Gimpel 2016) */
+    LKS_ACT_GELU_TANH,  /* 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))): "gelu_new", "gelu_pytorch_tanh" */
+    LKS_ACT_QUICK_GELU, /* x sigmoid(1.702 x) */
+    LKS_ACT_RELU,
+    LKS_ACT_RELU6,
+    LKS_ACT_SILU, /* x sigmoid(x), "swish" */
+    LKS_ACT_TANH
+} lks_activation;
+
+/* A linear layer's weights as a backend wants them. `packed` is made by ops->linear_pack and belongs to the model. */
+typedef struct lks_linear {
+    int d_in, d_out;
+    const float *packed; /* ops->linear_packed_count(d_in, d_out) floats, aligned to LKS_ALIGNMENT */
+    const float *bias;   /* [d_out] or NULL */
+} lks_linear;
+
+/* y = activation(x w^T + bias) + residual.  x [n, d_in]  y [n, d_out]  residual [n, d_out] or NULL (may be y itself). */
+typedef struct lks_linear_args {
+    int n;
+    const float *x;
+    int64_t x_stride; /* floats between rows, >= d_in */
+    float *y;
+    int64_t y_stride;
+    lks_activation activation;
+    const float *residual;
+    int64_t residual_stride;
+} lks_linear_args;
+
+/* y[h', w', o] = activation( bias[o] + sum x[h' * stride - pad_top + i, w' * stride - pad_left + j, c] weight ) + residual,
+ * zero padding. x [n, height, width, c_in]  y [n, out_height, out_width, c_out].
+ * Dense: weight [c_out, kernel, kernel, c_in]. Depthwise (c_out == c_in): weight [kernel, kernel, c_in]. */
+typedef struct lks_conv2d {
+    int n, height, width, c_in;
+    int out_height, out_width, c_out;
+    int kernel, stride, pad_top, pad_left;
+    const float *x, *weight, *bias; /* bias [c_out] or NULL */
+    lks_activation activation;
+    float *y;
+} lks_conv2d;
+
+/* What an op may use beside its arguments. `scratch` is stack-ordered: an op returns it as it found it. */
+typedef struct lks_compute {
+    const struct lks_ops *ops;
+    lks_threads *threads; /* NULL: the calling thread alone */
+    lks_arena *scratch;   /* at least ops->scratch_bytes(...) free; see lks_ops_scratch */
+} lks_compute;
+
+typedef struct lks_ops {
+    lks_isa isa;
+    const char *name;
+
+    /* Packed weights. w [d_out, d_in] with row stride d_in. Packing writes every float of the packed block (padding zero).
+     * linear_pack packs output columns [column_begin, column_end) only, so that threads can share the work; begin is a
+     * multiple of 64 and end is a multiple of 64 or d_out. `w` points to the first row of that range. */
+    size_t (*linear_packed_count)(int d_in, int d_out);
+    void (*linear_pack)(float *packed, const float *w, int d_in, int d_out, int column_begin, int column_end);
+    void (*linear)(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
+
+    void (*attention)(const lks_compute *compute, const lks_attention *attention);
+
+    /* y = (x - mean) / sqrt(variance + eps) * weight + bias, per row.  x, y [n, d]; y may be x. bias may be NULL. */
+    void (*layer_norm)(const lks_compute *compute, float *y, const float *x, int n, int d, const float *weight,
+                       const float *bias, float eps);
+    /* y = x / sqrt(mean(x^2) + eps) * weight.  y may be x. */
+    void (*rms_norm)(const lks_compute *compute, float *y, const float *x, int n, int d, const float *weight, float eps);
+
+    void (*conv2d)(const lks_compute *compute, const lks_conv2d *conv);
+    void (*depthwise_conv2d)(const lks_compute *compute, const lks_conv2d *conv);
+
+    /* y [n, d] = table[ids[i], :] * scale.  ids must be valid rows. */
+    void (*embed)(const lks_compute *compute, float *y, const float *table, const int32_t *ids, int n, int d, float scale);
+
+    /* x [n_patches_y * n_patches_x, patch * patch * 3] = the patches of image [height, width, 3] in raster order, each
+     * row-major NHWC: a convolution with kernel = stride = patch is then one linear layer. */
+    void (*patches)(const lks_compute *compute, float *x, const float *image, int height, int width, int patch);
+
+    /* y = activation(x), n floats; y may be x. */
+    void (*activate)(const lks_compute *compute, float *y, const float *x, size_t n, lks_activation activation);
+    /* y = a + scale * b, rows of d floats, scale [d] or NULL (1); y may be a. */
+    void (*add_scaled)(const lks_compute *compute, float *y, const float *a, const float *b, const float *scale, int n,
+                       int d);
+
+    /* y = exp(x - max) / sum and y = x - max - log(sum), per row; y may be x. */
+    void (*softmax)(const lks_compute *compute, float *y, const float *x, int n, int d);
+    void (*log_softmax)(const lks_compute *compute, float *y, const float *x, int n, int d);
+    /* The k largest of each row in descending order, ties by lower index. values, indices [n, k]; NaN sorts last. */
+    void (*top_k)(const lks_compute *compute, float *values, int32_t *indices, const float *x, int n, int d, int k);
+} lks_ops;
+
+/* The table for `isa` (LKS_ISA_AUTO: the best available). NULL when the CPU or the build lacks it. Immutable. */
+const lks_ops *lks_ops_get(lks_isa isa);
+
+/* Scratch bytes that any op of any table needs for layers up to these sizes on n_threads threads. */
+size_t lks_ops_scratch(int n_threads, int max_keys, int max_d_head, int max_d);
+
+#endif

@@ -1,0 +1,77 @@
+/* Search: which words to say, given a model that scores the next token. Semantics of transformers' `generate`:
+ * greedy, beam search, multinomial sampling, and the logits processors in transformers' order. */
+#ifndef LKS_SEARCH_H
+#define LKS_SEARCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fusion/status.h"
+
+/* What the search asks of a decoder. Rows are beams (or samples) of one image. */
+typedef struct lks_step_model {
+    void *context;
+    int vocab_size;
+    int max_positions; /* start token, prompt and generated tokens together */
+    /* Feeds tokens [n_rows, n_tokens] at the next positions; logits [n_rows, vocab_size] of the last one. The first call
+     * has n_rows 1 (start token and prompt); the search then calls reorder before it steps several rows. */
+    lks_status (*step)(void *context, float *logits, const int32_t *tokens, int n_rows, int n_tokens, lks_error *err);
+    /* Row i continues what row parents[i] had. n_rows may differ from the previous step's. */
+    void (*reorder)(void *context, const int32_t *parents, int n_rows);
+} lks_step_model;
+
+typedef struct lks_search_options {
+    int n_beams;      /* 1: greedy or sampling */
+    int n_best;       /* hypotheses returned, <= n_beams (or the number of samples) */
+    int max_tokens;   /* generated tokens at most, end token included */
+    int min_tokens;   /* no end token among the first min_tokens generated tokens */
+    float length_penalty; /* score = sum of log-probabilities / length^penalty; transformers' default 1 */
+    int early_stopping;   /* 0: heuristic bound (false), 1: as soon as n_beams are finished (true), 2: "never" */
+    int no_repeat_ngram;  /* 0: off */
+    float repetition_penalty; /* 1: off */
+    bool sample;
+    float temperature; /* 1: off */
+    int top_k;         /* 0: off */
+    float top_p;       /* 1: off */
+    uint64_t seed;
+    int32_t start_token;
+    const int32_t *prompt; /* follows the start token; counts as history for the penalties */
+    int n_prompt;
+    const int32_t *end_tokens;
+    int n_end_tokens;
+    int32_t pad_token;
+    int32_t forced_first_token; /* forced_bos_token_id, -1: none */
+    int32_t forced_last_token;  /* forced_eos_token_id at max length, -1: none */
+    const int32_t *suppressed;  /* never said */
+    int n_suppressed;
+    /* Word constraints: each is a token sequence; lengths [n]. A banned sequence never appears (its last token is
+     * forbidden after the others); required sequences must all appear (beam search with one bank per number of fulfilled
+     * constraints, Post & Vilar 2018). */
+    const int32_t *const *banned;
+    const int *banned_lengths;
+    int n_banned;
+    const int32_t *const *required;
+    const int *required_lengths;
+    int n_required;
+    bool (*stop)(void *context); /* asked once a step; true ends with LKS_ERR_INTERRUPTED. May be NULL */
+    void *stop_context;
+} lks_search_options;
+
+/* transformers' GenerationConfig defaults: greedy, 20 new tokens, no penalties, no special tokens (-1). */
+void lks_search_defaults(lks_search_options *options);
+
+typedef struct lks_hypothesis {
+    int n_tokens;
+    int32_t *tokens; /* generated ids after start token and prompt; the end token included when produced */
+    float *logprobs; /* [n_tokens] log-softmax of the raw logits at each token */
+    float score;     /* beam: length-penalised sum of processed log-probabilities; else the mean log-probability */
+    int32_t *rows;   /* [n_tokens] the decoder row that produced each token: finds its attention maps */
+} lks_hypothesis;
+
+/* Results, best first: hypotheses [*n_hypotheses], one malloc'ed block freed by lks_hypotheses_free. */
+lks_status lks_search_run(lks_hypothesis **hypotheses, int *n_hypotheses, const lks_step_model *model,
+                          const lks_search_options *options, lks_error *err);
+void lks_hypotheses_free(lks_hypothesis *hypotheses);
+
+#endif

@@ -1,0 +1,30 @@
+/* Preprocessing: an image becomes the float tensor a vision encoder expects, as preprocessor_config.json says. */
+#ifndef LKS_PREPROCESS_H
+#define LKS_PREPROCESS_H
+
+#include "vision/image.h"
+
+typedef struct lks_preprocess {
+    bool do_resize, do_center_crop, do_rescale, do_normalize;
+    int resize_width, resize_height; /* exact size, when shortest_edge is 0 */
+    int shortest_edge;               /* > 0: the shorter side becomes this, aspect kept */
+    int longest_edge;                /* > 0: with shortest_edge, an upper bound of the longer side */
+    int crop_width, crop_height;
+    lks_filter resample;
+    double rescale_factor;
+    float mean[3], std[3];
+} lks_preprocess;
+
+/* Fills `out` from the JSON text of a preprocessor_config.json. Missing keys take the defaults of the class that
+ * image_processor_type (or feature_extractor_type) names: ViT, DeiT, BLIP, BitImageProcessor, CLIP (with or without "Fast"/"Pil"
+ * suffixes). `path` is for messages. */
+lks_status lks_preprocess_parse(lks_preprocess *out, const char *json, size_t n, const char *path, lks_error *err);
+
+/* Size of the tensor for any image; fixed unless neither resize nor crop fixes it (then LKS_ERR_UNSUPPORTED at parse). */
+void lks_preprocess_size(const lks_preprocess *preprocess, int *width, int *height);
+
+/* pixels [height, width, 3] f32 of lks_preprocess_size. */
+lks_status lks_preprocess_run(const lks_preprocess *preprocess, float *pixels, const lks_image *image, lks_threads *threads,
+                              lks_error *err);
+
+#endif
