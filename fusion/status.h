@@ -27,9 +27,9 @@ typedef struct lks_error {
 #endif
 
 #ifdef __GNUC__
-#define LKS_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define LKS_PRINTF(text, first) __attribute__((format(printf, text, first)))
 #else
-#define LKS_PRINTF(format, first)
+#define LKS_PRINTF(text, first)
 #endif
 
 /* Fills `err` (may be NULL) with `status` and the formatted message, cut to fit at a UTF-8 boundary; returns `status`. */
