@@ -45,7 +45,7 @@ typedef struct lks_linear_args {
     int64_t residual_stride;
 } lks_linear_args;
 
-/* y[h', w', o] = activation( bias[o] + sum x[h' * stride - pad_top + i, w' * stride - pad_left + j, c] weight ) + residual,
+/* y[h', w', o] = activation( bias[o] + sum x[h' * stride - pad_top + i, w' * stride - pad_left + j, c] weight ),
  * zero padding. x [n, height, width, c_in]  y [n, out_height, out_width, c_out].
  * Dense: weight [c_out, kernel, kernel, c_in]. Depthwise (c_out == c_in): weight [kernel, kernel, c_in]. */
 typedef struct lks_conv2d {
@@ -102,7 +102,7 @@ typedef struct lks_ops {
     /* y = exp(x - max) / sum and y = x - max - log(sum), per row; y may be x. */
     void (*softmax)(const lks_compute *compute, float *y, const float *x, int n, int d);
     void (*log_softmax)(const lks_compute *compute, float *y, const float *x, int n, int d);
-    /* The k largest of each row in descending order, ties by lower index. values, indices [n, k]; NaN sorts last. */
+    /* The k largest of each row in descending order, ties by lower index. values, indices [n, k], k <= d; NaN sorts last. */
     void (*top_k)(const lks_compute *compute, float *values, int32_t *indices, const float *x, int n, int d, int k);
 } lks_ops;
 

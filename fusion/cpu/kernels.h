@@ -1,0 +1,37 @@
+/* Private to fusion/cpu: the tables, and the reference functions that other tables fall back on. */
+#ifndef LKS_CPU_KERNELS_H
+#define LKS_CPU_KERNELS_H
+
+#include "fusion/ops.h"
+
+extern const lks_ops lks_ops_ref;
+
+size_t lks_ref_linear_packed_count(int d_in, int d_out);
+void lks_ref_linear_pack(float *packed, const float *w, int d_in, int d_out, int column_begin, int column_end);
+void lks_ref_linear(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
+void lks_ref_attention(const lks_compute *compute, const lks_attention *attention);
+void lks_ref_layer_norm(const lks_compute *compute, float *y, const float *x, int n, int d, const float *weight,
+                        const float *bias, float eps);
+void lks_ref_rms_norm(const lks_compute *compute, float *y, const float *x, int n, int d, const float *weight, float eps);
+void lks_ref_conv2d(const lks_compute *compute, const lks_conv2d *conv);
+void lks_ref_depthwise_conv2d(const lks_compute *compute, const lks_conv2d *conv);
+void lks_ref_embed(const lks_compute *compute, float *y, const float *table, const int32_t *ids, int n, int d, float scale);
+void lks_ref_patches(const lks_compute *compute, float *x, const float *image, int height, int width, int patch);
+void lks_ref_activate(const lks_compute *compute, float *y, const float *x, size_t n, lks_activation activation);
+void lks_ref_add_scaled(const lks_compute *compute, float *y, const float *a, const float *b, const float *scale, int n,
+                        int d);
+void lks_ref_softmax(const lks_compute *compute, float *y, const float *x, int n, int d);
+void lks_ref_log_softmax(const lks_compute *compute, float *y, const float *x, int n, int d);
+void lks_ref_top_k(const lks_compute *compute, float *values, int32_t *indices, const float *x, int n, int d, int k);
+
+/* activation(x) in double precision, rounded once. */
+float lks_ref_activation(float x, lks_activation activation);
+
+/* Is key j visible to query i of batch row b? */
+bool lks_attention_visible(const lks_attention *attention, int b, int i, int j);
+
+/* Runs the job on the pool when `work` (about one multiply-add each) pays for waking it, else on the caller alone. Jobs
+ * split by lks_threads_share and give the same numbers either way. */
+void lks_parallel(const lks_compute *compute, double work, lks_job job, void *argument);
+
+#endif

@@ -1,0 +1,22 @@
+/* The reference table: every op in scalar code that states its meaning. */
+#include "fusion/cpu/kernels.h"
+
+const lks_ops lks_ops_ref = {
+    .isa = LKS_ISA_REF,
+    .name = "ref",
+    .linear_packed_count = lks_ref_linear_packed_count,
+    .linear_pack = lks_ref_linear_pack,
+    .linear = lks_ref_linear,
+    .attention = lks_ref_attention,
+    .layer_norm = lks_ref_layer_norm,
+    .rms_norm = lks_ref_rms_norm,
+    .conv2d = lks_ref_conv2d,
+    .depthwise_conv2d = lks_ref_depthwise_conv2d,
+    .embed = lks_ref_embed,
+    .patches = lks_ref_patches,
+    .activate = lks_ref_activate,
+    .add_scaled = lks_ref_add_scaled,
+    .softmax = lks_ref_softmax,
+    .log_softmax = lks_ref_log_softmax,
+    .top_k = lks_ref_top_k,
+};

@@ -1,0 +1,75 @@
+/* Reference linear layer and activations. Weights stay row-major [d_out, d_in]; sums run in double precision, so that the
+ * reference is the most exact of all tables. */
+#include <math.h>
+#include <string.h>
+
+#include "fusion/cpu/kernels.h"
+
+float lks_ref_activation(float x, lks_activation activation)
+{
+    double v = x;
+    switch (activation) {
+    case LKS_ACT_NONE:
+        break;
+    case LKS_ACT_GELU:
+        return (float)(0.5 * v * erfc(-v * 0.70710678118654752440));
+    case LKS_ACT_GELU_TANH:
+        return (float)(0.5 * v * (1.0 + tanh(0.79788456080286535588 * (v + 0.044715 * v * v * v))));
+    case LKS_ACT_QUICK_GELU:
+        return (float)(v / (1.0 + exp(-1.702 * v)));
+    case LKS_ACT_RELU:
+        return x < 0.0f ? 0.0f : x;
+    case LKS_ACT_RELU6:
+        return x < 0.0f ? 0.0f : x > 6.0f ? 6.0f : x;
+    case LKS_ACT_SILU:
+        return (float)(v / (1.0 + exp(-v)));
+    case LKS_ACT_TANH:
+        return (float)tanh(v);
+    }
+    return x;
+}
+
+size_t lks_ref_linear_packed_count(int d_in, int d_out)
+{
+    return (size_t)d_in * (size_t)d_out;
+}
+
+void lks_ref_linear_pack(float *packed, const float *w, int d_in, int d_out, int column_begin, int column_end)
+{
+    (void)d_out;
+    memcpy(packed + (size_t)column_begin * (size_t)d_in, w,
+           (size_t)(column_end - column_begin) * (size_t)d_in * sizeof *w);
+}
+
+typedef struct linear_job {
+    const lks_linear *layer;
+    const lks_linear_args *args;
+} linear_job;
+
+static void linear_part(void *argument, int thread, int n_threads)
+{
+    const linear_job *job = argument;
+    const lks_linear *layer = job->layer;
+    const lks_linear_args *args = job->args;
+    long begin, end;
+    lks_threads_share(layer->d_out, 1, thread, n_threads, &begin, &end);
+    for (int i = 0; i < args->n; i++) {
+        const float *x = args->x + i * args->x_stride;
+        for (long o = begin; o < end; o++) {
+            const float *w = layer->packed + o * layer->d_in;
+            double sum = layer->bias ? layer->bias[o] : 0.0;
+            for (int k = 0; k < layer->d_in; k++)
+                sum += (double)x[k] * w[k];
+            float y = lks_ref_activation((float)sum, args->activation);
+            if (args->residual)
+                y += args->residual[i * args->residual_stride + o];
+            args->y[i * args->y_stride + o] = y;
+        }
+    }
+}
+
+void lks_ref_linear(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args)
+{
+    linear_job job = {.layer = layer, .args = args};
+    lks_parallel(compute, (double)args->n * layer->d_in * layer->d_out, linear_part, &job);
+}

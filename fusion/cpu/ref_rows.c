@@ -1,0 +1,215 @@
+/* Reference ops that work row by row or element by element. Sums run in double precision. */
+#include <math.h>
+#include <string.h>
+
+#include "fusion/cpu/kernels.h"
+
+/* Arguments of any op in this file; each uses what it needs. */
+typedef struct rows_job {
+    float *y;
+    const float *x, *b, *weight, *bias, *table;
+    int32_t *indices;
+    const int32_t *ids;
+    size_t count;
+    int n, d, k;
+    float eps, scale;
+    lks_activation activation;
+} rows_job;
+
+static void share_rows(const rows_job *job, int thread, int n_threads, long *begin, long *end)
+{
+    lks_threads_share(job->n, 1, thread, n_threads, begin, end);
+}
+
+static void layer_norm_part(void *argument, int thread, int n_threads)
+{
+    const rows_job *job = argument;
+    long begin, end;
+    share_rows(job, thread, n_threads, &begin, &end);
+    for (long i = begin; i < end; i++) {
+        const float *x = job->x + i * job->d;
+        float *y = job->y + i * job->d;
+        double mean = 0.0, variance = 0.0;
+        for (int j = 0; j < job->d; j++)
+            mean += x[j];
+        mean /= job->d;
+        for (int j = 0; j < job->d; j++)
+            variance += (x[j] - mean) * (x[j] - mean);
+        double scale = 1.0 / sqrt(variance / job->d + (double)job->eps);
+        for (int j = 0; j < job->d; j++)
+            y[j] = (float)((x[j] - mean) * scale * job->weight[j] + (job->bias ? job->bias[j] : 0.0f));
+    }
+}
+
+void lks_ref_layer_norm(const lks_compute *compute, float *y, const float *x, int n, int d, const float *weight,
+                        const float *bias, float eps)
+{
+    rows_job job = {.y = y, .x = x, .n = n, .d = d, .weight = weight, .bias = bias, .eps = eps};
+    lks_parallel(compute, 4.0 * n * d, layer_norm_part, &job);
+}
+
+static void rms_norm_part(void *argument, int thread, int n_threads)
+{
+    const rows_job *job = argument;
+    long begin, end;
+    share_rows(job, thread, n_threads, &begin, &end);
+    for (long i = begin; i < end; i++) {
+        const float *x = job->x + i * job->d;
+        float *y = job->y + i * job->d;
+        double squares = 0.0;
+        for (int j = 0; j < job->d; j++)
+            squares += (double)x[j] * x[j];
+        double scale = 1.0 / sqrt(squares / job->d + (double)job->eps);
+        for (int j = 0; j < job->d; j++)
+            y[j] = (float)(x[j] * scale * job->weight[j]);
+    }
+}
+
+void lks_ref_rms_norm(const lks_compute *compute, float *y, const float *x, int n, int d, const float *weight, float eps)
+{
+    rows_job job = {.y = y, .x = x, .n = n, .d = d, .weight = weight, .eps = eps};
+    lks_parallel(compute, 3.0 * n * d, rms_norm_part, &job);
+}
+
+static void embed_part(void *argument, int thread, int n_threads)
+{
+    const rows_job *job = argument;
+    long begin, end;
+    share_rows(job, thread, n_threads, &begin, &end);
+    for (long i = begin; i < end; i++) {
+        const float *row = job->table + (int64_t)job->ids[i] * job->d;
+        for (int j = 0; j < job->d; j++)
+            job->y[i * job->d + j] = row[j] * job->scale;
+    }
+}
+
+void lks_ref_embed(const lks_compute *compute, float *y, const float *table, const int32_t *ids, int n, int d, float scale)
+{
+    rows_job job = {.y = y, .table = table, .ids = ids, .n = n, .d = d, .scale = scale};
+    lks_parallel(compute, (double)n * d, embed_part, &job);
+}
+
+static void activate_part(void *argument, int thread, int n_threads)
+{
+    const rows_job *job = argument;
+    long begin, end;
+    lks_threads_share((long)job->count, 64, thread, n_threads, &begin, &end);
+    for (long i = begin; i < end; i++)
+        job->y[i] = lks_ref_activation(job->x[i], job->activation);
+}
+
+void lks_ref_activate(const lks_compute *compute, float *y, const float *x, size_t n, lks_activation activation)
+{
+    rows_job job = {.y = y, .x = x, .count = n, .activation = activation};
+    lks_parallel(compute, 10.0 * (double)n, activate_part, &job);
+}
+
+static void add_scaled_part(void *argument, int thread, int n_threads)
+{
+    const rows_job *job = argument;
+    long begin, end;
+    share_rows(job, thread, n_threads, &begin, &end);
+    for (long i = begin; i < end; i++)
+        for (int j = 0; j < job->d; j++)
+            job->y[i * job->d + j] =
+                job->x[i * job->d + j] + (job->weight ? job->weight[j] : 1.0f) * job->b[i * job->d + j];
+}
+
+void lks_ref_add_scaled(const lks_compute *compute, float *y, const float *a, const float *b, const float *scale, int n,
+                        int d)
+{
+    rows_job job = {.y = y, .x = a, .b = b, .weight = scale, .n = n, .d = d};
+    lks_parallel(compute, (double)n * d, add_scaled_part, &job);
+}
+
+static double row_max(const float *x, int d)
+{
+    double max = x[0];
+    for (int j = 1; j < d; j++)
+        if (x[j] > max)
+            max = x[j];
+    return max;
+}
+
+static double sum_of_exp(const float *x, int d, double max)
+{
+    double sum = 0.0;
+    for (int j = 0; j < d; j++)
+        sum += exp(x[j] - max);
+    return sum;
+}
+
+static void softmax_part(void *argument, int thread, int n_threads)
+{
+    const rows_job *job = argument;
+    long begin, end;
+    share_rows(job, thread, n_threads, &begin, &end);
+    for (long i = begin; i < end; i++) {
+        const float *x = job->x + i * job->d;
+        double max = row_max(x, job->d), sum = sum_of_exp(x, job->d, max);
+        for (int j = 0; j < job->d; j++)
+            job->y[i * job->d + j] = (float)(exp(x[j] - max) / sum);
+    }
+}
+
+void lks_ref_softmax(const lks_compute *compute, float *y, const float *x, int n, int d)
+{
+    rows_job job = {.y = y, .x = x, .n = n, .d = d};
+    lks_parallel(compute, 20.0 * n * d, softmax_part, &job);
+}
+
+static void log_softmax_part(void *argument, int thread, int n_threads)
+{
+    const rows_job *job = argument;
+    long begin, end;
+    share_rows(job, thread, n_threads, &begin, &end);
+    for (long i = begin; i < end; i++) {
+        const float *x = job->x + i * job->d;
+        double max = row_max(x, job->d), log_sum = max + log(sum_of_exp(x, job->d, max));
+        for (int j = 0; j < job->d; j++)
+            job->y[i * job->d + j] = (float)(x[j] - log_sum);
+    }
+}
+
+void lks_ref_log_softmax(const lks_compute *compute, float *y, const float *x, int n, int d)
+{
+    rows_job job = {.y = y, .x = x, .n = n, .d = d};
+    lks_parallel(compute, 20.0 * n * d, log_softmax_part, &job);
+}
+
+/* Does `a` come before `b`? Equal values keep the order of their indices, NaN comes last. */
+static bool precedes(float a, float b)
+{
+    return a > b || (isnan(b) && !isnan(a));
+}
+
+/* Insertion into the sorted list of the best so far. */
+static void top_k_part(void *argument, int thread, int n_threads)
+{
+    const rows_job *job = argument;
+    long begin, end;
+    share_rows(job, thread, n_threads, &begin, &end);
+    for (long i = begin; i < end; i++) {
+        const float *x = job->x + i * job->d;
+        float *values = job->y + i * job->k;
+        int32_t *indices = job->indices + i * job->k;
+        int n = 0;
+        for (int j = 0; j < job->d; j++) {
+            if (n == job->k && !precedes(x[j], values[n - 1]))
+                continue;
+            int at = n < job->k ? n++ : n - 1;
+            for (; at > 0 && precedes(x[j], values[at - 1]); at--) {
+                values[at] = values[at - 1];
+                indices[at] = indices[at - 1];
+            }
+            values[at] = x[j];
+            indices[at] = j;
+        }
+    }
+}
+
+void lks_ref_top_k(const lks_compute *compute, float *values, int32_t *indices, const float *x, int n, int d, int k)
+{
+    rows_job job = {.y = values, .indices = indices, .x = x, .n = n, .d = d, .k = k};
+    lks_parallel(compute, (double)n * d, top_k_part, &job);
+}
