@@ -43,6 +43,9 @@ def offences(root):
                 where = f"{user}:{text.count(chr(10), 0, match.start()) + 1}"
                 if macro:
                     yield f"{where}: include of the macro {macro} hides its direction"
+                elif angled == "looksay.h":  # the installed name, as examples write it
+                    if not allowed(user, PUBLIC_HEADER):
+                        yield f"{where}: may not include <looksay.h>"
                 elif angled:
                     if (root / angled).is_file() or (path.parent / angled).is_file():
                         yield f"{where}: <{angled}> is ours: quote it, from the repository root"
@@ -65,11 +68,13 @@ def self_test():
         "vision/meets.c": '\n#  include "text/search.h"\n',
         "text/search.h": '#include "fusion/ops.h"\n',
         "text/meets.c": '#include "vision/vit.h"\n',
+        "text/installed.c": "#include <looksay.h>\n",
         "text/app.c": '#include "apps/captioner/looksay.h"\n',
         "apps/captioner/looksay.h": "#include <stddef.h>\n",
         "apps/captioner/model.c": '#include "vision/vit.h"\n#include "text/search.h"\n',
         "apps/cli/own.h": "",
         "apps/cli/main.c": '#include "apps/captioner/looksay.h"\n#include "apps/cli/own.h"\n',
+        "apps/captioner/example.c": "#include <looksay.h>\n",
         "apps/cli/deep.c": '#include "fusion/ops.h"\n',
         "apps/gui/cross.c": '#include "apps/cli/own.h"\n',
         "tests/unit/any.c": '#include "vision/vit.h"\n#include "text/search.h"\n',
@@ -83,6 +88,7 @@ def self_test():
         "fusion/macro.c:1",
         "fusion/up.c:1",
         "text/app.c:1",
+        "text/installed.c:1",
         "text/meets.c:1",
         "vision/meets.c:2",
     ]
