@@ -1,0 +1,405 @@
+/* Running a decoder: see decoder.h. Rows are beams or samples of one image; each step appends one or more tokens to every
+ * row. */
+#include "text/decoder.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "text/decoder_weights.h"
+
+struct lks_decoder_state {
+    const lks_decoder *decoder;
+    lks_compute compute;
+    int max_rows, max_positions, n_memory;
+    int n_rows, position;  /* rows in use; tokens each of them has */
+    float *self_kv;        /* [n_layers, max_rows, max_positions, 2 d]: key, then value */
+    float *cross_kv;       /* [n_layers, n_memory, 2 d] */
+    float *maps;           /* [max_rows, max_positions, n_memory] or NULL */
+    float *spare;          /* one layer's rows, or the maps, on their way through lks_decoder_reorder */
+    int32_t *memory_index; /* [max_rows]: every row reads image 0 */
+};
+
+static size_t self_row_floats(const lks_decoder_state *s)
+{
+    return (size_t)s->max_positions * 2 * (size_t)s->decoder->config.width;
+}
+
+static float *self_row(const lks_decoder_state *s, int layer, int row)
+{
+    return s->self_kv + ((size_t)layer * (size_t)s->max_rows + (size_t)row) * self_row_floats(s);
+}
+
+static float *cross_layer(const lks_decoder_state *s, int layer)
+{
+    return s->cross_kv + (size_t)layer * (size_t)s->n_memory * 2 * (size_t)s->decoder->config.width;
+}
+
+/* calloc(a * b * c * d, sizeof(float)) that refuses overflow. */
+static float *take_floats(size_t a, size_t b, size_t c, size_t d)
+{
+    size_t n;
+    if (!lks_size_mul(&n, a, b) || !lks_size_mul(&n, n, c) || !lks_size_mul(&n, n, d))
+        return NULL;
+    return calloc(n ? n : 1, sizeof(float));
+}
+
+lks_status lks_decoder_state_open(lks_decoder_state **out, const lks_decoder *decoder, const lks_compute *compute,
+                                  int max_rows, int max_positions, int n_memory, bool keep_maps, lks_error *err)
+{
+    const lks_decoder_config *c = &decoder->config;
+    if (max_positions > lks_decoder_max_positions(decoder))
+        max_positions = lks_decoder_max_positions(decoder);
+    lks_decoder_state *s = calloc(1, sizeof *s);
+    if (!s)
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for decoding");
+    *s = (lks_decoder_state){.decoder = decoder,
+                             .compute = *compute,
+                             .max_rows = max_rows,
+                             .max_positions = max_positions,
+                             .n_memory = n_memory};
+    size_t layers = (size_t)c->n_layers, rows = (size_t)max_rows, d = (size_t)c->width;
+    s->self_kv = take_floats(layers, rows, (size_t)max_positions, 2 * d);
+    s->cross_kv = take_floats(layers, (size_t)n_memory, 2, d);
+    s->memory_index = calloc(rows, sizeof *s->memory_index);
+    if (keep_maps)
+        s->maps = take_floats(rows, (size_t)max_positions, (size_t)n_memory, 1);
+    size_t widest = keep_maps && (size_t)n_memory > 2 * d ? (size_t)n_memory : 2 * d;
+    s->spare = take_floats(rows, (size_t)max_positions, widest, 1);
+    if (!s->self_kv || !s->cross_kv || !s->spare || !s->memory_index || (keep_maps && !s->maps)) {
+        lks_decoder_state_close(s);
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for decoding %d rows of %d tokens", max_rows,
+                             max_positions);
+    }
+    *out = s;
+    return LKS_OK;
+}
+
+void lks_decoder_state_close(lks_decoder_state *state)
+{
+    if (!state)
+        return;
+    free(state->self_kv);
+    free(state->cross_kv);
+    free(state->maps);
+    free(state->spare);
+    free(state->memory_index);
+    free(state);
+}
+
+static int max_of(int a, int b)
+{
+    return a > b ? a : b;
+}
+
+/* Floats that one row of a step needs: x, normed, the widest hidden layer, the maps of one layer. */
+static size_t step_floats_per_token(const lks_decoder_config *c)
+{
+    return (size_t)c->width * 3 + (size_t)max_of(4 * c->width, c->d_mlp);
+}
+
+size_t lks_decoder_scratch(const lks_decoder *decoder, int max_rows, int max_positions, int n_memory, int n_threads)
+{
+    const lks_decoder_config *c = &decoder->config;
+    int d_head = c->width / c->n_heads, widest = max_of(max_of(c->d_mlp, 3 * c->width), c->d_memory);
+    size_t tokens = (size_t)max_of(max_rows, max_positions);
+    size_t step = lks_arena_cost(tokens * step_floats_per_token(c), sizeof(float)) +
+                  lks_arena_cost(tokens * (size_t)c->n_heads * (size_t)n_memory, sizeof(float)) + 8 * LKS_ALIGNMENT;
+    size_t begin = lks_arena_cost((size_t)n_memory * (size_t)c->d_memory, sizeof(float));
+    return (step > begin ? step : begin) +
+           lks_ops_scratch(n_threads, max_of(n_memory, max_positions), d_head, widest);
+}
+
+static void linear(const lks_compute *compute, const lks_linear *layer, float *y, int64_t y_stride, const float *x,
+                   int64_t x_stride, int n, lks_activation activation, const float *residual)
+{
+    lks_linear_args args = {.n = n,
+                            .x = x,
+                            .x_stride = x_stride,
+                            .y = y,
+                            .y_stride = y_stride,
+                            .activation = activation,
+                            .residual = residual,
+                            .residual_stride = y_stride};
+    compute->ops->linear(compute, layer, &args);
+}
+
+lks_status lks_decoder_begin(lks_decoder_state *s, const float *tokens, lks_error *err)
+{
+    const lks_decoder *decoder = s->decoder;
+    const lks_compute *compute = &s->compute;
+    int d = decoder->config.width, d_memory = decoder->config.d_memory;
+    size_t mark = lks_arena_mark(compute->scratch);
+    const float *memory = tokens;
+    if (decoder->ends.memory_proj.packed) {
+        float *projected = lks_arena_take(compute->scratch, (size_t)s->n_memory * (size_t)d_memory, sizeof *projected);
+        if (!projected)
+            return lks_error_set(err, LKS_ERR_NOMEM, "the activation arena is too small for the decoder");
+        linear(compute, &decoder->ends.memory_proj, projected, d_memory, tokens, decoder->encoder_width, s->n_memory,
+               LKS_ACT_NONE, NULL);
+        memory = projected;
+    }
+    for (int i = 0; i < decoder->config.n_layers; i++)
+        linear(compute, &decoder->blocks[i].cross_kv, cross_layer(s, i), 2 * d, memory, d_memory, s->n_memory,
+               LKS_ACT_NONE, NULL);
+    lks_arena_reset(compute->scratch, mark);
+    s->n_rows = 1;
+    s->position = 0;
+    return LKS_OK;
+}
+
+/* What one step works on: [n_rows * n_tokens] token positions, all activations row-major. */
+typedef struct step {
+    lks_decoder_state *state;
+    int n_rows, n_tokens, n; /* n = n_rows * n_tokens */
+    float *x, *normed, *mixed, *hidden, *weights;
+} step;
+
+static float attention_scale(const lks_decoder_config *c, int layer)
+{
+    float scale = c->unscaled ? 1.0f : 1.0f / sqrtf((float)(c->width / c->n_heads));
+    return c->scale_by_layer ? scale / (float)(layer + 1) : scale;
+}
+
+static void norm(const step *t, float *y, const float *x, const lks_norm *weights)
+{
+    const lks_decoder_config *c = &t->state->decoder->config;
+    t->state->compute.ops->layer_norm(&t->state->compute, y, x, t->n, c->width, weights->weight, weights->bias, c->eps);
+}
+
+/* x += layer(input), and post-norm models normalise the sum. */
+static void residual(const step *t, const lks_linear *layer, const float *input, const lks_norm *weights)
+{
+    int d = t->state->decoder->config.width;
+    linear(&t->state->compute, layer, t->x, d, input, layer->d_in, t->n, LKS_ACT_NONE, t->x);
+    if (!t->state->decoder->config.pre_norm)
+        norm(t, t->x, t->x, weights);
+}
+
+/* What a sub-layer reads: the normalised x of a pre-norm model, x itself otherwise. */
+static const float *sublayer_input(const step *t, const lks_norm *weights)
+{
+    if (!t->state->decoder->config.pre_norm)
+        return t->x;
+    norm(t, t->normed, t->x, weights);
+    return t->normed;
+}
+
+static void self_attention(const step *t, int layer)
+{
+    lks_decoder_state *s = t->state;
+    const lks_decoder_config *c = &s->decoder->config;
+    const lks_decoder_block *block = &s->decoder->blocks[layer];
+    int d = c->width;
+    linear(&s->compute, &block->self_qkv, t->hidden, 3 * d, sublayer_input(t, &block->norm_self), d, t->n, LKS_ACT_NONE,
+           NULL);
+    for (int row = 0; row < t->n_rows; row++)
+        for (int i = 0; i < t->n_tokens; i++)
+            memcpy(self_row(s, layer, row) + (size_t)(s->position + i) * 2 * (size_t)d,
+                   t->hidden + (size_t)(row * t->n_tokens + i) * 3 * (size_t)d + d, 2 * (size_t)d * sizeof(float));
+    lks_attention attention = {
+        .n_batch = t->n_rows,
+        .n_heads = c->n_heads,
+        .n_kv_heads = c->n_heads,
+        .d_head = d / c->n_heads,
+        .n_queries = t->n_tokens,
+        .n_keys = s->position + t->n_tokens,
+        .scale = attention_scale(c, layer),
+        .query = t->hidden,
+        .query_row_stride = 3 * d,
+        .query_batch_stride = (int64_t)t->n_tokens * 3 * d,
+        .key = self_row(s, layer, 0),
+        .value = self_row(s, layer, 0) + d,
+        .kv_row_stride = 2 * d,
+        .kv_batch_stride = (int64_t)self_row_floats(s),
+        .causal = true,
+        .causal_offset = s->position,
+        .out = t->mixed,
+        .out_row_stride = d,
+        .out_batch_stride = (int64_t)t->n_tokens * d,
+    };
+    s->compute.ops->attention(&s->compute, &attention);
+    residual(t, &block->self_out, t->mixed, &block->norm_self);
+}
+
+/* Adds this layer's cross-attention weights, averaged over heads and layers, to the kept maps. */
+static void keep_maps(const step *t)
+{
+    lks_decoder_state *s = t->state;
+    int n_heads = s->decoder->config.n_heads, n_memory = s->n_memory;
+    float share = 1.0f / (float)(n_heads * s->decoder->config.n_layers);
+    for (int row = 0; row < t->n_rows; row++)
+        for (int h = 0; h < n_heads; h++)
+            for (int i = 0; i < t->n_tokens; i++) {
+                const float *from = t->weights + ((size_t)(row * n_heads + h) * (size_t)t->n_tokens + (size_t)i) * (size_t)n_memory;
+                float *to = s->maps + ((size_t)row * (size_t)s->max_positions + (size_t)(s->position + i)) * (size_t)n_memory;
+                for (int j = 0; j < n_memory; j++)
+                    to[j] += share * from[j];
+            }
+}
+
+static void cross_attention(const step *t, int layer)
+{
+    lks_decoder_state *s = t->state;
+    const lks_decoder_config *c = &s->decoder->config;
+    const lks_decoder_block *block = &s->decoder->blocks[layer];
+    int d = c->width;
+    linear(&s->compute, &block->cross_q, t->hidden, d, sublayer_input(t, &block->norm_cross), d, t->n, LKS_ACT_NONE,
+           NULL);
+    lks_attention attention = {
+        .n_batch = t->n_rows,
+        .n_heads = c->n_heads,
+        .n_kv_heads = c->n_heads,
+        .d_head = d / c->n_heads,
+        .n_queries = t->n_tokens,
+        .n_keys = s->n_memory,
+        .scale = attention_scale(c, layer),
+        .query = t->hidden,
+        .query_row_stride = d,
+        .query_batch_stride = (int64_t)t->n_tokens * d,
+        .key = cross_layer(s, layer),
+        .value = cross_layer(s, layer) + d,
+        .kv_row_stride = 2 * d,
+        .kv_batch_stride = 0,
+        .kv_index = s->memory_index,
+        .out = t->mixed,
+        .out_row_stride = d,
+        .out_batch_stride = (int64_t)t->n_tokens * d,
+        .map = t->weights,
+    };
+    s->compute.ops->attention(&s->compute, &attention);
+    if (s->maps)
+        keep_maps(t);
+    residual(t, &block->cross_out, t->mixed, &block->norm_cross);
+}
+
+static void mlp(const step *t, int layer)
+{
+    lks_decoder_state *s = t->state;
+    const lks_decoder_config *c = &s->decoder->config;
+    const lks_decoder_block *block = &s->decoder->blocks[layer];
+    linear(&s->compute, &block->fc1, t->hidden, c->d_mlp, sublayer_input(t, &block->norm_mlp), c->width, t->n,
+           c->activation, NULL);
+    residual(t, &block->fc2, t->hidden, &block->norm_mlp);
+}
+
+/* x = scale * token + position (+ token type), normalised where the family does. */
+static void embed(const step *t, const int32_t *tokens)
+{
+    lks_decoder_state *s = t->state;
+    const lks_decoder *decoder = s->decoder;
+    const lks_decoder_config *c = &decoder->config;
+    const float *positions = decoder->positions ? decoder->positions : decoder->ends.positions;
+    int d = c->width;
+    s->compute.ops->embed(&s->compute, t->x, decoder->ends.tokens, tokens, t->n, d, c->embedding_scale);
+    for (int i = 0; i < t->n; i++) {
+        int at = s->position + i % t->n_tokens + c->position_offset;
+        if (tokens[i] == c->padding_id)
+            at = c->padding_id;
+        const float *position = positions + (size_t)at * (size_t)d;
+        float *row = t->x + (size_t)i * (size_t)d;
+        for (int j = 0; j < d; j++)
+            row[j] += position[j];
+    }
+    if (c->embedding_norm)
+        norm(t, t->x, t->x, &decoder->ends.embedding_norm);
+}
+
+/* logits [n_rows, vocab] from the last token of every row. */
+static void head(const step *t, float *logits)
+{
+    lks_decoder_state *s = t->state;
+    const lks_decoder *decoder = s->decoder;
+    const lks_decoder_config *c = &decoder->config;
+    const lks_compute *compute = &s->compute;
+    int d = c->width, n = t->n_rows;
+    float *last = t->mixed;
+    for (int row = 0; row < n; row++)
+        memcpy(last + (size_t)row * (size_t)d, t->x + (size_t)(row * t->n_tokens + t->n_tokens - 1) * (size_t)d,
+               (size_t)d * sizeof *last);
+    if (c->final_norm)
+        compute->ops->layer_norm(compute, last, last, n, d, decoder->ends.final_norm.weight,
+                                 decoder->ends.final_norm.bias, c->eps);
+    if (c->head_transform) {
+        linear(compute, &decoder->ends.head_dense, t->hidden, d, last, d, n,
+               c->family == LKS_DECODER_ROBERTA ? LKS_ACT_GELU : c->activation, NULL);
+        compute->ops->layer_norm(compute, t->hidden, t->hidden, n, d, decoder->ends.head_norm.weight,
+                                 decoder->ends.head_norm.bias, c->eps);
+        last = t->hidden;
+    }
+    linear(compute, &decoder->ends.head, logits, c->vocab_size, last, d, n, LKS_ACT_NONE, NULL);
+}
+
+lks_status lks_decoder_step(void *context, float *logits, const int32_t *tokens, int n_rows, int n_tokens, lks_error *err)
+{
+    lks_decoder_state *s = context;
+    const lks_decoder_config *c = &s->decoder->config;
+    if (n_rows < 1 || n_rows > s->max_rows || n_tokens < 1 || n_tokens > s->max_positions - s->position)
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "the text is longer than the %d tokens this model can hold",
+                             s->max_positions);
+    for (int i = 0; i < n_rows * n_tokens; i++)
+        if (tokens[i] < 0 || tokens[i] >= c->vocab_size)
+            return lks_error_set(err, LKS_ERR_MODEL, "token %d is outside the decoder's vocabulary of %d", (int)tokens[i],
+                                 c->vocab_size);
+    size_t mark = lks_arena_mark(s->compute.scratch);
+    size_t n = (size_t)n_rows * (size_t)n_tokens, d = (size_t)c->width;
+    step t = {.state = s, .n_rows = n_rows, .n_tokens = n_tokens, .n = (int)n};
+    t.x = lks_arena_take(s->compute.scratch, n * d, sizeof(float));
+    t.normed = lks_arena_take(s->compute.scratch, n * d, sizeof(float));
+    t.mixed = lks_arena_take(s->compute.scratch, n * d, sizeof(float));
+    t.hidden = lks_arena_take(s->compute.scratch, n * (size_t)max_of(4 * c->width, c->d_mlp), sizeof(float));
+    bool full = !t.x || !t.normed || !t.mixed || !t.hidden;
+    if (s->maps) {
+        t.weights = lks_arena_take(s->compute.scratch, n * (size_t)c->n_heads * (size_t)s->n_memory, sizeof(float));
+        full |= !t.weights;
+        for (int row = 0; row < n_rows; row++)
+            memset(s->maps + ((size_t)row * (size_t)s->max_positions + (size_t)s->position) * (size_t)s->n_memory, 0,
+                   (size_t)n_tokens * (size_t)s->n_memory * sizeof(float));
+    }
+    if (full) {
+        lks_arena_reset(s->compute.scratch, mark);
+        return lks_error_set(err, LKS_ERR_NOMEM, "the activation arena is too small for the decoder");
+    }
+    embed(&t, tokens);
+    for (int layer = 0; layer < c->n_layers; layer++) {
+        self_attention(&t, layer);
+        cross_attention(&t, layer);
+        mlp(&t, layer);
+    }
+    head(&t, logits);
+    lks_arena_reset(s->compute.scratch, mark);
+    s->n_rows = n_rows;
+    s->position += n_tokens;
+    return LKS_OK;
+}
+
+/* rows[i] = rows[parents[i]] for rows of `stride` floats of which the first `used` matter; through a copy, as parents may form
+ * cycles. */
+static void permute(float *rows, size_t stride, size_t used, const int32_t *parents, int n_rows, float *spare)
+{
+    for (int i = 0; i < n_rows; i++)
+        if (parents[i] != i)
+            memcpy(spare + (size_t)i * used, rows + (size_t)parents[i] * stride, used * sizeof *rows);
+    for (int i = 0; i < n_rows; i++)
+        if (parents[i] != i)
+            memcpy(rows + (size_t)i * stride, spare + (size_t)i * used, used * sizeof *rows);
+}
+
+void lks_decoder_reorder(void *context, const int32_t *parents, int n_rows)
+{
+    lks_decoder_state *s = context;
+    size_t d = (size_t)s->decoder->config.width, used = (size_t)s->position * 2 * d;
+    for (int layer = 0; layer < s->decoder->config.n_layers; layer++)
+        permute(self_row(s, layer, 0), self_row_floats(s), used, parents, n_rows, s->spare);
+    if (s->maps)
+        permute(s->maps, (size_t)s->max_positions * (size_t)s->n_memory, (size_t)s->position * (size_t)s->n_memory, parents,
+                n_rows, s->spare);
+    s->n_rows = n_rows;
+}
+
+const float *lks_decoder_map(const lks_decoder_state *s, int row, int position)
+{
+    if (!s->maps || row < 0 || row >= s->max_rows || position < 0 || position >= s->position)
+        return NULL;
+    return s->maps + ((size_t)row * (size_t)s->max_positions + (size_t)position) * (size_t)s->n_memory;
+}

@@ -1,0 +1,85 @@
+/* Text decoder with cross-attention to image tokens: GPT-2 (Radford et al. 2019), BERT (Devlin et al. 2019), RoBERTa (Liu et
+ * al. 2019), TrOCR (Li et al. 2021) and BLIP's text decoder (Li et al. 2022), and the default model's GPT-2 layout.
+ *
+ *     pre-norm (GPT-2)      x = x + self(norm1 x),  x = x + cross(norm2 x, memory),  x = x + mlp(norm3 x)
+ *     post-norm (the rest)  x = norm1(x + self x),  x = norm2(x + cross(x, memory)), x = norm3(x + mlp x)
+ *     logits = head(norm x);  BERT-like heads transform first: norm(activation(dense x))
+ *
+ * A decoder holds weights only and may be shared by threads; what changes while a caption is made lives in
+ * lks_decoder_state: the self-attention cache of every row, and the cross-attention keys and values of one image, computed once
+ * and read by all rows. */
+#ifndef LKS_DECODER_H
+#define LKS_DECODER_H
+
+#include <jansson.h>
+
+#include "fusion/weights/bind.h"
+
+typedef enum lks_decoder_family {
+    LKS_DECODER_GPT2,
+    LKS_DECODER_BERT,
+    LKS_DECODER_ROBERTA,
+    LKS_DECODER_TROCR,
+    LKS_DECODER_BLIP,
+    LKS_DECODER_LOOKSAY
+} lks_decoder_family;
+
+typedef struct lks_decoder_config {
+    lks_decoder_family family;
+    int vocab_size, width, n_layers, n_heads, d_mlp;
+    int n_positions; /* rows of the position table, offset included */
+    int position_offset;
+    int padding_id;  /* >= 0: this token sits at position `padding_id` (RoBERTa, TrOCR sinusoidal) */
+    int d_memory;    /* width of the image tokens that cross-attention reads */
+    bool pre_norm, embedding_norm, final_norm, head_transform, head_bias;
+    bool sinusoidal; /* position table computed, not stored */
+    bool token_types;
+    bool tied; /* head weight = token table when the file has none */
+    bool scale_by_layer; /* GPT-2: attention of layer i divided by i + 1 */
+    bool unscaled;       /* GPT-2: scale_attn_weights false */
+    float eps, embedding_scale;
+    lks_activation activation;
+} lks_decoder_config;
+
+/* `config` is the decoder's JSON object; defaults are those of transformers' classes. encoder_width: of the image tokens. */
+lks_status lks_decoder_config_parse(lks_decoder_config *out, const json_t *config, const char *model_type,
+                                    int encoder_width, const char *path, lks_error *err);
+
+typedef struct lks_decoder lks_decoder;
+
+/* Binds the decoder's tensors under `prefix`. When encoder_width and the decoder's memory width differ, the file's
+ * enc_to_dec_proj joins them. */
+lks_status lks_decoder_open(lks_decoder **out, const lks_weights *weights, const char *prefix,
+                            const lks_decoder_config *config, int encoder_width, const lks_ops *ops,
+                            lks_threads *threads, lks_error *err);
+void lks_decoder_close(lks_decoder *decoder);
+
+const lks_decoder_config *lks_decoder_describe(const lks_decoder *decoder);
+int lks_decoder_max_positions(const lks_decoder *decoder); /* tokens a sequence may have */
+size_t lks_decoder_weight_bytes(const lks_decoder *decoder);
+int64_t lks_decoder_multiply_adds(const lks_decoder *decoder, bool head); /* per token, attention scores left out */
+
+typedef struct lks_decoder_state lks_decoder_state;
+
+/* Room for `max_rows` rows of `max_positions` tokens, steps of at most `max_new` tokens a row, and n_memory image tokens.
+ * n_map_rows > 0 keeps the cross-attention weights of every step: see lks_decoder_map. */
+lks_status lks_decoder_state_open(lks_decoder_state **out, const lks_decoder *decoder, const lks_compute *compute,
+                                  int max_rows, int max_positions, int n_memory, bool keep_maps, lks_error *err);
+void lks_decoder_state_close(lks_decoder_state *state);
+
+/* Computes cross K/V from image tokens [n_memory, encoder width] and forgets all rows. */
+lks_status lks_decoder_begin(lks_decoder_state *state, const float *tokens, lks_error *err);
+
+/* Appends tokens [n_rows, n_tokens] to the rows; logits [n_rows, vocab_size] of each row's last token. The signature of
+ * lks_step_model.step with the state as context. */
+lks_status lks_decoder_step(void *state, float *logits, const int32_t *tokens, int n_rows, int n_tokens, lks_error *err);
+/* Row i continues what row parents[i] had: lks_step_model.reorder. */
+void lks_decoder_reorder(void *state, const int32_t *parents, int n_rows);
+
+/* The cross-attention weights of `row` at `position`, averaged over heads of all layers [n_memory]; NULL unless kept. */
+const float *lks_decoder_map(const lks_decoder_state *state, int row, int position);
+
+/* Scratch bytes that begin and step take from compute->scratch. */
+size_t lks_decoder_scratch(const lks_decoder *decoder, int max_rows, int max_positions, int n_memory, int n_threads);
+
+#endif

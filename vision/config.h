@@ -1,0 +1,34 @@
+/* Reading a vision configuration (a JSON object): typed fields with the defaults of transformers' classes. */
+#ifndef LKS_VISION_CONFIG_H
+#define LKS_VISION_CONFIG_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "fusion/ops.h"
+
+typedef enum lks_vit_family {
+    LKS_VIT_PLAIN,
+    LKS_VIT_DEIT,
+    LKS_VIT_DINOV2,
+    LKS_VIT_BLIP,
+    LKS_VIT_HYBRID /* patches are embedded from a convolutional feature map */
+} lks_vit_family;
+
+typedef struct lks_vit_config {
+    lks_vit_family family;
+    int width, n_layers, n_heads, d_mlp;
+    int image_size, patch; /* the position table covers (image_size / patch)^2 patches */
+    int n_prefix;          /* class token (1), and DeiT's distillation token (2) */
+    float eps;
+    lks_activation activation;
+    bool swiglu;      /* DINOv2: gated MLP, fc1 is [2 d_mlp, width] */
+    bool layer_scale; /* DINOv2 */
+} lks_vit_config;
+
+/* `family` names the encoder's model_type: vit, deit, dinov2, blip_vision_model, looksay (the hybrid). Absent keys take the class defaults;
+ * values out of range are refused. `path` is for messages. */
+lks_status lks_vit_config_parse(lks_vit_config *out, const json_t *config, const char *model_type, const char *path,
+                                lks_error *err);
+
+#endif

@@ -1,0 +1,405 @@
+/* Vision transformer: see vit.h. The tables below bind every family's tensor names to one set of fields. */
+#include "vision/vit.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vision/efficientnet.h"
+#include "vision/positions.h"
+
+typedef struct vit_block {
+    lks_norm norm1, norm2;
+    lks_linear qkv, proj, fc1, fc2;
+    const float *scale1, *scale2; /* [d] layer scale or NULL */
+} vit_block;
+
+typedef struct vit_embedding {
+    lks_linear patch;
+    const float *class_token, *distillation_token; /* [d] or NULL */
+    const float *positions;                        /* [n_prefix + table patches, d] */
+    lks_norm norm;
+} vit_embedding;
+
+struct lks_vit {
+    lks_vit_config config;
+    int image_width, image_height;
+    int grid_rows, grid_columns;
+    int n_tokens;
+    lks_efficientnet *stem; /* hybrid: the feature map that patches are embedded from; else NULL */
+    vit_embedding embedding;
+    vit_block *blocks;
+    lks_arena memory;       /* packed weights */
+    float *positions;       /* [n_tokens, d], interpolated, or NULL: the table fits */
+};
+
+enum { D_ONE, D_WIDTH, D_3WIDTH, D_MLP, D_FC1, D_PATCH, D_POSITIONS, D_FEATURES, D_COUNT };
+
+#define EMBEDDING(field) offsetof(vit_embedding, field)
+#define BLOCK(field) offsetof(vit_block, field)
+
+static const lks_binding vit_embedding_table[] = {
+    {"embeddings.patch_embeddings.projection", LKS_BIND_PATCH, EMBEDDING(patch), D_WIDTH, D_PATCH, 0},
+    {"embeddings.cls_token", LKS_BIND_ARRAY, EMBEDDING(class_token), D_WIDTH, 0, 0},
+    {"embeddings.distillation_token", LKS_BIND_ARRAY, EMBEDDING(distillation_token), D_WIDTH, 0, LKS_BIND_OPTIONAL},
+    {"embeddings.position_embeddings", LKS_BIND_ARRAY, EMBEDDING(positions), D_POSITIONS, D_WIDTH, 0},
+    {"layernorm", LKS_BIND_NORM, EMBEDDING(norm), D_WIDTH, 0, 0},
+};
+static const lks_binding vit_block_table[] = {
+    {"encoder.layer.#.layernorm_before", LKS_BIND_NORM, BLOCK(norm1), D_WIDTH, 0, 0},
+    {"encoder.layer.#.attention.attention.query+encoder.layer.#.attention.attention.key+"
+     "encoder.layer.#.attention.attention.value",
+     LKS_BIND_LINEAR, BLOCK(qkv), D_3WIDTH, D_WIDTH, LKS_BIND_BIAS_OPTIONAL},
+    {"encoder.layer.#.attention.output.dense", LKS_BIND_LINEAR, BLOCK(proj), D_WIDTH, D_WIDTH, 0},
+    {"encoder.layer.#.layernorm_after", LKS_BIND_NORM, BLOCK(norm2), D_WIDTH, 0, 0},
+    {"encoder.layer.#.intermediate.dense", LKS_BIND_LINEAR, BLOCK(fc1), D_FC1, D_WIDTH, 0},
+    {"encoder.layer.#.output.dense", LKS_BIND_LINEAR, BLOCK(fc2), D_WIDTH, D_MLP, 0},
+};
+static const lks_binding dinov2_block_table[] = {
+    {"encoder.layer.#.norm1", LKS_BIND_NORM, BLOCK(norm1), D_WIDTH, 0, 0},
+    {"encoder.layer.#.attention.attention.query+encoder.layer.#.attention.attention.key+"
+     "encoder.layer.#.attention.attention.value",
+     LKS_BIND_LINEAR, BLOCK(qkv), D_3WIDTH, D_WIDTH, LKS_BIND_BIAS_OPTIONAL},
+    {"encoder.layer.#.attention.output.dense", LKS_BIND_LINEAR, BLOCK(proj), D_WIDTH, D_WIDTH, 0},
+    {"encoder.layer.#.layer_scale1.lambda1", LKS_BIND_ARRAY, BLOCK(scale1), D_WIDTH, 0, 0},
+    {"encoder.layer.#.norm2", LKS_BIND_NORM, BLOCK(norm2), D_WIDTH, 0, 0},
+    {"encoder.layer.#.mlp.fc1|encoder.layer.#.mlp.weights_in", LKS_BIND_LINEAR, BLOCK(fc1), D_FC1, D_WIDTH, 0},
+    {"encoder.layer.#.mlp.fc2|encoder.layer.#.mlp.weights_out", LKS_BIND_LINEAR, BLOCK(fc2), D_WIDTH, D_MLP, 0},
+    {"encoder.layer.#.layer_scale2.lambda1", LKS_BIND_ARRAY, BLOCK(scale2), D_WIDTH, 0, 0},
+};
+static const lks_binding blip_embedding_table[] = {
+    {"embeddings.patch_embedding", LKS_BIND_PATCH, EMBEDDING(patch), D_WIDTH, D_PATCH, 0},
+    {"embeddings.class_embedding", LKS_BIND_ARRAY, EMBEDDING(class_token), D_WIDTH, 0, 0},
+    {"embeddings.position_embedding", LKS_BIND_ARRAY, EMBEDDING(positions), D_POSITIONS, D_WIDTH, 0},
+    {"post_layernorm", LKS_BIND_NORM, EMBEDDING(norm), D_WIDTH, 0, 0},
+};
+static const lks_binding blip_block_table[] = {
+    {"encoder.layers.#.layer_norm1", LKS_BIND_NORM, BLOCK(norm1), D_WIDTH, 0, 0},
+    {"encoder.layers.#.self_attn.qkv", LKS_BIND_LINEAR, BLOCK(qkv), D_3WIDTH, D_WIDTH, LKS_BIND_BIAS_OPTIONAL},
+    {"encoder.layers.#.self_attn.projection", LKS_BIND_LINEAR, BLOCK(proj), D_WIDTH, D_WIDTH, 0},
+    {"encoder.layers.#.layer_norm2", LKS_BIND_NORM, BLOCK(norm2), D_WIDTH, 0, 0},
+    {"encoder.layers.#.mlp.fc1", LKS_BIND_LINEAR, BLOCK(fc1), D_FC1, D_WIDTH, 0},
+    {"encoder.layers.#.mlp.fc2", LKS_BIND_LINEAR, BLOCK(fc2), D_WIDTH, D_MLP, 0},
+};
+static const lks_binding hybrid_embedding_table[] = {
+    {"vision.proj", LKS_BIND_LINEAR, EMBEDDING(patch), D_WIDTH, D_FEATURES, 0},
+    {"vision.class_token", LKS_BIND_ARRAY, EMBEDDING(class_token), D_WIDTH, 0, 0},
+    {"vision.positions", LKS_BIND_ARRAY, EMBEDDING(positions), D_POSITIONS, D_WIDTH, 0},
+    {"vision.norm", LKS_BIND_NORM, EMBEDDING(norm), D_WIDTH, 0, 0},
+};
+static const lks_binding hybrid_block_table[] = {
+    {"vision.blocks.#.ln1", LKS_BIND_NORM, BLOCK(norm1), D_WIDTH, 0, 0},
+    {"vision.blocks.#.qkv", LKS_BIND_LINEAR, BLOCK(qkv), D_3WIDTH, D_WIDTH, 0},
+    {"vision.blocks.#.proj", LKS_BIND_LINEAR, BLOCK(proj), D_WIDTH, D_WIDTH, 0},
+    {"vision.blocks.#.ln2", LKS_BIND_NORM, BLOCK(norm2), D_WIDTH, 0, 0},
+    {"vision.blocks.#.fc1", LKS_BIND_LINEAR, BLOCK(fc1), D_FC1, D_WIDTH, 0},
+    {"vision.blocks.#.fc2", LKS_BIND_LINEAR, BLOCK(fc2), D_WIDTH, D_MLP, 0},
+};
+
+#define TABLE(array) array, sizeof array / sizeof *array
+
+static lks_status bind_tables(lks_vit *vit, lks_binder *binder, lks_error *err)
+{
+    const struct {
+        const lks_binding *embedding;
+        size_t n_embedding;
+        const lks_binding *block;
+        size_t n_block;
+    } tables[] = {
+        [LKS_VIT_PLAIN] = {TABLE(vit_embedding_table), TABLE(vit_block_table)},
+        [LKS_VIT_DEIT] = {TABLE(vit_embedding_table), TABLE(vit_block_table)},
+        [LKS_VIT_DINOV2] = {TABLE(vit_embedding_table), TABLE(dinov2_block_table)},
+        [LKS_VIT_BLIP] = {TABLE(blip_embedding_table), TABLE(blip_block_table)},
+        [LKS_VIT_HYBRID] = {TABLE(hybrid_embedding_table), TABLE(hybrid_block_table)},
+    };
+    lks_vit_family family = vit->config.family;
+    lks_status st = lks_bind(binder, &vit->embedding, tables[family].embedding, tables[family].n_embedding, 0, err);
+    for (int i = 0; st == LKS_OK && i < vit->config.n_layers; i++)
+        st = lks_bind(binder, &vit->blocks[i], tables[family].block, tables[family].n_block, i, err);
+    if (st == LKS_OK && vit->stem)
+        st = lks_efficientnet_bind(vit->stem, binder, err);
+    return st;
+}
+
+/* Interpolates the position table when the image has another grid than the table was trained for. */
+static lks_status fit_positions(lks_vit *vit, int table_side, lks_error *err)
+{
+    if (vit->grid_rows == table_side && vit->grid_columns == table_side)
+        return LKS_OK;
+    int d = vit->config.width, n_prefix = vit->config.n_prefix;
+    vit->positions = malloc((size_t)vit->n_tokens * (size_t)d * sizeof *vit->positions);
+    if (!vit->positions)
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for position embeddings");
+    memcpy(vit->positions, vit->embedding.positions, (size_t)(n_prefix * d) * sizeof *vit->positions);
+    lks_positions_interpolate(vit->positions + n_prefix * d, vit->grid_rows, vit->grid_columns,
+                              vit->embedding.positions + n_prefix * d, table_side, table_side, d);
+    return LKS_OK;
+}
+
+lks_status lks_vit_open(lks_vit **out, const lks_weights *weights, const char *prefix, const json_t *config,
+                        const char *model_type, int width, int height, const lks_ops *ops, lks_threads *threads,
+                        lks_error *err)
+{
+    const char *path = lks_weights_path(weights);
+    lks_vit *vit = calloc(1, sizeof *vit);
+    if (!vit)
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for the vision encoder");
+    lks_status st = lks_vit_config_parse(&vit->config, config, model_type, path, err);
+    if (st != LKS_OK)
+        goto fail;
+    const lks_vit_config *c = &vit->config;
+    vit->image_width = width;
+    vit->image_height = height;
+    vit->grid_rows = height / c->patch;
+    vit->grid_columns = width / c->patch;
+    if (vit->grid_rows < 1 || vit->grid_columns < 1 || vit->grid_rows > 512 || vit->grid_columns > 512) {
+        st = lks_error_set(err, LKS_ERR_MODEL, "%s: an image of %d x %d pixels does not fit patches of %d", path, width,
+                           height, c->patch);
+        goto fail;
+    }
+    vit->n_tokens = c->n_prefix + vit->grid_rows * vit->grid_columns;
+    vit->blocks = calloc((size_t)(c->n_layers > 0 ? c->n_layers : 1), sizeof *vit->blocks);
+    if (!vit->blocks) {
+        st = lks_error_set(err, LKS_ERR_NOMEM, "out of memory for the vision encoder");
+        goto fail;
+    }
+    int d_features = 0;
+    if (c->family == LKS_VIT_HYBRID) {
+        st = lks_efficientnet_open(&vit->stem, json_object_get(config, "stem"), width, height, path, err);
+        if (st != LKS_OK)
+            goto fail;
+        d_features = lks_efficientnet_channels(vit->stem);
+        lks_efficientnet_grid(vit->stem, &vit->grid_rows, &vit->grid_columns);
+        vit->n_tokens = c->n_prefix + vit->grid_rows * vit->grid_columns;
+    }
+
+    int table_side = c->image_size / c->patch;
+    const int dims[D_COUNT] = {
+        [D_ONE] = 1,
+        [D_WIDTH] = c->width,
+        [D_3WIDTH] = 3 * c->width,
+        [D_MLP] = c->d_mlp,
+        [D_FC1] = c->swiglu ? 2 * c->d_mlp : c->d_mlp,
+        [D_PATCH] = c->patch,
+        [D_POSITIONS] = c->n_prefix + table_side * table_side,
+        [D_FEATURES] = d_features,
+    };
+    lks_binder binder = {.weights = weights, .prefix = prefix, .dims = dims, .ops = ops, .threads = threads};
+    st = bind_tables(vit, &binder, err);
+    if (st == LKS_OK)
+        st = lks_arena_init(&vit->memory, binder.bytes, err);
+    if (st != LKS_OK)
+        goto fail;
+    binder.arena = &vit->memory;
+    st = bind_tables(vit, &binder, err);
+    if (st == LKS_OK)
+        st = fit_positions(vit, table_side, err);
+    if (st != LKS_OK)
+        goto fail;
+    *out = vit;
+    return LKS_OK;
+fail:
+    lks_vit_close(vit);
+    return st;
+}
+
+void lks_vit_close(lks_vit *vit)
+{
+    if (!vit)
+        return;
+    lks_efficientnet_close(vit->stem);
+    lks_arena_release(&vit->memory);
+    free(vit->positions);
+    free(vit->blocks);
+    free(vit);
+}
+
+int lks_vit_width(const lks_vit *vit)
+{
+    return vit->config.width;
+}
+
+int lks_vit_n_tokens(const lks_vit *vit)
+{
+    return vit->n_tokens;
+}
+
+int lks_vit_n_prefix(const lks_vit *vit)
+{
+    return vit->config.n_prefix;
+}
+
+void lks_vit_grid(const lks_vit *vit, int *rows, int *columns)
+{
+    *rows = vit->grid_rows;
+    *columns = vit->grid_columns;
+}
+
+void lks_vit_image_size(const lks_vit *vit, int *width, int *height)
+{
+    *width = vit->image_width;
+    *height = vit->image_height;
+}
+
+size_t lks_vit_weight_bytes(const lks_vit *vit)
+{
+    return vit->memory.used;
+}
+
+int64_t lks_vit_multiply_adds(const lks_vit *vit)
+{
+    const lks_vit_config *c = &vit->config;
+    int64_t n = vit->n_tokens, d = c->width, fc1 = c->swiglu ? 2 * c->d_mlp : c->d_mlp;
+    int64_t block = n * d * (4 * d + fc1 + c->d_mlp) + 2 * n * n * d;
+    int64_t embedding = (n - c->n_prefix) * (int64_t)vit->embedding.patch.d_in * d;
+    return c->n_layers * block + embedding + (vit->stem ? lks_efficientnet_multiply_adds(vit->stem) : 0);
+}
+
+/* Floats of the widest intermediate row set beside x: qkv and attention output, or the MLP's hidden layer. */
+static size_t hidden_floats(const lks_vit *vit)
+{
+    const lks_vit_config *c = &vit->config;
+    size_t d = (size_t)c->width, mlp = (size_t)c->d_mlp * (c->swiglu ? 3 : 1);
+    size_t columns = 4 * d > mlp ? 4 * d : mlp;
+    size_t rows = (size_t)vit->n_tokens * columns;
+    size_t patches = (size_t)(vit->n_tokens - c->n_prefix) * (size_t)vit->embedding.patch.d_in;
+    return rows > patches ? rows : patches;
+}
+
+size_t lks_vit_scratch(const lks_vit *vit, int n_threads)
+{
+    const lks_vit_config *c = &vit->config;
+    size_t d = (size_t)c->width, n = (size_t)vit->n_tokens;
+    int widest = c->d_mlp > 3 * c->width ? c->d_mlp : 3 * c->width;
+    size_t bytes = 2 * lks_arena_cost(n * d, sizeof(float)) + lks_arena_cost(hidden_floats(vit), sizeof(float)) +
+                   lks_ops_scratch(n_threads, vit->n_tokens, c->width / c->n_heads, widest);
+    size_t stem = vit->stem ? lks_efficientnet_scratch(vit->stem, n_threads) : 0;
+    return bytes > stem ? bytes : stem + lks_arena_cost(hidden_floats(vit), sizeof(float));
+}
+
+/* y [n, d_mlp] = silu(gate) * up, for rows x [n, 2 d_mlp] that hold gate, then up (Shazeer 2020). */
+static void swiglu(const lks_compute *compute, float *y, const float *x, int n, int d_mlp)
+{
+    for (int i = 0; i < n; i++) {
+        const float *gate = x + (size_t)i * 2 * (size_t)d_mlp, *up = gate + d_mlp;
+        float *row = y + (size_t)i * (size_t)d_mlp;
+        compute->ops->activate(compute, row, gate, (size_t)d_mlp, LKS_ACT_SILU);
+        for (int j = 0; j < d_mlp; j++)
+            row[j] *= up[j];
+    }
+}
+
+static void linear(const lks_compute *compute, const lks_linear *layer, float *y, const float *x, int n,
+                   lks_activation activation, const float *residual)
+{
+    lks_linear_args args = {.n = n,
+                            .x = x,
+                            .x_stride = layer->d_in,
+                            .y = y,
+                            .y_stride = layer->d_out,
+                            .activation = activation,
+                            .residual = residual,
+                            .residual_stride = layer->d_out};
+    compute->ops->linear(compute, layer, &args);
+}
+
+/* x = x + scale * layer(input); without a scale the addition is fused into the linear layer. */
+static void linear_residual(const lks_compute *compute, const lks_linear *layer, float *x, float *spare,
+                            const float *input, int n, const float *scale)
+{
+    if (!scale) {
+        linear(compute, layer, x, input, n, LKS_ACT_NONE, x);
+        return;
+    }
+    linear(compute, layer, spare, input, n, LKS_ACT_NONE, NULL);
+    compute->ops->add_scaled(compute, x, x, spare, scale, n, layer->d_out);
+}
+
+static void run_block(const lks_vit *vit, const vit_block *block, const lks_compute *compute, float *x, float *normed,
+                      float *hidden)
+{
+    const lks_ops *ops = compute->ops;
+    int n = vit->n_tokens, d = vit->config.width, d_head = d / vit->config.n_heads;
+    float eps = vit->config.eps;
+
+    ops->layer_norm(compute, normed, x, n, d, block->norm1.weight, block->norm1.bias, eps);
+    linear(compute, &block->qkv, hidden, normed, n, LKS_ACT_NONE, NULL);
+    float *mixed = hidden + (size_t)n * 3 * (size_t)d;
+    lks_attention attention = {
+        .n_batch = 1,
+        .n_heads = vit->config.n_heads,
+        .n_kv_heads = vit->config.n_heads,
+        .d_head = d_head,
+        .n_queries = n,
+        .n_keys = n,
+        .scale = 1.0f / sqrtf((float)d_head),
+        .query = hidden,
+        .query_row_stride = 3 * d,
+        .key = hidden + d,
+        .value = hidden + 2 * d,
+        .kv_row_stride = 3 * d,
+        .out = mixed,
+        .out_row_stride = d,
+    };
+    ops->attention(compute, &attention);
+    linear_residual(compute, &block->proj, x, normed, mixed, n, block->scale1);
+
+    ops->layer_norm(compute, normed, x, n, d, block->norm2.weight, block->norm2.bias, eps);
+    if (vit->config.swiglu) {
+        float *gated = hidden + (size_t)n * 2 * (size_t)vit->config.d_mlp;
+        linear(compute, &block->fc1, hidden, normed, n, LKS_ACT_NONE, NULL);
+        swiglu(compute, gated, hidden, n, vit->config.d_mlp);
+        hidden = gated;
+    } else {
+        linear(compute, &block->fc1, hidden, normed, n, vit->config.activation, NULL);
+    }
+    linear_residual(compute, &block->fc2, x, normed, hidden, n, block->scale2);
+}
+
+/* x [n_tokens, d] = prefix tokens and embedded patches, plus positions. */
+static lks_status embed(const lks_vit *vit, const lks_compute *compute, float *x, float *hidden, const float *pixels,
+                        lks_error *err)
+{
+    int d = vit->config.width, n_prefix = vit->config.n_prefix, n_patches = vit->n_tokens - n_prefix;
+    const float *positions = vit->positions ? vit->positions : vit->embedding.positions;
+    const float *prefix[2] = {vit->embedding.class_token, vit->embedding.distillation_token};
+    for (int i = 0; i < n_prefix; i++)
+        for (int j = 0; j < d; j++)
+            x[i * d + j] = prefix[i][j] + positions[i * d + j];
+    if (vit->stem) {
+        lks_status st = lks_efficientnet_run(vit->stem, compute, hidden, pixels, err);
+        if (st != LKS_OK)
+            return st;
+    } else {
+        compute->ops->patches(compute, hidden, pixels, vit->image_height, vit->image_width, vit->config.patch);
+    }
+    linear(compute, &vit->embedding.patch, x + n_prefix * d, hidden, n_patches, LKS_ACT_NONE, positions + n_prefix * d);
+    return LKS_OK;
+}
+
+lks_status lks_vit_encode(const lks_vit *vit, const lks_compute *compute, float *tokens, const float *pixels,
+                          lks_error *err)
+{
+    const lks_vit_config *c = &vit->config;
+    size_t mark = lks_arena_mark(compute->scratch), count = (size_t)vit->n_tokens * (size_t)c->width;
+    float *hidden = lks_arena_take(compute->scratch, hidden_floats(vit), sizeof *hidden);
+    lks_status st = LKS_OK;
+    if (!hidden)
+        goto full;
+    st = embed(vit, compute, tokens, hidden, pixels, err);
+    if (st != LKS_OK)
+        goto done;
+    float *normed = lks_arena_take(compute->scratch, count, sizeof *normed);
+    if (!normed)
+        goto full;
+    for (int i = 0; i < c->n_layers; i++)
+        run_block(vit, &vit->blocks[i], compute, tokens, normed, hidden);
+    compute->ops->layer_norm(compute, tokens, tokens, vit->n_tokens, c->width, vit->embedding.norm.weight,
+                             vit->embedding.norm.bias, c->eps);
+    goto done;
+full:
+    st = lks_error_set(err, LKS_ERR_NOMEM, "the activation arena is too small for the vision encoder");
+done:
+    lks_arena_reset(compute->scratch, mark);
+    return st;
+}

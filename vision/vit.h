@@ -1,0 +1,38 @@
+/* Vision transformer (Dosovitskiy et al. 2021): image -> tokens. One implementation for ViT, DeiT (Touvron et al. 2021),
+ * DINOv2 (Oquab et al. 2023), BLIP's encoder and the hybrid whose patches are embedded from a convolutional feature map.
+ *
+ *     x = [class; (distillation;) patches w + b] + positions
+ *     x = x + s1 * attention(norm1(x)),  x = x + s2 * mlp(norm2(x))      per layer; s1, s2 are DINOv2's layer scales
+ *     tokens = norm(x) */
+#ifndef LKS_VIT_H
+#define LKS_VIT_H
+
+#include "fusion/weights/bind.h"
+#include "vision/config.h"
+
+typedef struct lks_vit lks_vit;
+
+/* Binds the encoder's tensors under `prefix` ("encoder.", "vision_model.", "") and packs them. `config` is the encoder's JSON
+ * object; model_type "looksay" opens the hybrid. The input image has width x height pixels; a position table of another size is
+ * interpolated (bicubic). Weights stay borrowed from `weights`. */
+lks_status lks_vit_open(lks_vit **out, const lks_weights *weights, const char *prefix, const json_t *config,
+                        const char *model_type, int width, int height, const lks_ops *ops, lks_threads *threads,
+                        lks_error *err);
+void lks_vit_close(lks_vit *vit);
+
+int lks_vit_width(const lks_vit *vit);    /* d: numbers per token */
+int lks_vit_n_tokens(const lks_vit *vit); /* prefix tokens and patches */
+int lks_vit_n_prefix(const lks_vit *vit); /* tokens before the patches */
+void lks_vit_grid(const lks_vit *vit, int *rows, int *columns); /* of the patches */
+void lks_vit_image_size(const lks_vit *vit, int *width, int *height);
+size_t lks_vit_weight_bytes(const lks_vit *vit); /* packed memory */
+int64_t lks_vit_multiply_adds(const lks_vit *vit); /* of one encode, for roofline figures */
+
+/* Arena bytes that lks_vit_encode takes from compute->scratch, ops scratch included. */
+size_t lks_vit_scratch(const lks_vit *vit, int n_threads);
+
+/* tokens [n_tokens, d] = encode(pixels [height, width, 3]). */
+lks_status lks_vit_encode(const lks_vit *vit, const lks_compute *compute, float *tokens, const float *pixels,
+                          lks_error *err);
+
+#endif
