@@ -1,0 +1,178 @@
+/* Looksay: a picture in, a caption out. The library's only public header; C11 and C++.
+ *
+ *     lks_model *model;  lks_session *session;  lks_caption *caption;  lks_error err;
+ *     lks_caption_options options;
+ *     if (lks_model_open(&model, "model.gguf", NULL, &err) == LKS_OK &&
+ *         lks_session_open(&session, model, NULL, &err) == LKS_OK) {
+ *         lks_caption_options_init(&options, model);
+ *         if (lks_caption_file(session, &caption, "photo.jpg", &options, &err) == LKS_OK)
+ *             puts(caption->sequences[0].text);
+ *     }
+ *
+ * A model is immutable once open and may be used by any number of sessions and threads at a time. A session belongs to one
+ * thread at a time. Functions return LKS_OK (0) or a status with detail in *err (which may be NULL); outputs are untouched on
+ * failure. The library never prints, exits, aborts or reads the environment, and never opens a network connection. */
+#ifndef LOOKSAY_H
+#define LOOKSAY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define LKS_API __attribute__((visibility("default")))
+#else
+#define LKS_API
+#endif
+
+#define LKS_VERSION "0.1.0"
+
+#ifndef LKS_STATUS_TYPES
+#define LKS_STATUS_TYPES
+
+typedef enum lks_status {
+    LKS_OK = 0,
+    LKS_ERR_ARGUMENT,    /* the caller passed something that cannot be served */
+    LKS_ERR_NOMEM,       /* out of memory */
+    LKS_ERR_IO,          /* a file could not be opened, read or written */
+    LKS_ERR_IMAGE,       /* an image is damaged, empty, too large or of an unknown format */
+    LKS_ERR_MODEL,       /* a model file is damaged, inconsistent or lacks something */
+    LKS_ERR_UNSUPPORTED, /* well-formed, but this build or version cannot do it */
+    LKS_ERR_INTERRUPTED  /* the caller asked to stop */
+} lks_status;
+
+typedef struct lks_error {
+    lks_status status;
+    char message[504]; /* one sentence, UTF-8, always terminated; "" when there is no error */
+} lks_error;
+
+#endif
+
+typedef struct lks_model lks_model;
+typedef struct lks_session lks_session;
+
+/* The version of the library that is linked, as "major.minor.patch". */
+LKS_API const char *lks_version(void);
+
+/* ---- models ---- */
+
+typedef struct lks_model_options {
+    size_t size;     /* sizeof(lks_model_options) */
+    int n_threads;   /* for packing weights; 0: all CPUs */
+    const char *isa; /* "ref", "blas", "avx2", "avx512"; NULL or "auto": the best this CPU has */
+} lks_model_options;
+
+/* Opens a Hugging Face directory (VisionEncoderDecoder or BLIP) or a Looksay GGUF file. `options` may be NULL. */
+LKS_API lks_status lks_model_open(lks_model **out, const char *path, const lks_model_options *options, lks_error *err);
+LKS_API void lks_model_close(lks_model *model); /* NULL is safe; all its sessions must be closed */
+
+/* What the model is, as a JSON object: family, sizes, weights, memory, tokenizer. *json is freed with lks_free. */
+LKS_API lks_status lks_model_info(const lks_model *model, char **json, lks_error *err);
+
+typedef struct lks_model_cost {
+    double encode_flops;           /* multiplications and additions of one image, cross K/V included */
+    double decode_flops_per_token; /* of one row */
+    double decode_bytes_per_token; /* weights and cross K/V that a decoding step reads */
+    double weight_bytes;           /* packed weights in memory */
+} lks_model_cost;
+
+/* The arithmetic and traffic that no implementation in this precision can avoid: the floor under its times. */
+LKS_API void lks_model_cost_estimate(const lks_model *model, lks_model_cost *cost);
+
+/* ---- sessions ---- */
+
+typedef struct lks_session_options {
+    size_t size;   /* sizeof(lks_session_options) */
+    int n_threads; /* 0: all CPUs this process may use */
+} lks_session_options;
+
+LKS_API lks_status lks_session_open(lks_session **out, const lks_model *model, const lks_session_options *options,
+                                    lks_error *err);
+LKS_API void lks_session_close(lks_session *session); /* NULL is safe */
+
+/* ---- captions ---- */
+
+typedef struct lks_caption_options {
+    size_t size; /* sizeof(lks_caption_options), set by lks_caption_options_init */
+    int n_beams; /* 1: greedy or sampling */
+    int n_best;  /* alternatives to return, at most n_beams (or that many samples) */
+    int max_tokens, min_tokens;
+    int no_repeat_ngram; /* 0: off */
+    int early_stopping;  /* 0: while a better caption is possible, 1: at n_beams finished captions, 2: never early */
+    float length_penalty, repetition_penalty;
+    int sample; /* 1: draw from the distribution */
+    float temperature, top_p;
+    int top_k; /* 0: off */
+    uint64_t seed;
+    const char *prompt; /* the caption continues this text; NULL: none */
+    const char *const *banned; /* words or phrases that never appear */
+    size_t n_banned;
+    const char *const *required; /* words or phrases that all appear */
+    size_t n_required;
+    int lenient;     /* 1: caption what can be read of a damaged image */
+    int keep_maps;   /* 1: keep where each token looked, see lks_sequence.maps */
+    int64_t max_pixels; /* images with more are refused; 0: 50 million */
+    int (*stop)(void *context); /* asked while decoding; non-zero ends with LKS_ERR_INTERRUPTED; may be NULL */
+    void *stop_context;
+} lks_caption_options;
+
+/* Fills `options` with the model's own generation defaults. */
+LKS_API void lks_caption_options_init(lks_caption_options *options, const lks_model *model);
+
+typedef struct lks_sequence {
+    const char *text; /* UTF-8 */
+    float score;      /* beams: length-penalised log-probability; otherwise the mean log-probability of a token */
+    int n_tokens;
+    const int32_t *tokens;         /* ids after start token and prompt, the end token included when produced */
+    const float *logprobs;         /* [n_tokens] natural logarithm of each token's probability */
+    const char *const *token_text; /* [n_tokens] what each token adds to the text; "" for special tokens */
+    const float *maps; /* [n_tokens, grid_rows * grid_columns] cross-attention to the patches, averaged over heads and layers,
+                          each row sums to 1; NULL unless keep_maps */
+} lks_sequence;
+
+typedef struct lks_caption {
+    int n_sequences;
+    const lks_sequence *sequences; /* best first */
+    int grid_rows, grid_columns;   /* patches of the image */
+    int width, height;             /* of the picture as decoded (a scaled JPEG decode included) */
+    int damaged;                   /* 1: a lenient read of a damaged image */
+    int n_steps;                   /* decoder steps taken */
+    double read_ms, encode_ms, decode_ms; /* pixels ready; image tokens and cross K/V ready; words found */
+} lks_caption;
+
+/* Captions an image file, the bytes of one, or raw pixels (RGB, 8 bits each, `stride` bytes between rows). *out is freed
+ * with lks_caption_free. A damaged or missing image is LKS_ERR_IMAGE or LKS_ERR_IO and leaves the session usable. */
+LKS_API lks_status lks_caption_file(lks_session *session, lks_caption **out, const char *path,
+                                    const lks_caption_options *options, lks_error *err);
+LKS_API lks_status lks_caption_bytes(lks_session *session, lks_caption **out, const void *bytes, size_t n_bytes,
+                                     const char *name, const lks_caption_options *options, lks_error *err);
+LKS_API lks_status lks_caption_rgb(lks_session *session, lks_caption **out, const uint8_t *rgb, int width, int height,
+                                   size_t stride, const lks_caption_options *options, lks_error *err);
+LKS_API void lks_caption_free(lks_caption *caption); /* NULL is safe */
+
+/* ---- the machine ---- */
+
+typedef struct lks_machine {
+    int n_cpus;
+    char cpu[64];    /* brand string */
+    const char *isa; /* the instruction set that "auto" takes, static */
+    int avx2, avx512, avx512_vnni, avx512_bf16, openblas; /* 1: available to this build on this CPU */
+} lks_machine;
+
+LKS_API void lks_machine_describe(lks_machine *machine);
+
+/* Measures the roofline on n_threads threads (0: all): multiply-add peak and memory read bandwidth, each about `seconds`. */
+LKS_API lks_status lks_machine_measure(double *f32_gflops, double *dram_gbps, int n_threads, double seconds,
+                                       lks_error *err);
+
+/* Frees what lks_model_info returned. */
+LKS_API void lks_free(void *memory);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,217 @@
+/* Opening a model: which family it is, then encoder, decoder, tokenizer and defaults. */
+#include "apps/captioner/model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fusion/json.h"
+
+const char *lks_version(void)
+{
+    return LKS_VERSION;
+}
+
+void lks_free(void *memory)
+{
+    free(memory);
+}
+
+/* What config.json says about the parts: their objects, types and tensor name prefixes. */
+typedef struct anatomy {
+    const json_t *vision, *text;
+    const char *vision_type, *text_type, *vision_prefix, *text_prefix;
+    const char *processor; /* preprocessing class when preprocessor_config.json is absent */
+    bool blip;
+} anatomy;
+
+static lks_status describe(anatomy *out, const json_t *config, const char *path, lks_error *err)
+{
+    const char *type = lks_json_string(config, "model_type", "");
+    anatomy a = {0};
+    if (strcmp(type, "vision-encoder-decoder") == 0) {
+        a = (anatomy){.vision = json_object_get(config, "encoder"),
+                      .text = json_object_get(config, "decoder"),
+                      .vision_prefix = "encoder.",
+                      .text_prefix = "decoder.",
+                      .processor = "ViTImageProcessor"};
+        a.vision_type = lks_json_string(a.vision, "model_type", "");
+        a.text_type = lks_json_string(a.text, "model_type", "");
+    } else if (strcmp(type, "blip") == 0) {
+        a = (anatomy){.vision = json_object_get(config, "vision_config"),
+                      .text = json_object_get(config, "text_config"),
+                      .vision_type = "blip_vision_model",
+                      .text_type = "blip_text_model",
+                      .vision_prefix = "vision_model.",
+                      .text_prefix = "text_decoder.",
+                      .processor = "BlipImageProcessor",
+                      .blip = true};
+    } else if (strcmp(type, "looksay") == 0) {
+        a = (anatomy){.vision = json_object_get(config, "vision"),
+                      .text = json_object_get(config, "text"),
+                      .vision_type = "looksay",
+                      .text_type = "looksay",
+                      .vision_prefix = "",
+                      .text_prefix = "",
+                      .processor = "ViTImageProcessor"};
+    } else {
+        return lks_error_set(err, LKS_ERR_UNSUPPORTED,
+                             "%s: model_type '%s' is not served (vision-encoder-decoder, blip and looksay are)", path,
+                             type);
+    }
+    *out = a;
+    return LKS_OK;
+}
+
+static lks_status parse_preprocess(lks_model *model, const lks_model_files *files, const anatomy *parts, lks_error *err)
+{
+    if (files->preprocessor)
+        return lks_preprocess_parse(&model->preprocess, files->preprocessor, files->n_preprocessor, model->path, err);
+    char text[96];
+    int n = snprintf(text, sizeof text, "{\"image_processor_type\": \"%s\"}", parts->processor);
+    return lks_preprocess_parse(&model->preprocess, text, (size_t)n, model->path, err);
+}
+
+static lks_status check_tokens(const lks_model *model, lks_error *err)
+{
+    const lks_search_options *s = &model->generation.search;
+    int vocab = lks_decoder_describe(model->decoder)->vocab_size;
+    bool valid = s->start_token < vocab && s->forced_first_token < vocab && s->forced_last_token < vocab;
+    for (int i = 0; i < s->n_end_tokens; i++)
+        valid &= s->end_tokens[i] < vocab;
+    if (valid)
+        return LKS_OK;
+    return lks_error_set(err, LKS_ERR_MODEL, "%s: a start, end or forced token lies outside the vocabulary of %d",
+                         model->path, vocab);
+}
+
+static lks_status open_parts(lks_model *model, const lks_model_files *files, lks_threads *threads, lks_error *err)
+{
+    anatomy parts;
+    lks_status st = describe(&parts, files->config, model->path, err);
+    if (st == LKS_OK)
+        st = parse_preprocess(model, files, &parts, err);
+    if (st != LKS_OK)
+        return st;
+    snprintf(model->family, sizeof model->family, "%s", lks_json_string(files->config, "model_type", ""));
+    snprintf(model->encoder_type, sizeof model->encoder_type, "%s", parts.vision_type);
+    snprintf(model->decoder_type, sizeof model->decoder_type, "%s", parts.text_type);
+
+    int width, height;
+    lks_preprocess_size(&model->preprocess, &width, &height);
+    st = lks_vit_open(&model->vit, model->weights, parts.vision_prefix, parts.vision, parts.vision_type, width, height,
+                      model->ops, threads, err);
+    if (st != LKS_OK)
+        return st;
+    lks_decoder_config config;
+    int encoder_width = lks_vit_width(model->vit);
+    st = lks_decoder_config_parse(&config, parts.text, parts.text_type, encoder_width, model->path, err);
+    if (st == LKS_OK)
+        st = lks_decoder_open(&model->decoder, model->weights, parts.text_prefix, &config, encoder_width, model->ops,
+                              threads, err);
+    if (st == LKS_OK)
+        st = lks_generation_parse(&model->generation, files->generation, files->config, parts.text, parts.blip,
+                                  model->path, err);
+    if (st == LKS_OK)
+        st = check_tokens(model, err);
+    return st;
+}
+
+lks_status lks_model_open(lks_model **out, const char *path, const lks_model_options *options, lks_error *err)
+{
+    lks_isa isa = LKS_ISA_AUTO;
+    if (options && options->isa && !lks_isa_parse(&isa, options->isa))
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "unknown instruction set '%s': use ref, blas, avx2, avx512 or auto",
+                             options->isa);
+    const lks_ops *ops = lks_ops_get(isa);
+    if (!ops)
+        return lks_error_set(err, LKS_ERR_UNSUPPORTED, "the instruction set '%s' is not available on this machine",
+                             options->isa);
+    lks_model *model = calloc(1, sizeof *model);
+    lks_model_files files = {0};
+    lks_threads *threads = NULL;
+    lks_status st = LKS_OK;
+    if (!model || !(model->path = strdup(path))) {
+        st = lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
+        goto fail;
+    }
+    model->ops = ops;
+    st = lks_threads_open(&threads, options ? options->n_threads : 0, err);
+    if (st == LKS_OK)
+        st = lks_model_files_open(&files, path, err);
+    if (st != LKS_OK)
+        goto fail;
+    model->weights = files.weights;
+    model->tokenizer = files.tokenizer;
+    files.weights = NULL;
+    files.tokenizer = NULL;
+    st = open_parts(model, &files, threads, err);
+    if (st != LKS_OK)
+        goto fail;
+    lks_model_files_close(&files);
+    lks_threads_close(threads);
+    *out = model;
+    return LKS_OK;
+fail:
+    lks_model_files_close(&files);
+    lks_threads_close(threads);
+    lks_model_close(model);
+    return st;
+}
+
+void lks_model_close(lks_model *model)
+{
+    if (!model)
+        return;
+    lks_tokenizer_close(model->tokenizer);
+    lks_decoder_close(model->decoder);
+    lks_vit_close(model->vit);
+    lks_weights_close(model->weights);
+    free(model->path);
+    free(model);
+}
+
+void lks_model_cost_estimate(const lks_model *model, lks_model_cost *cost)
+{
+    const lks_decoder_config *c = lks_decoder_describe(model->decoder);
+    double n = lks_vit_n_tokens(model->vit), d = c->width;
+    double cross = c->n_layers * n * 2 * d * c->d_memory;
+    double parameters = (double)lks_decoder_multiply_adds(model->decoder, true);
+    *cost = (lks_model_cost){
+        .encode_flops = 2 * ((double)lks_vit_multiply_adds(model->vit) + cross),
+        .decode_flops_per_token = 2 * (parameters + c->n_layers * 2 * n * d),
+        .decode_bytes_per_token = 4 * (parameters + c->n_layers * 2 * n * d),
+        .weight_bytes = (double)(lks_vit_weight_bytes(model->vit) + lks_decoder_weight_bytes(model->decoder)),
+    };
+}
+
+lks_status lks_model_info(const lks_model *model, char **json, lks_error *err)
+{
+    const lks_decoder_config *c = lks_decoder_describe(model->decoder);
+    int rows, columns, width, height;
+    lks_vit_grid(model->vit, &rows, &columns);
+    lks_vit_image_size(model->vit, &width, &height);
+    lks_model_cost cost;
+    lks_model_cost_estimate(model, &cost);
+    const lks_search_options *s = &model->generation.search;
+    json_t *root = json_pack(
+        "{s:s, s:s, s:s, s:I, s:I, s:s,"
+        " s:{s:s, s:i, s:i, s:i, s:i, s:[i, i]},"
+        " s:{s:s, s:i, s:i, s:i, s:i, s:i, s:i},"
+        " s:{s:i, s:i, s:f, s:i}, s:{s:f, s:f, s:I}}",
+        "path", model->path, "family", model->family, "format", lks_weights_format(model->weights), "file_bytes",
+        (json_int_t)lks_weights_bytes(model->weights), "tensors", (json_int_t)lks_weights_count(model->weights), "isa",
+        lks_isa_name(model->ops->isa), "vision", "type", model->encoder_type, "width", lks_vit_width(model->vit),
+        "tokens", lks_vit_n_tokens(model->vit), "image_width", width, "image_height", height, "grid", rows, columns,
+        "text", "type", model->decoder_type, "width", c->width, "layers", c->n_layers, "heads", c->n_heads, "vocabulary",
+        c->vocab_size, "positions", lks_decoder_max_positions(model->decoder), "memory_width", c->d_memory, "generation",
+        "beams", s->n_beams, "max_tokens", s->max_tokens, "length_penalty", (double)s->length_penalty, "no_repeat_ngram",
+        s->no_repeat_ngram, "cost", "encode_gflop", cost.encode_flops / 1e9, "decode_mflop_per_token",
+        cost.decode_flops_per_token / 1e6, "weight_bytes", (json_int_t)cost.weight_bytes);
+    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+    json_decref(root);
+    if (!text)
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
+    *json = text;
+    return LKS_OK;
+}

@@ -1,0 +1,53 @@
+/* An open model: encoder, decoder, tokenizer, preprocessing and generation defaults. Private to the captioner. */
+#ifndef LKS_MODEL_H
+#define LKS_MODEL_H
+
+#include <jansson.h>
+
+#include "apps/captioner/looksay.h"
+#include "fusion/weights/weights.h"
+#include "text/decoder.h"
+#include "text/search.h"
+#include "text/tokenizer.h"
+#include "vision/preprocess.h"
+#include "vision/vit.h"
+
+enum { LKS_MAX_END_TOKENS = 8, LKS_MAX_SUPPRESSED = 256 };
+
+typedef struct lks_generation {
+    lks_search_options search; /* defaults; start, end, pad and forced tokens included */
+    int32_t end_tokens[LKS_MAX_END_TOKENS];
+    int32_t suppressed[LKS_MAX_SUPPRESSED];
+} lks_generation;
+
+struct lks_model {
+    char *path;
+    char family[32]; /* model_type of config.json */
+    const lks_ops *ops;
+    lks_weights *weights;
+    lks_vit *vit;
+    lks_decoder *decoder;
+    lks_tokenizer *tokenizer;
+    lks_preprocess preprocess;
+    lks_generation generation;
+    char encoder_type[32], decoder_type[32];
+};
+
+/* The JSON texts and weights of a model, wherever they are stored. Objects may be NULL when a file is absent. */
+typedef struct lks_model_files {
+    json_t *config, *generation;
+    char *preprocessor; /* JSON text, or NULL */
+    size_t n_preprocessor;
+    lks_weights *weights;
+    lks_tokenizer *tokenizer;
+} lks_model_files;
+
+lks_status lks_model_files_open(lks_model_files *files, const char *path, lks_error *err);
+/* Closes what has not been moved out (set to NULL). */
+void lks_model_files_close(lks_model_files *files);
+
+/* Generation defaults in transformers' order of precedence: generation_config.json, then the model's configuration. */
+lks_status lks_generation_parse(lks_generation *out, const json_t *generation, const json_t *config,
+                                const json_t *text_config, bool blip, const char *path, lks_error *err);
+
+#endif

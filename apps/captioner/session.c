@@ -1,0 +1,321 @@
+/* A session: one thread's path from pixels to words. All buffers are sized when it opens; only the decoder state grows, when
+ * more beams are asked for than before. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "apps/captioner/model.h"
+#include "apps/captioner/phrases.h"
+#include "apps/captioner/result.h"
+
+struct lks_session {
+    const lks_model *model;
+    lks_threads *threads;
+    lks_arena scratch;
+    lks_compute compute;
+    float *pixels; /* [height, width, 3] */
+    float *tokens; /* [n_tokens, d] */
+    lks_decoder_state *state;
+    int state_rows, state_positions;
+    bool state_maps;
+};
+
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+enum { MAX_ROWS = 256 };
+
+static size_t scratch_bytes(const lks_session *s, int rows, int positions)
+{
+    const lks_model *model = s->model;
+    int n_threads = lks_threads_count(s->threads);
+    size_t encode = lks_vit_scratch(model->vit, n_threads);
+    size_t decode = lks_decoder_scratch(model->decoder, rows, positions, lks_vit_n_tokens(model->vit), n_threads);
+    return encode > decode ? encode : decode;
+}
+
+lks_status lks_session_open(lks_session **out, const lks_model *model, const lks_session_options *options,
+                            lks_error *err)
+{
+    lks_session *s = calloc(1, sizeof *s);
+    if (!s)
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
+    s->model = model;
+    int width, height;
+    lks_vit_image_size(model->vit, &width, &height);
+    s->pixels = malloc((size_t)width * (size_t)height * 3 * sizeof *s->pixels);
+    s->tokens = malloc((size_t)lks_vit_n_tokens(model->vit) * (size_t)lks_vit_width(model->vit) * sizeof *s->tokens);
+    lks_status st = LKS_OK;
+    if (!s->pixels || !s->tokens)
+        st = lks_error_set(err, LKS_ERR_NOMEM, "out of memory for an image of %d x %d pixels", width, height);
+    if (st == LKS_OK)
+        st = lks_threads_open(&s->threads, options ? options->n_threads : 0, err);
+    if (st != LKS_OK) {
+        lks_session_close(s);
+        return st;
+    }
+    *out = s;
+    return LKS_OK;
+}
+
+void lks_session_close(lks_session *session)
+{
+    if (!session)
+        return;
+    lks_decoder_state_close(session->state);
+    lks_threads_close(session->threads);
+    lks_arena_release(&session->scratch);
+    free(session->pixels);
+    free(session->tokens);
+    free(session);
+}
+
+/* Makes room for `rows` rows of `positions` tokens; keeps what is there when it suffices. */
+static lks_status reserve(lks_session *s, int rows, int positions, bool maps, lks_error *err)
+{
+    if (s->state && rows <= s->state_rows && positions <= s->state_positions && maps == s->state_maps)
+        return LKS_OK;
+    lks_decoder_state_close(s->state);
+    s->state = NULL;
+    size_t bytes = scratch_bytes(s, rows, positions);
+    if (bytes > s->scratch.size) {
+        lks_arena_release(&s->scratch);
+        lks_status st = lks_arena_init(&s->scratch, bytes, err);
+        if (st != LKS_OK)
+            return st;
+    }
+    s->compute = (lks_compute){.ops = s->model->ops, .threads = s->threads, .scratch = &s->scratch};
+    lks_status st = lks_decoder_state_open(&s->state, s->model->decoder, &s->compute, rows, positions,
+                                           lks_vit_n_tokens(s->model->vit), maps, err);
+    if (st == LKS_OK) {
+        s->state_rows = rows;
+        s->state_positions = positions;
+        s->state_maps = maps;
+    }
+    return st;
+}
+
+void lks_caption_options_init(lks_caption_options *options, const lks_model *model)
+{
+    const lks_search_options *s = &model->generation.search;
+    *options = (lks_caption_options){
+        .size = sizeof *options,
+        .n_beams = s->n_beams,
+        .n_best = 1,
+        .max_tokens = s->max_tokens,
+        .min_tokens = s->min_tokens,
+        .no_repeat_ngram = s->no_repeat_ngram,
+        .early_stopping = s->early_stopping,
+        .length_penalty = s->length_penalty,
+        .repetition_penalty = s->repetition_penalty,
+        .temperature = 1.0f,
+        .top_p = 1.0f,
+    };
+}
+
+static lks_status check_options(const lks_caption_options *o, lks_error *err)
+{
+    if (o->size != sizeof *o)
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "caption options were not set up with lks_caption_options_init");
+    if (o->n_beams < 1 || o->n_beams > MAX_ROWS || o->n_best < 1 || o->n_best > MAX_ROWS)
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "beams and n-best must lie in 1..%d", MAX_ROWS);
+    if (o->n_best > o->n_beams && !o->sample)
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "n-best %d needs at least as many beams (%d given)", o->n_best,
+                             o->n_beams);
+    if (o->max_tokens < 1 || o->min_tokens < 0 || o->no_repeat_ngram < 0 || o->top_k < 0)
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "max-tokens must be positive; min-tokens, no-repeat-ngram and "
+                                                    "top-k must not be negative");
+    if (!(o->temperature > 0.0f) || !(o->top_p > 0.0f && o->top_p <= 1.0f) || !(o->repetition_penalty > 0.0f) ||
+        !isfinite(o->length_penalty))
+        return lks_error_set(err, LKS_ERR_ARGUMENT,
+                             "temperature and repetition-penalty must be positive, top-p in (0, 1]");
+    return LKS_OK;
+}
+
+static bool should_stop(void *context)
+{
+    const lks_caption_options *options = context;
+    return options->stop(options->stop_context) != 0;
+}
+
+static void fill_search(lks_search_options *s, const lks_model *model, const lks_caption_options *o,
+                        const lks_phrases *prompt, const lks_phrases *banned, const lks_phrases *required)
+{
+    *s = model->generation.search;
+    s->n_beams = o->n_beams;
+    s->n_best = o->n_best;
+    s->max_tokens = o->max_tokens;
+    s->min_tokens = o->min_tokens;
+    s->no_repeat_ngram = o->no_repeat_ngram;
+    s->early_stopping = o->early_stopping;
+    s->length_penalty = o->length_penalty;
+    s->repetition_penalty = o->repetition_penalty;
+    s->sample = o->sample != 0;
+    s->temperature = o->temperature;
+    s->top_k = o->top_k;
+    s->top_p = o->top_p;
+    s->seed = o->seed;
+    if (prompt->n > 0) {
+        s->prompt = prompt->tokens[0];
+        s->n_prompt = prompt->lengths[0];
+    }
+    s->banned = (const int32_t *const *)banned->tokens;
+    s->banned_lengths = banned->lengths;
+    s->n_banned = banned->n;
+    s->required = (const int32_t *const *)required->tokens;
+    s->required_lengths = required->lengths;
+    s->n_required = required->n;
+    s->stop = o->stop ? should_stop : NULL;
+    s->stop_context = (void *)(uintptr_t)o;
+}
+
+/* Finds the words for the image whose tokens the decoder state holds. */
+static lks_status search(lks_session *s, lks_caption **out, const lks_caption_options *o, lks_error *err)
+{
+    const lks_model *model = s->model;
+    lks_phrases prompt = {0}, banned = {0}, required = {0};
+    lks_hypothesis *hypotheses = NULL;
+    int n = 0;
+    lks_status st = lks_phrases_encode_prompt(&prompt, model->tokenizer, o->prompt, err);
+    if (st == LKS_OK)
+        st = lks_phrases_encode(&banned, model->tokenizer, o->banned, o->n_banned, LKS_PHRASES_ALL_FORMS, err);
+    if (st == LKS_OK)
+        st = lks_phrases_encode(&required, model->tokenizer, o->required, o->n_required, LKS_PHRASES_INNER_FORM, err);
+    if (st != LKS_OK)
+        goto done;
+
+    lks_search_options options;
+    fill_search(&options, model, o, &prompt, &banned, &required);
+    int limit = lks_decoder_max_positions(model->decoder);
+    int positions = options.n_prompt + 1;
+    if (positions >= limit) {
+        st = lks_error_set(err, LKS_ERR_ARGUMENT, "the prompt's %d tokens leave no room: this model holds %d",
+                           options.n_prompt, limit);
+        goto done;
+    }
+    positions = options.max_tokens > limit - positions ? limit : positions + options.max_tokens;
+    int rows = lks_search_rows(&options);
+    st = reserve(s, rows, positions, o->keep_maps != 0, err);
+    if (st == LKS_OK)
+        st = lks_decoder_begin(s->state, s->tokens, err);
+    if (st != LKS_OK)
+        goto done;
+    lks_step_model steps = {.context = s->state,
+                            .vocab_size = lks_decoder_describe(model->decoder)->vocab_size,
+                            .max_positions = positions,
+                            .step = lks_decoder_step,
+                            .reorder = lks_decoder_reorder};
+    st = lks_search_run(&hypotheses, &n, &steps, &options, err);
+    if (st == LKS_OK)
+        st = lks_result_make(out, model, o->keep_maps ? s->state : NULL, hypotheses, n, options.prompt, options.n_prompt,
+                             err);
+done:
+    lks_hypotheses_free(hypotheses);
+    lks_phrases_release(&prompt);
+    lks_phrases_release(&banned);
+    lks_phrases_release(&required);
+    return st;
+}
+
+/* Resizes, encodes and captions a decoded image. began: when reading started. */
+static lks_status caption_image(lks_session *s, lks_caption **out, const lks_image *image, bool damaged, double began,
+                                const lks_caption_options *o, lks_error *err)
+{
+    lks_status st = lks_preprocess_run(&s->model->preprocess, s->pixels, image, s->threads, err);
+    if (st != LKS_OK)
+        return st;
+    double read = now_ms();
+    st = reserve(s, 1, 1, false, err);
+    if (st == LKS_OK)
+        st = lks_vit_encode(s->model->vit, &s->compute, s->tokens, s->pixels, err);
+    if (st != LKS_OK)
+        return st;
+    double encoded = now_ms();
+    lks_caption *caption;
+    st = search(s, &caption, o, err);
+    if (st != LKS_OK)
+        return st;
+    caption->read_ms = read - began;
+    caption->encode_ms = encoded - read;
+    caption->decode_ms = now_ms() - encoded;
+    caption->width = image->width;
+    caption->height = image->height;
+    caption->damaged = damaged;
+    lks_vit_grid(s->model->vit, &caption->grid_rows, &caption->grid_columns);
+    *out = caption;
+    return LKS_OK;
+}
+
+static lks_decode_options decode_options(const lks_session *s, const lks_caption_options *o)
+{
+    lks_decode_options decode = {.max_pixels = o->max_pixels, .lenient = o->lenient != 0};
+    const lks_preprocess *p = &s->model->preprocess;
+    if (p->do_resize) {
+        decode.target_width = p->shortest_edge ? p->shortest_edge : p->resize_width;
+        decode.target_height = p->shortest_edge ? p->shortest_edge : p->resize_height;
+    }
+    return decode;
+}
+
+lks_status lks_caption_file(lks_session *session, lks_caption **out, const char *path,
+                            const lks_caption_options *options, lks_error *err)
+{
+    lks_status st = check_options(options, err);
+    if (st != LKS_OK)
+        return st;
+    double began = now_ms();
+    lks_decode_options decode = decode_options(session, options);
+    lks_image image;
+    bool damaged = false;
+    st = lks_image_read(&image, &damaged, path, &decode, err);
+    if (st != LKS_OK)
+        return st;
+    st = caption_image(session, out, &image, damaged, began, options, err);
+    lks_image_release(&image);
+    return st;
+}
+
+lks_status lks_caption_bytes(lks_session *session, lks_caption **out, const void *bytes, size_t n_bytes, const char *name,
+                             const lks_caption_options *options, lks_error *err)
+{
+    lks_status st = check_options(options, err);
+    if (st != LKS_OK)
+        return st;
+    double began = now_ms();
+    lks_decode_options decode = decode_options(session, options);
+    lks_image image;
+    bool damaged = false;
+    st = lks_image_decode(&image, &damaged, bytes, n_bytes, name ? name : "image", &decode, err);
+    if (st != LKS_OK)
+        return st;
+    st = caption_image(session, out, &image, damaged, began, options, err);
+    lks_image_release(&image);
+    return st;
+}
+
+lks_status lks_caption_rgb(lks_session *session, lks_caption **out, const uint8_t *rgb, int width, int height,
+                           size_t stride, const lks_caption_options *options, lks_error *err)
+{
+    lks_status st = check_options(options, err);
+    if (st != LKS_OK)
+        return st;
+    int64_t max_pixels = options->max_pixels ? options->max_pixels : LKS_IMAGE_MAX_PIXELS;
+    if (width < 1 || height < 1 || (int64_t)width * height > max_pixels || stride < (size_t)width * 3)
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "an image of %d x %d pixels with %zu bytes a row is not valid", width,
+                             height, stride);
+    double began = now_ms();
+    size_t row = (size_t)width * 3;
+    lks_image image = {.width = width, .height = height, .rgb = malloc(row * (size_t)height)};
+    if (!image.rgb)
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for an image of %d x %d pixels", width, height);
+    for (int y = 0; y < height; y++)
+        memcpy(image.rgb + (size_t)y * row, rgb + (size_t)y * stride, row);
+    st = caption_image(session, out, &image, false, began, options, err);
+    free(image.rgb);
+    return st;
+}
