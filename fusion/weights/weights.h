@@ -17,7 +17,7 @@ lks_status lks_weights_open(lks_weights **out, const char *path, lks_error *err)
 void lks_weights_close(lks_weights *weights);
 
 size_t lks_weights_count(const lks_weights *weights);
-const lks_tensor *lks_weights_at(const lks_weights *weights, size_t i); /* in ascending name order */
+const lks_tensor *lks_weights_at(const lks_weights *weights, size_t i);           /* in ascending name order */
 const lks_tensor *lks_weights_find(const lks_weights *weights, const char *name); /* NULL: absent */
 
 const char *lks_weights_format(const lks_weights *weights); /* "safetensors", "torch", "gguf" */
@@ -26,5 +26,8 @@ size_t lks_weights_bytes(const lks_weights *weights);       /* total size of the
 
 /* A GGUF string value, not terminated, *n bytes; NULL when absent or no string (always NULL for other formats). */
 const char *lks_weights_string(const lks_weights *weights, const char *key, size_t *n);
+
+/* Looks at every element: NaN or infinity is LKS_ERR_MODEL, named. Opening does not do this, since it reads all the data. */
+lks_status lks_weights_check_finite(const lks_tensor *tensor, lks_error *err);
 
 #endif
