@@ -3,16 +3,51 @@
 
 #include "fusion/cpu/kernels.h"
 
+#if defined(LKS_HAVE_AVX2) || defined(LKS_HAVE_AVX512)
+static const lks_ops *vector_table(lks_isa isa)
+{
+    lks_cpu cpu;
+    lks_cpu_detect(&cpu);
+#ifdef LKS_HAVE_AVX2
+    if (isa == LKS_ISA_AVX2 && cpu.avx2_fma)
+        return &lks_ops_avx2;
+#endif
+#ifdef LKS_HAVE_AVX512
+    if (isa == LKS_ISA_AVX512 && cpu.avx512)
+        return &lks_ops_avx512;
+#endif
+    return NULL;
+}
+#else
+static const lks_ops *vector_table(lks_isa isa)
+{
+    (void)isa;
+    return NULL;
+}
+#endif
+
+static const lks_ops *best_table(void)
+{
+    static const lks_isa order[] = {LKS_ISA_AVX512, LKS_ISA_AVX2, LKS_ISA_BLAS};
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
+        const lks_ops *ops = lks_ops_get(order[i]);
+        if (ops)
+            return ops;
+    }
+    return &lks_ops_ref;
+}
+
 const lks_ops *lks_ops_get(lks_isa isa)
 {
     switch (isa) {
     case LKS_ISA_AUTO:
-        return &lks_ops_ref;
+        return best_table();
     case LKS_ISA_REF:
         return &lks_ops_ref;
-    case LKS_ISA_BLAS:
     case LKS_ISA_AVX2:
     case LKS_ISA_AVX512:
+        return vector_table(isa);
+    case LKS_ISA_BLAS:
     case LKS_ISA_COUNT:
         break;
     }

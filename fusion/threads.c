@@ -14,6 +14,7 @@
 
 #define N_SPINS 4000 /* pauses before a worker sleeps: some 50 to 100 microseconds */
 #define MAX_THREADS 1024
+#define STACK_BYTES (2u << 20) /* kernels keep blocks of up to some 200 KiB on the stack */
 
 typedef struct worker {
     lks_threads *pool;
@@ -104,13 +105,17 @@ static void start_workers(lks_threads *pool)
     sigset_t all, before; /* signals belong to the caller's threads */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
     for (int t = 1; t < pool->n_threads; t++) {
         worker *w = &pool->workers[t - 1];
         *w = (worker){.pool = pool, .thread = t, .seen = atomic_load(&pool->generation)};
-        if (pthread_create(&w->handle, NULL, work, w) != 0)
+        if (pthread_create(&w->handle, &attributes, work, w) != 0)
             break;
         pool->n_running++;
     }
+    pthread_attr_destroy(&attributes);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 

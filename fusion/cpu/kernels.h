@@ -4,7 +4,7 @@
 
 #include "fusion/ops.h"
 
-extern const lks_ops lks_ops_ref;
+extern const lks_ops lks_ops_ref, lks_ops_avx2, lks_ops_avx512;
 
 size_t lks_ref_linear_packed_count(int d_in, int d_out);
 void lks_ref_linear_pack(float *packed, const float *w, int d_in, int d_out, int column_begin, int column_end);
@@ -23,6 +23,12 @@ void lks_ref_add_scaled(const lks_compute *compute, float *y, const float *a, co
 void lks_ref_softmax(const lks_compute *compute, float *y, const float *x, int n, int d);
 void lks_ref_log_softmax(const lks_compute *compute, float *y, const float *x, int n, int d);
 void lks_ref_top_k(const lks_compute *compute, float *values, int32_t *indices, const float *x, int n, int d, int k);
+
+/* n_rounds rounds of multiply-adds in registers, for measuring the peak; returns the number of operations. *sink, a factor
+ * below 1 on entry, receives a result so that the work is not optimised away. */
+double lks_ref_run_fma(long n_rounds, float *sink);
+double lks_avx2_run_fma(long n_rounds, float *sink);
+double lks_avx512_run_fma(long n_rounds, float *sink);
 
 /* activation(x) in double precision, rounded once. */
 float lks_ref_activation(float x, lks_activation activation);

@@ -1,0 +1,11 @@
+/* The AVX-512 table. Compiled for those instructions, chosen at run time. */
+#include "fusion/cpu/simd_avx512.h"
+
+#include "fusion/cpu/kernels_all.inc"
+
+const lks_ops lks_ops_avx512 = KERNELS_TABLE(LKS_ISA_AVX512, "avx512");
+
+double lks_avx512_run_fma(long n_rounds, float *sink)
+{
+    return run_fma(n_rounds, sink);
+}

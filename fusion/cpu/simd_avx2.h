@@ -1,0 +1,140 @@
+/* Vectors of 8 floats: AVX2 + FMA. One of the headers that give the kernels_*.inc templates their instruction set. */
+#ifndef LKS_SIMD_AVX2_H
+#define LKS_SIMD_AVX2_H
+
+#include <immintrin.h>
+#include <stdint.h>
+
+typedef __m256 vec;
+
+enum {
+    V_WIDTH = 8,
+    TILE_ROWS = 6, /* the register tile: 6 x 16 sums, 2 weights and 1 input fill the 16 registers */
+    TILE_VECS = 2
+};
+
+static inline vec v_zero(void)
+{
+    return _mm256_setzero_ps();
+}
+
+static inline vec v_set(float x)
+{
+    return _mm256_set1_ps(x);
+}
+
+static inline vec v_load(const float *p)
+{
+    return _mm256_loadu_ps(p);
+}
+
+static inline void v_store(float *p, vec x)
+{
+    _mm256_storeu_ps(p, x);
+}
+
+/* The first n lanes, 0 <= n <= V_WIDTH. */
+static inline __m256i v_first(int n)
+{
+    static const int32_t lanes[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+    return _mm256_loadu_si256((const __m256i *)(const void *)(lanes + 8 - n));
+}
+
+/* Loads the first n lanes, the others are zero; nothing beyond p[n - 1] is touched. */
+static inline vec v_load_part(const float *p, int n)
+{
+    return _mm256_maskload_ps(p, v_first(n));
+}
+
+static inline void v_store_part(float *p, vec x, int n)
+{
+    _mm256_maskstore_ps(p, v_first(n), x);
+}
+
+static inline vec v_add(vec a, vec b)
+{
+    return _mm256_add_ps(a, b);
+}
+
+static inline vec v_sub(vec a, vec b)
+{
+    return _mm256_sub_ps(a, b);
+}
+
+static inline vec v_mul(vec a, vec b)
+{
+    return _mm256_mul_ps(a, b);
+}
+
+static inline vec v_div(vec a, vec b)
+{
+    return _mm256_div_ps(a, b);
+}
+
+/* a b + c */
+static inline vec v_fma(vec a, vec b, vec c)
+{
+    return _mm256_fmadd_ps(a, b, c);
+}
+
+/* The larger, the smaller; a NaN in the second operand stays. */
+static inline vec v_max(vec a, vec b)
+{
+    return _mm256_max_ps(a, b);
+}
+
+static inline vec v_min(vec a, vec b)
+{
+    return _mm256_min_ps(a, b);
+}
+
+/* To the nearest integer, halves to even. */
+static inline vec v_round(vec x)
+{
+    return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+/* 2^n for integers n in -126..127 */
+static inline vec v_pow2(vec n)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
+}
+
+/* Lanes of y where a > b is false (NaN too), zero elsewhere. */
+static inline vec v_zero_where_greater(vec a, vec b, vec y)
+{
+    return _mm256_and_ps(_mm256_cmp_ps(a, b, _CMP_NGT_UQ), y);
+}
+
+/* One bit per lane: a > b. */
+static inline unsigned v_greater_bits(vec a, vec b)
+{
+    return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ));
+}
+
+static inline float v_sum(vec x)
+{
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+
+static inline float v_largest(vec x)
+{
+    __m128 s = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
+}
+
+/* Asks for a cache line: into L1, into L2. Always inlined, or gcc takes calls without effect on memory for idle. */
+static inline __attribute__((always_inline)) void v_prefetch(const float *p)
+{
+    _mm_prefetch((const char *)(const void *)p, _MM_HINT_T0);
+}
+
+static inline __attribute__((always_inline)) void v_prefetch_far(const float *p)
+{
+    _mm_prefetch((const char *)(const void *)p, _MM_HINT_T1);
+}
+
+#endif

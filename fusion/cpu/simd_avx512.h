@@ -1,0 +1,127 @@
+/* Vectors of 16 floats: AVX-512 F, BW, DQ, VL. The same functions as simd_avx2.h. */
+#ifndef LKS_SIMD_AVX512_H
+#define LKS_SIMD_AVX512_H
+
+#include <immintrin.h>
+#include <stdint.h>
+
+typedef __m512 vec;
+
+enum {
+    V_WIDTH = 16,
+    TILE_ROWS = 6, /* the register tile: 6 x 64 sums, 4 weights and 1 input fill 29 of 32 registers */
+    TILE_VECS = 4
+};
+
+static inline vec v_zero(void)
+{
+    return _mm512_setzero_ps();
+}
+
+static inline vec v_set(float x)
+{
+    return _mm512_set1_ps(x);
+}
+
+static inline vec v_load(const float *p)
+{
+    return _mm512_loadu_ps(p);
+}
+
+static inline void v_store(float *p, vec x)
+{
+    _mm512_storeu_ps(p, x);
+}
+
+static inline __mmask16 v_first(int n)
+{
+    return (__mmask16)((1u << n) - 1u);
+}
+
+static inline vec v_load_part(const float *p, int n)
+{
+    return _mm512_maskz_loadu_ps(v_first(n), p);
+}
+
+static inline void v_store_part(float *p, vec x, int n)
+{
+    _mm512_mask_storeu_ps(p, v_first(n), x);
+}
+
+static inline vec v_add(vec a, vec b)
+{
+    return _mm512_add_ps(a, b);
+}
+
+static inline vec v_sub(vec a, vec b)
+{
+    return _mm512_sub_ps(a, b);
+}
+
+static inline vec v_mul(vec a, vec b)
+{
+    return _mm512_mul_ps(a, b);
+}
+
+static inline vec v_div(vec a, vec b)
+{
+    return _mm512_div_ps(a, b);
+}
+
+static inline vec v_fma(vec a, vec b, vec c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
+
+static inline vec v_max(vec a, vec b)
+{
+    return _mm512_max_ps(a, b);
+}
+
+static inline vec v_min(vec a, vec b)
+{
+    return _mm512_min_ps(a, b);
+}
+
+static inline vec v_round(vec x)
+{
+    return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+static inline vec v_pow2(vec n)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
+}
+
+static inline vec v_zero_where_greater(vec a, vec b, vec y)
+{
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_NGT_UQ), y);
+}
+
+static inline unsigned v_greater_bits(vec a, vec b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
+}
+
+static inline float v_sum(vec x)
+{
+    return _mm512_reduce_add_ps(x);
+}
+
+static inline float v_largest(vec x)
+{
+    return _mm512_reduce_max_ps(x);
+}
+
+/* Asks for a cache line: into L1, into L2. Always inlined, or gcc takes calls without effect on memory for idle. */
+static inline __attribute__((always_inline)) void v_prefetch(const float *p)
+{
+    _mm_prefetch((const char *)(const void *)p, _MM_HINT_T0);
+}
+
+static inline __attribute__((always_inline)) void v_prefetch_far(const float *p)
+{
+    _mm_prefetch((const char *)(const void *)p, _MM_HINT_T1);
+}
+
+#endif
