@@ -1,0 +1,133 @@
+/* Resize, centre crop, rescale, normalise: pixels as transformers' image processors compute them, [height, width, 3].
+ *
+ * A resized pixel is one of 256 values per channel, so rescaling and normalising are a table:
+ *   value = (f32(u8 * rescale_factor in f64) - mean) / std in f32. */
+#include "vision/preprocess.h"
+
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+
+#include "vision/resize.h"
+
+/* Size after resizing an image, by transformers' rules for the shorter side. */
+static bool resized_size(int *width, int *height, const lks_preprocess *p, const lks_image *image)
+{
+    *width = p->resize_width;
+    *height = p->resize_height;
+    if (!p->do_resize) {
+        *width = image->width;
+        *height = image->height;
+        return true;
+    }
+    if (p->shortest_edge == 0)
+        return true;
+    const bool wide = image->width > image->height;
+    const int shorter = wide ? image->height : image->width, longer = wide ? image->width : image->height;
+    int to_shorter = p->shortest_edge;
+    double to_longer = floor((double)to_shorter * longer / shorter);
+    if (p->longest_edge > 0 && (double)longer / shorter * to_shorter > p->longest_edge) {
+        const double exact = (double)p->longest_edge * shorter / longer;
+        to_shorter = (int)rint(exact);
+        to_longer = to_shorter == shorter ? longer : floor(exact * longer / shorter);
+    }
+    if (to_shorter < 1 || to_longer > INT_MAX / 2)
+        return false;
+    *width = wide ? (int)to_longer : to_shorter;
+    *height = wide ? to_shorter : (int)to_longer;
+    return true;
+}
+
+void lks_preprocess_size(const lks_preprocess *preprocess, int *width, int *height)
+{
+    *width = preprocess->do_center_crop ? preprocess->crop_width : preprocess->resize_width;
+    *height = preprocess->do_center_crop ? preprocess->crop_height : preprocess->resize_height;
+}
+
+/* Where the crop's `n_crop` pixels meet an axis of `n` pixels: `skip` pixels of the image are cut off, `pad` pixels of the
+ * crop stay empty before it, `shared` are copied. */
+typedef struct overlap {
+    int skip, pad, shared;
+} overlap;
+
+static overlap center(int n, int n_crop)
+{
+    if (n >= n_crop)
+        return (overlap){.skip = (n - n_crop) / 2, .pad = 0, .shared = n_crop};
+    return (overlap){.skip = 0, .pad = (n_crop - n + 1) / 2, .shared = n};
+}
+
+typedef struct fill {
+    const lks_image *image;
+    float *pixels;
+    int width, height; /* of pixels */
+    overlap across, down;
+    float table[3][256];
+} fill;
+
+static void fill_table(float table[3][256], const lks_preprocess *p)
+{
+    for (int c = 0; c < 3; c++) {
+        for (int i = 0; i < 256; i++) {
+            float value = p->do_rescale ? (float)(i * p->rescale_factor) : (float)i;
+            table[c][i] = p->do_normalize ? (value - p->mean[c]) / p->std[c] : value;
+        }
+    }
+}
+
+static float *fill_empty(const fill *f, float *to, int n)
+{
+    for (int x = 0; x < n; x++)
+        for (int c = 0; c < 3; c++)
+            *to++ = f->table[c][0];
+    return to;
+}
+
+static void fill_rows(void *argument, int thread, int n_threads)
+{
+    const fill *f = argument;
+    long begin, end;
+    lks_threads_share(f->height, 1, thread, n_threads, &begin, &end);
+    for (long y = begin; y < end; y++) {
+        float *to = f->pixels + (size_t)y * (size_t)f->width * 3;
+        long from_y = y - f->down.pad;
+        if (from_y < 0 || from_y >= f->down.shared) {
+            fill_empty(f, to, f->width);
+            continue;
+        }
+        to = fill_empty(f, to, f->across.pad);
+        const uint8_t *rgb = f->image->rgb + (size_t)from_y * (size_t)f->image->width * 3;
+        for (int x = 0; x < f->across.shared; x++, to += 3, rgb += 3) {
+            to[0] = f->table[0][rgb[0]];
+            to[1] = f->table[1][rgb[1]];
+            to[2] = f->table[2][rgb[2]];
+        }
+        fill_empty(f, to, f->width - f->across.pad - f->across.shared);
+    }
+}
+
+lks_status lks_preprocess_run(const lks_preprocess *preprocess, float *pixels, const lks_image *image, lks_threads *threads,
+                              lks_error *err)
+{
+    int width, height;
+    if (image->width < 1 || image->height < 1)
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "image: it has no pixels");
+    if (!resized_size(&width, &height, preprocess, image))
+        return lks_error_set(err, LKS_ERR_IMAGE, "image: %d x %d is too elongated to resize: crop it first", image->width,
+                             image->height);
+    fill f = {.pixels = pixels};
+    lks_preprocess_size(preprocess, &f.width, &f.height);
+    f.across = center(width, f.width);
+    f.down = center(height, f.height);
+    fill_table(f.table, preprocess);
+
+    const lks_window window = {f.across.skip, f.down.skip, f.across.shared, f.down.shared};
+    lks_image part = {0};
+    lks_status st = lks_image_resize_window(&part, image, width, height, &window, preprocess->resample, threads, err);
+    if (st != LKS_OK)
+        return st;
+    f.image = &part;
+    lks_threads_run(threads, fill_rows, &f);
+    lks_image_release(&part);
+    return LKS_OK;
+}

@@ -1,0 +1,353 @@
+/* Resizing equal to Pillow's, bit for bit.
+ *
+ * For an output pixel i, centre c = (i + 0.5) s with s = in/out, the taps are the input pixels within support * max(s, 1) of c,
+ * weighted by the filter at their distance over max(s, 1) and normalised to sum 1. Weights become integers of 22 fractional
+ * bits; a sum starts at one half and is shifted and clamped to 8 bits. Two passes, rows first, with an 8-bit image between
+ * them; a pass whose size does not change is left out. Nearest takes the input pixel under the output pixel's centre, found
+ * by repeated addition of s as Pillow does. */
+#include "vision/resize.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FRACTION_BITS 22
+#define PI 3.14159265358979323846
+
+static double box(double x)
+{
+    return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
+}
+
+static double bilinear(double x)
+{
+    x = fabs(x);
+    return x < 1.0 ? 1.0 - x : 0.0;
+}
+
+static double hamming(double x)
+{
+    x = fabs(x);
+    if (x == 0.0)
+        return 1.0;
+    if (x >= 1.0)
+        return 0.0;
+    x *= PI;
+    return sin(x) / x * (0.54f + 0.46f * cos(x)); /* single-precision constants: Pillow's */
+}
+
+static double bicubic(double x)
+{
+    const double a = -0.5;
+    x = fabs(x);
+    if (x < 1.0)
+        return ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0;
+    if (x < 2.0)
+        return (((x - 5.0) * x + 8.0) * x - 4.0) * a;
+    return 0.0;
+}
+
+static double sinc(double x)
+{
+    if (x == 0.0)
+        return 1.0;
+    x *= PI;
+    return sin(x) / x;
+}
+
+static double lanczos(double x)
+{
+    return x >= -3.0 && x < 3.0 ? sinc(x) * sinc(x / 3.0) : 0.0;
+}
+
+typedef struct kernel {
+    double (*weight)(double x);
+    double support;
+} kernel;
+
+static kernel kernel_of(lks_filter filter)
+{
+    switch (filter) {
+    case LKS_FILTER_BOX:
+        return (kernel){box, 0.5};
+    case LKS_FILTER_HAMMING:
+        return (kernel){hamming, 1.0};
+    case LKS_FILTER_BICUBIC:
+        return (kernel){bicubic, 2.0};
+    case LKS_FILTER_LANCZOS:
+        return (kernel){lanczos, 3.0};
+    default:
+        return (kernel){bilinear, 1.0};
+    }
+}
+
+/* The input pixels first .. first + n - 1 weigh weights[0 .. n-1] in one output pixel. */
+typedef struct lks_tap {
+    int first, n;
+    const int32_t *weights;
+} lks_tap;
+
+typedef struct taps {
+    lks_tap *tap; /* [n_out] */
+    int32_t *weights;
+} taps;
+
+static void taps_release(taps *t)
+{
+    free(t->tap);
+    free(t->weights);
+    *t = (taps){0};
+}
+
+/* Taps of the output pixels begin .. begin + n_out - 1 of an axis that goes from `in` to `out` pixels. */
+static bool taps_init(taps *t, int in, int out, int begin, int n_out, lks_filter filter)
+{
+    const kernel k = kernel_of(filter);
+    const double scale = (double)in / out;
+    const double stretch = scale < 1.0 ? 1.0 : scale;
+    const double support = k.support * stretch;
+    const size_t n_most = (size_t)ceil(support) * 2 + 1;
+    double *exact = malloc(n_most * sizeof *exact);
+    t->tap = calloc((size_t)n_out, sizeof *t->tap);
+    t->weights = calloc(n_most * (size_t)n_out, sizeof *t->weights);
+    if (!exact || !t->tap || !t->weights) {
+        free(exact);
+        taps_release(t);
+        return false;
+    }
+    for (int i = 0; i < n_out; i++) {
+        const double center = (begin + i + 0.5) * scale;
+        int first = (int)(center - support + 0.5), end = (int)(center + support + 0.5);
+        first = first < 0 ? 0 : first;
+        end = end > in ? in : end;
+        const int n = end - first;
+        double sum = 0.0;
+        for (int x = 0; x < n; x++) {
+            exact[x] = k.weight((x + first - center + 0.5) * (1.0 / stretch));
+            sum += exact[x];
+        }
+        int32_t *weights = t->weights + n_most * (size_t)i;
+        for (int x = 0; x < n; x++) {
+            double w = sum != 0.0 ? exact[x] / sum : exact[x];
+            weights[x] = (int32_t)(w * (1 << FRACTION_BITS) + (w < 0.0 ? -0.5 : 0.5));
+        }
+        t->tap[i] = (lks_tap){first, n, weights};
+    }
+    free(exact);
+    return true;
+}
+
+static uint8_t clamp_sum(int32_t sum)
+{
+    sum >>= FRACTION_BITS;
+    return (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
+}
+
+/* One pass over the rows of `to`. Rows: to[y][x] sums from[y + first_row][taps of x]. Columns: to[y] sums the rows
+ * from[taps of y - first_row], `from` holding the rows from first_row on and the columns wanted only. */
+typedef struct pass {
+    const uint8_t *from;
+    uint8_t *to;
+    size_t from_stride, to_stride;
+    int first_row;
+    int n_rows, width; /* of `to` */
+    const lks_tap *tap;
+} pass;
+
+static void resize_row(uint8_t *to, const uint8_t *from, const lks_tap *tap, int width)
+{
+    for (int x = 0; x < width; x++) {
+        const uint8_t *rgb = from + 3 * (size_t)tap[x].first;
+        const int32_t *w = tap[x].weights;
+        int32_t r = 1 << (FRACTION_BITS - 1), g = r, b = r;
+        for (int i = 0; i < tap[x].n; i++) {
+            r += rgb[3 * i] * w[i];
+            g += rgb[3 * i + 1] * w[i];
+            b += rgb[3 * i + 2] * w[i];
+        }
+        to[3 * x] = clamp_sum(r);
+        to[3 * x + 1] = clamp_sum(g);
+        to[3 * x + 2] = clamp_sum(b);
+    }
+}
+
+#define COLUMN_BLOCK 768 /* sums that stay in the first-level cache */
+
+static void resize_columns(uint8_t *to, const uint8_t *from, size_t stride, const lks_tap *tap, size_t n)
+{
+    int32_t sum[COLUMN_BLOCK];
+    for (size_t begin = 0; begin < n; begin += COLUMN_BLOCK) {
+        const size_t n_block = n - begin < COLUMN_BLOCK ? n - begin : COLUMN_BLOCK;
+        for (size_t i = 0; i < n_block; i++)
+            sum[i] = 1 << (FRACTION_BITS - 1);
+        for (int y = 0; y < tap->n; y++) {
+            const uint8_t *row = from + stride * (size_t)y + begin;
+            const int32_t w = tap->weights[y];
+            for (size_t i = 0; i < n_block; i++)
+                sum[i] += row[i] * w;
+        }
+        for (size_t i = 0; i < n_block; i++)
+            to[begin + i] = clamp_sum(sum[i]);
+    }
+}
+
+static void run_rows(void *argument, int thread, int n_threads)
+{
+    const pass *p = argument;
+    long begin, end;
+    lks_threads_share(p->n_rows, 1, thread, n_threads, &begin, &end);
+    for (long y = begin; y < end; y++)
+        resize_row(p->to + p->to_stride * (size_t)y, p->from + p->from_stride * (size_t)(y + p->first_row), p->tap, p->width);
+}
+
+static void run_columns(void *argument, int thread, int n_threads)
+{
+    const pass *p = argument;
+    long begin, end;
+    lks_threads_share(p->n_rows, 1, thread, n_threads, &begin, &end);
+    for (long y = begin; y < end; y++)
+        resize_columns(p->to + p->to_stride * (size_t)y,
+                       p->from + p->from_stride * (size_t)(p->tap[y].first - p->first_row), p->from_stride, p->tap + y,
+                       (size_t)p->width * 3);
+}
+
+static lks_status no_memory(lks_error *err)
+{
+    return lks_error_set(err, LKS_ERR_NOMEM, "image: out of memory resizing");
+}
+
+/* rows [first_row, first_row + n_rows) of `image`, columns of the window -> out [n_rows, window width] */
+static lks_status resize_horizontally(uint8_t *out, const lks_image *image, int first_row, int n_rows, int width,
+                                      const lks_window *window, lks_filter filter, lks_threads *threads, lks_error *err)
+{
+    taps horizontal;
+    if (!taps_init(&horizontal, image->width, width, window->x, window->width, filter))
+        return no_memory(err);
+    pass p = {.from = image->rgb,
+              .to = out,
+              .from_stride = (size_t)image->width * 3,
+              .to_stride = (size_t)window->width * 3,
+              .first_row = first_row,
+              .n_rows = n_rows,
+              .width = window->width,
+              .tap = horizontal.tap};
+    lks_threads_run(threads, run_rows, &p);
+    taps_release(&horizontal);
+    return LKS_OK;
+}
+
+/* The two passes; out->rgb has room for the window. */
+static lks_status resize_smoothly(uint8_t *out, const lks_image *image, int width, int height, const lks_window *window,
+                                  lks_filter filter, lks_threads *threads, lks_error *err)
+{
+    const bool need_rows = width != image->width, need_columns = height != image->height;
+    if (!need_columns && need_rows)
+        return resize_horizontally(out, image, window->y, window->height, width, window, filter, threads, err);
+
+    taps vertical = {0};
+    uint8_t *between = NULL;
+    lks_status st = LKS_OK;
+    if (!taps_init(&vertical, image->height, height, window->y, window->height, filter))
+        return no_memory(err);
+    const lks_tap *last = vertical.tap + window->height - 1;
+    pass p = {.from = image->rgb + 3 * (size_t)window->x,
+              .to = out,
+              .from_stride = (size_t)image->width * 3,
+              .to_stride = (size_t)window->width * 3,
+              .first_row = 0,
+              .n_rows = window->height,
+              .width = window->width,
+              .tap = vertical.tap};
+    if (need_rows) {
+        const int n_between = last->first + last->n - vertical.tap[0].first;
+        between = malloc(p.to_stride * (size_t)n_between);
+        if (!between) {
+            taps_release(&vertical);
+            return no_memory(err);
+        }
+        st = resize_horizontally(between, image, vertical.tap[0].first, n_between, width, window, filter, threads, err);
+        p.from = between;
+        p.from_stride = p.to_stride;
+        p.first_row = vertical.tap[0].first;
+    }
+    if (st == LKS_OK)
+        lks_threads_run(threads, run_columns, &p);
+    free(between);
+    taps_release(&vertical);
+    return st;
+}
+
+static void copy_window(uint8_t *out, const lks_image *image, const lks_window *window)
+{
+    const size_t stride = (size_t)image->width * 3, n = (size_t)window->width * 3;
+    for (int y = 0; y < window->height; y++)
+        memcpy(out + n * (size_t)y, image->rgb + stride * (size_t)(window->y + y) + 3 * (size_t)window->x, n);
+}
+
+/* The input pixel under each output pixel of an axis; -1 where rounding leads past the end (Pillow leaves black). */
+static void nearest_positions(int *position, int in, int out, int begin, int n)
+{
+    const double scale = (double)in / out;
+    double at = scale * 0.5;
+    for (int i = 0; i < begin; i++)
+        at += scale;
+    for (int i = 0; i < n; i++, at += scale)
+        position[i] = (int)at < in ? (int)at : -1;
+}
+
+static lks_status resize_nearest(uint8_t *out, const lks_image *image, int width, int height, const lks_window *window,
+                                 lks_error *err)
+{
+    int *columns = malloc(((size_t)window->width + (size_t)window->height) * sizeof *columns);
+    if (!columns)
+        return no_memory(err);
+    int *rows = columns + window->width;
+    nearest_positions(columns, image->width, width, window->x, window->width);
+    nearest_positions(rows, image->height, height, window->y, window->height);
+    for (int y = 0; y < window->height; y++) {
+        uint8_t *to = out + (size_t)window->width * 3 * (size_t)y;
+        for (int x = 0; x < window->width; x++, to += 3) {
+            if (rows[y] < 0 || columns[x] < 0)
+                memset(to, 0, 3);
+            else
+                memcpy(to, image->rgb + 3 * ((size_t)rows[y] * (size_t)image->width + (size_t)columns[x]), 3);
+        }
+    }
+    free(columns);
+    return LKS_OK;
+}
+
+lks_status lks_image_resize_window(lks_image *out, const lks_image *image, int width, int height, const lks_window *window,
+                                   lks_filter filter, lks_threads *threads, lks_error *err)
+{
+    if ((int)filter < LKS_FILTER_NEAREST || (int)filter > LKS_FILTER_HAMMING)
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "image: there is no resampling filter %d: give 0 to 5", (int)filter);
+    if (image->width < 1 || image->height < 1 || width < 1 || height < 1 || window->x < 0 || window->y < 0 ||
+        window->width < 1 || window->height < 1 || window->width > width - window->x || window->height > height - window->y)
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "image: cannot resize %d x %d pixels to %d x %d", image->width,
+                             image->height, width, height);
+    uint8_t *rgb = malloc((size_t)window->width * (size_t)window->height * 3);
+    if (!rgb)
+        return no_memory(err);
+
+    lks_status st = LKS_OK;
+    if (width == image->width && height == image->height)
+        copy_window(rgb, image, window);
+    else if (filter == LKS_FILTER_NEAREST)
+        st = resize_nearest(rgb, image, width, height, window, err);
+    else
+        st = resize_smoothly(rgb, image, width, height, window, filter, threads, err);
+    if (st != LKS_OK) {
+        free(rgb);
+        return st;
+    }
+    *out = (lks_image){.width = window->width, .height = window->height, .rgb = rgb};
+    return LKS_OK;
+}
+
+lks_status lks_image_resize(lks_image *out, const lks_image *image, int width, int height, lks_filter filter,
+                            lks_threads *threads, lks_error *err)
+{
+    const lks_window whole = {0, 0, width, height};
+    return lks_image_resize_window(out, image, width, height, &whole, filter, threads, err);
+}
