@@ -15,8 +15,7 @@ typedef struct parts {
 
 static lks_status missing(const lks_binder *binder, const char *name, lks_error *err)
 {
-    return lks_error_set(err, LKS_ERR_MODEL,
-                         "%s: tensor '%s' is missing; the file does not fit its config.json",
+    return lks_error_set(err, LKS_ERR_MODEL, "%s: tensor '%s' is missing; the file does not fit its config.json",
                          lks_weights_path(binder->weights), name);
 }
 
@@ -144,7 +143,8 @@ static lks_status check_shapes(const lks_binder *binder, parts *found, const lks
         } else if (row->kind == LKS_BIND_CONV1D) {
             expected[0] = columns;
             expected[1] = part_rows;
-        } else if (row->kind == LKS_BIND_PATCH || (row->kind == LKS_BIND_CONV2D && !(row->flags & LKS_BIND_DEPTHWISE))) {
+        } else if (row->kind == LKS_BIND_PATCH ||
+                   (row->kind == LKS_BIND_CONV2D && !(row->flags & LKS_BIND_DEPTHWISE))) {
             expected[1] = 3;
             n = 4;
         } else if (row->kind == LKS_BIND_CONV2D) {
@@ -246,9 +246,11 @@ typedef struct pack_job {
 static void read_rows(float *dst, const pack_job *job, const lks_tensor *tensor, int64_t begin, int64_t end)
 {
     lks_tensor view = *tensor;
-    int row_dim = job->kind == LKS_BIND_CONV1D ? tensor->n_dims - 1 : tensor->n_dims - (job->kind == LKS_BIND_PATCH ? 4 : 2);
+    int row_dim =
+        job->kind == LKS_BIND_CONV1D ? tensor->n_dims - 1 : tensor->n_dims - (job->kind == LKS_BIND_PATCH ? 4 : 2);
     view.shape[row_dim] = end - begin;
-    view.data = (const unsigned char *)tensor->data + (size_t)(begin * tensor->stride[row_dim]) * lks_dtype_size(tensor->dtype);
+    view.data =
+        (const unsigned char *)tensor->data + (size_t)(begin * tensor->stride[row_dim]) * lks_dtype_size(tensor->dtype);
     if (job->kind == LKS_BIND_CONV1D) { /* a view with rows and columns exchanged */
         int column_dim = row_dim - 1;
         view.shape[row_dim] = tensor->shape[column_dim];
@@ -288,7 +290,8 @@ static void pack_panels(void *argument, int thread, int n_threads)
     }
 }
 
-static lks_status bind_linear(lks_binder *binder, lks_linear *out, const parts *found, lks_bind_kind kind, lks_error *err)
+static lks_status bind_linear(lks_binder *binder, lks_linear *out, const parts *found, lks_bind_kind kind,
+                              lks_error *err)
 {
     int d_in = kind == LKS_BIND_PATCH ? 3 * found->columns * found->columns : found->columns;
     size_t count = binder->ops->linear_packed_count(d_in, found->rows);
@@ -352,7 +355,8 @@ static lks_status bind_filter(lks_binder *binder, lks_filter_weights *out, const
     return LKS_OK;
 }
 
-static lks_status bind_field(lks_binder *binder, void *field, const parts *found, const lks_binding *row, lks_error *err)
+static lks_status bind_field(lks_binder *binder, void *field, const parts *found, const lks_binding *row,
+                             lks_error *err)
 {
     switch (row->kind) {
     case LKS_BIND_ARRAY:

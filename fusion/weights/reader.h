@@ -36,6 +36,7 @@ typedef struct lks_weight_list {
 } lks_weight_list;
 
 lks_status lks_safetensors_read(lks_weight_list *out, const lks_weight_source *in, lks_error *err);
+lks_status lks_torch_read(lks_weight_list *out, const lks_weight_source *in, lks_error *err);
 lks_status lks_gguf_read(lks_weight_list *out, const lks_weight_source *in, lks_error *err);
 
 /* Appends a tensor under a copy of `name`. Names are 1 to LKS_WEIGHTS_MAX_NAME printable ASCII characters. */

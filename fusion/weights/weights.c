@@ -38,7 +38,7 @@ static const char *detect_format(const lks_map *map, const char **why)
     else if (n >= 4 && (memcmp(p, "PK\3\4", 4) == 0 || memcmp(p, "PK\5\6", 4) == 0))
         return "torch";
     else if (n >= 2 + sizeof legacy && p[0] == 0x80 && memcmp(p + 2, legacy, sizeof legacy) == 0)
-        *why = "is in the torch format of before 2020; load it with torch and save it again, or as safetensors";
+        *why = "is in the torch format of before 2020; convert it in Python: torch.save(torch.load(FILE), FILE)";
     else if (n >= 2 && p[0] == 0x80 && p[1] >= 2 && p[1] <= 5)
         *why = "is a bare pickle; save the weights with torch.save or as safetensors";
     else if (n >= 12 && memcmp(p, "version http", 12) == 0)
@@ -56,7 +56,7 @@ static lks_status read_format(lks_weight_list *out, const char *format, const lk
         return lks_gguf_read(out, in, err);
     if (strcmp(format, "safetensors") == 0)
         return lks_safetensors_read(out, in, err);
-    return lks_error_set(err, LKS_ERR_UNSUPPORTED, "%s: torch files cannot be read; save it as safetensors", in->path);
+    return lks_torch_read(out, in, err);
 }
 
 /* Maps one file and appends its tensors. */
