@@ -48,7 +48,7 @@ static void skip_stream(void *user, int n)
     stream *s = user;
     size_t left = s->n_bytes - s->at;
     if (n < 0)
-        s->at -= (size_t)-(int64_t)n < s->at ? (size_t)-(int64_t)n : s->at;
+        s->at -= (size_t) - (int64_t)n < s->at ? (size_t) - (int64_t)n : s->at;
     else
         s->at += (size_t)n < left ? (size_t)n : left;
 }
@@ -165,11 +165,13 @@ bool lks_decode_is_tga(const uint8_t *bytes, size_t n)
     if (n < 18)
         return false;
     const int map_type = bytes[1], type = bytes[2] & ~8, map_depth = bytes[7], depth = bytes[16];
-    const bool rle_or_raw = bytes[2] == 1 || bytes[2] == 2 || bytes[2] == 3 || bytes[2] == 9 || bytes[2] == 10 || bytes[2] == 11;
+    const bool rle_or_raw =
+        bytes[2] == 1 || bytes[2] == 2 || bytes[2] == 3 || bytes[2] == 9 || bytes[2] == 10 || bytes[2] == 11;
     if (!rle_or_raw || map_type > 1 || (bytes[17] & 0xC0) || read_u16(bytes + 12) == 0 || read_u16(bytes + 14) == 0)
         return false;
     if (type == 1)
-        return map_type == 1 && depth == 8 && (map_depth == 15 || map_depth == 16 || map_depth == 24 || map_depth == 32);
+        return map_type == 1 && depth == 8 &&
+               (map_depth == 15 || map_depth == 16 || map_depth == 24 || map_depth == 32);
     if (type == 3)
         return depth == 8 || depth == 16;
     return depth == 15 || depth == 16 || depth == 24 || depth == 32;

@@ -48,7 +48,8 @@ static VP8StatusCode decode_frame(const lks_image *out, const uint8_t *bytes, si
 static lks_status decode_demuxed(lks_image *out, lks_decode_job *job, WebPDemuxer *demuxer, WebPDemuxState state,
                                  lks_error *err)
 {
-    int64_t width = WebPDemuxGetI(demuxer, WEBP_FF_CANVAS_WIDTH), height = WebPDemuxGetI(demuxer, WEBP_FF_CANVAS_HEIGHT);
+    int64_t width = WebPDemuxGetI(demuxer, WEBP_FF_CANVAS_WIDTH),
+            height = WebPDemuxGetI(demuxer, WEBP_FF_CANVAS_HEIGHT);
     lks_status st = lks_decode_check_size(job, width, height, "WebP", err);
     if (st != LKS_OK)
         return st;

@@ -13,7 +13,8 @@ int lks_exif_orientation(const uint8_t *bytes, size_t n_bytes)
     uint8_t *block = NULL;
     if (n_bytes < 8)
         return 1;
-    if (memcmp(bytes, prefix, sizeof prefix) != 0) { /* PNG and WebP hold the bare TIFF structure, libexif wants the prefix */
+    if (memcmp(bytes, prefix, sizeof prefix) !=
+        0) { /* PNG and WebP hold the bare TIFF structure, libexif wants the prefix */
         n_bytes = n_bytes < MAX_EXIF_BYTES - sizeof prefix ? n_bytes : MAX_EXIF_BYTES - sizeof prefix;
         block = malloc(n_bytes + sizeof prefix);
         if (!block)

@@ -7,16 +7,7 @@
 
 #include "vision/decode.h"
 
-typedef enum kind {
-    KIND_UNKNOWN,
-    KIND_JPEG,
-    KIND_PNG,
-    KIND_WEBP,
-    KIND_BMP,
-    KIND_GIF,
-    KIND_PNM,
-    KIND_TGA
-} kind;
+typedef enum kind { KIND_UNKNOWN, KIND_JPEG, KIND_PNG, KIND_WEBP, KIND_BMP, KIND_GIF, KIND_PNM, KIND_TGA } kind;
 
 static bool starts_with(const uint8_t *bytes, size_t n, const void *magic, size_t n_magic)
 {
@@ -79,9 +70,10 @@ lks_status lks_decode_check_size(const lks_decode_job *job, int64_t width, int64
         return lks_error_set(err, LKS_ERR_IMAGE, "%s: the %s header gives a size of %lld x %lld: the file is damaged",
                              job->name, format, (long long)width, (long long)height);
     if (width > LKS_DECODE_MAX_SIDE || height > LKS_DECODE_MAX_SIDE || width > job->options.max_pixels / height)
-        return lks_error_set(err, LKS_ERR_IMAGE,
-                             "%s: %lld x %lld pixels is more than the limit of %.0f megapixels: scale the image down first",
-                             job->name, (long long)width, (long long)height, (double)job->options.max_pixels / 1e6);
+        return lks_error_set(
+            err, LKS_ERR_IMAGE,
+            "%s: %lld x %lld pixels is more than the limit of %.0f megapixels: scale the image down first", job->name,
+            (long long)width, (long long)height, (double)job->options.max_pixels / 1e6);
     return LKS_OK;
 }
 
@@ -96,7 +88,8 @@ lks_status lks_decode_allocate(lks_image *out, const lks_decode_job *job, int wi
 
 lks_status lks_decode_damaged(const lks_decode_job *job, const char *format, const char *why, lks_error *err)
 {
-    return lks_error_set(err, LKS_ERR_IMAGE, "%s: the %s file is truncated or damaged (%s): get a whole copy, or try lenient mode",
+    return lks_error_set(err, LKS_ERR_IMAGE,
+                         "%s: the %s file is truncated or damaged (%s): get a whole copy, or try lenient mode",
                          job->name, format, why);
 }
 
@@ -110,7 +103,8 @@ static lks_status decode_format(lks_image *out, lks_decode_job *job, lks_error *
         return lks_decode_stb(out, job, "PNG", err);
     case KIND_WEBP:
         return lks_error_set(err, LKS_ERR_UNSUPPORTED,
-                             "%s: this portable build has no WebP decoder: convert the image to JPEG or PNG", job->name);
+                             "%s: this portable build has no WebP decoder: convert the image to JPEG or PNG",
+                             job->name);
 #else
     case KIND_JPEG:
         return lks_decode_jpeg(out, job, err);

@@ -17,9 +17,9 @@ typedef struct lks_image {
 } lks_image;
 
 typedef struct lks_decode_options {
-    int64_t max_pixels; /* 0: LKS_IMAGE_MAX_PIXELS */
-    bool lenient;       /* accept truncated or corrupt data where a decoder can go on; *damaged tells */
-    bool exact;         /* never use a JPEG's scaled decoding */
+    int64_t max_pixels;              /* 0: LKS_IMAGE_MAX_PIXELS */
+    bool lenient;                    /* accept truncated or corrupt data where a decoder can go on; *damaged tells */
+    bool exact;                      /* never use a JPEG's scaled decoding */
     int target_width, target_height; /* what resizing will ask for; 0: unknown. A JPEG at least 4 times larger in both
                                         directions (and not `exact`) is decoded at 1/2, 1/4 or 1/8, still >= 2x target */
     bool ignore_orientation;         /* leave EXIF orientation alone */

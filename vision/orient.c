@@ -18,7 +18,8 @@ lks_status lks_image_orient(lks_image *image, int orientation, const char *name,
     const int height = transposed ? image->width : image->height;
     uint8_t *rgb = malloc((size_t)width * (size_t)height * 3);
     if (!rgb)
-        return lks_error_set(err, LKS_ERR_NOMEM, "%s: out of memory turning %d x %d pixels upright", name, width, height);
+        return lks_error_set(err, LKS_ERR_NOMEM, "%s: out of memory turning %d x %d pixels upright", name, width,
+                             height);
 
     /* Bytes from one stored pixel to the next as x or y of the upright image grows. */
     const ptrdiff_t right = flip_x ? -3 : 3;

@@ -106,15 +106,15 @@ static void fill_rows(void *argument, int thread, int n_threads)
     }
 }
 
-lks_status lks_preprocess_run(const lks_preprocess *preprocess, float *pixels, const lks_image *image, lks_threads *threads,
-                              lks_error *err)
+lks_status lks_preprocess_run(const lks_preprocess *preprocess, float *pixels, const lks_image *image,
+                              lks_threads *threads, lks_error *err)
 {
     int width, height;
     if (image->width < 1 || image->height < 1)
         return lks_error_set(err, LKS_ERR_ARGUMENT, "image: it has no pixels");
     if (!resized_size(&width, &height, preprocess, image))
-        return lks_error_set(err, LKS_ERR_IMAGE, "image: %d x %d is too elongated to resize: crop it first", image->width,
-                             image->height);
+        return lks_error_set(err, LKS_ERR_IMAGE, "image: %d x %d is too elongated to resize: crop it first",
+                             image->width, image->height);
     fill f = {.pixels = pixels};
     lks_preprocess_size(preprocess, &f.width, &f.height);
     f.across = center(width, f.width);

@@ -24,7 +24,7 @@ lks_status lks_preprocess_parse(lks_preprocess *out, const char *json, size_t n,
 void lks_preprocess_size(const lks_preprocess *preprocess, int *width, int *height);
 
 /* pixels [height, width, 3] f32 of lks_preprocess_size. */
-lks_status lks_preprocess_run(const lks_preprocess *preprocess, float *pixels, const lks_image *image, lks_threads *threads,
-                              lks_error *err);
+lks_status lks_preprocess_run(const lks_preprocess *preprocess, float *pixels, const lks_image *image,
+                              lks_threads *threads, lks_error *err);
 
 #endif

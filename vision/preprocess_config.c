@@ -8,10 +8,22 @@
 
 #define MAX_SIDE 8192 /* of the tensor; a vision encoder's input is a few hundred pixels wide */
 
-#define STANDARD_MEAN {0.5f, 0.5f, 0.5f}
-#define STANDARD_STD {0.5f, 0.5f, 0.5f}
-#define CLIP_MEAN {0.48145466f, 0.4578275f, 0.40821073f}
-#define CLIP_STD {0.26862954f, 0.26130258f, 0.27577711f}
+#define STANDARD_MEAN                                                                                                  \
+    {                                                                                                                  \
+        0.5f, 0.5f, 0.5f                                                                                               \
+    }
+#define STANDARD_STD                                                                                                   \
+    {                                                                                                                  \
+        0.5f, 0.5f, 0.5f                                                                                               \
+    }
+#define CLIP_MEAN                                                                                                      \
+    {                                                                                                                  \
+        0.48145466f, 0.4578275f, 0.40821073f                                                                           \
+    }
+#define CLIP_STD                                                                                                       \
+    {                                                                                                                  \
+        0.26862954f, 0.26130258f, 0.27577711f                                                                          \
+    }
 
 typedef struct processor_class {
     const char *stem; /* the name without ImageProcessor, FeatureExtractor, Fast, Pil */
@@ -20,24 +32,68 @@ typedef struct processor_class {
 } processor_class;
 
 static const processor_class classes[] = {
-    {"ViT", true,
-     {.do_resize = true, .do_rescale = true, .do_normalize = true, .resize_width = 224, .resize_height = 224,
-      .resample = LKS_FILTER_BILINEAR, .rescale_factor = 1.0 / 255.0, .mean = STANDARD_MEAN, .std = STANDARD_STD}},
-    {"DeiT", true,
-     {.do_resize = true, .do_center_crop = true, .do_rescale = true, .do_normalize = true, .resize_width = 256,
-      .resize_height = 256, .crop_width = 224, .crop_height = 224, .resample = LKS_FILTER_BICUBIC,
-      .rescale_factor = 1.0 / 255.0, .mean = STANDARD_MEAN, .std = STANDARD_STD}},
-    {"Blip", true,
-     {.do_resize = true, .do_rescale = true, .do_normalize = true, .resize_width = 384, .resize_height = 384,
-      .resample = LKS_FILTER_BICUBIC, .rescale_factor = 1.0 / 255.0, .mean = CLIP_MEAN, .std = CLIP_STD}},
-    {"Bit", false,
-     {.do_resize = true, .do_center_crop = true, .do_rescale = true, .do_normalize = true, .shortest_edge = 224,
-      .crop_width = 224, .crop_height = 224, .resample = LKS_FILTER_BICUBIC, .rescale_factor = 1.0 / 255.0,
-      .mean = CLIP_MEAN, .std = CLIP_STD}},
-    {"CLIP", false,
-     {.do_resize = true, .do_center_crop = true, .do_rescale = true, .do_normalize = true, .shortest_edge = 224,
-      .crop_width = 224, .crop_height = 224, .resample = LKS_FILTER_BICUBIC, .rescale_factor = 1.0 / 255.0,
-      .mean = CLIP_MEAN, .std = CLIP_STD}},
+    {"ViT",
+     true,
+     {.do_resize = true,
+      .do_rescale = true,
+      .do_normalize = true,
+      .resize_width = 224,
+      .resize_height = 224,
+      .resample = LKS_FILTER_BILINEAR,
+      .rescale_factor = 1.0 / 255.0,
+      .mean = STANDARD_MEAN,
+      .std = STANDARD_STD}},
+    {"DeiT",
+     true,
+     {.do_resize = true,
+      .do_center_crop = true,
+      .do_rescale = true,
+      .do_normalize = true,
+      .resize_width = 256,
+      .resize_height = 256,
+      .crop_width = 224,
+      .crop_height = 224,
+      .resample = LKS_FILTER_BICUBIC,
+      .rescale_factor = 1.0 / 255.0,
+      .mean = STANDARD_MEAN,
+      .std = STANDARD_STD}},
+    {"Blip",
+     true,
+     {.do_resize = true,
+      .do_rescale = true,
+      .do_normalize = true,
+      .resize_width = 384,
+      .resize_height = 384,
+      .resample = LKS_FILTER_BICUBIC,
+      .rescale_factor = 1.0 / 255.0,
+      .mean = CLIP_MEAN,
+      .std = CLIP_STD}},
+    {"Bit",
+     false,
+     {.do_resize = true,
+      .do_center_crop = true,
+      .do_rescale = true,
+      .do_normalize = true,
+      .shortest_edge = 224,
+      .crop_width = 224,
+      .crop_height = 224,
+      .resample = LKS_FILTER_BICUBIC,
+      .rescale_factor = 1.0 / 255.0,
+      .mean = CLIP_MEAN,
+      .std = CLIP_STD}},
+    {"CLIP",
+     false,
+     {.do_resize = true,
+      .do_center_crop = true,
+      .do_rescale = true,
+      .do_normalize = true,
+      .shortest_edge = 224,
+      .crop_width = 224,
+      .crop_height = 224,
+      .resample = LKS_FILTER_BICUBIC,
+      .rescale_factor = 1.0 / 255.0,
+      .mean = CLIP_MEAN,
+      .std = CLIP_STD}},
 };
 
 typedef struct parser {
@@ -240,7 +296,8 @@ static lks_status read_config(lks_preprocess *out, const parser *p, json_t *conf
         return invalid(p, "crop_size", "given when do_center_crop is true");
     if (!result.do_center_crop && (!result.do_resize || result.shortest_edge > 0))
         return lks_error_set(p->err, LKS_ERR_UNSUPPORTED,
-                             "%s: images of any shape are not supported: give \"size\" as height and width, or crop", p->path);
+                             "%s: images of any shape are not supported: give \"size\" as height and width, or crop",
+                             p->path);
     *out = result;
     return LKS_OK;
 }

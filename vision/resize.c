@@ -2,9 +2,10 @@
  *
  * For an output pixel i, centre c = (i + 0.5) s with s = in/out, the taps are the input pixels within support * max(s, 1) of c,
  * weighted by the filter at their distance over max(s, 1) and normalised to sum 1. Weights become integers of 22 fractional
- * bits; a sum starts at one half and is shifted and clamped to 8 bits. Two passes, rows first, with an 8-bit image between
- * them; a pass whose size does not change is left out. Nearest takes the input pixel under the output pixel's centre, found
- * by repeated addition of s as Pillow does. */
+ * bits; a sum starts at one half and is shifted and clamped to 8 bits. Two passes with an 8-bit image between them; a pass
+ * whose size does not change is left out. The horizontal pass comes first, except, since Pillow 13, where the height shrinks
+ * by more pixels than twice what the width does. Nearest takes the input pixel under the output pixel's centre, found by
+ * repeated addition of s as Pillow does. */
 #include "vision/resize.h"
 
 #include <math.h>
@@ -143,21 +144,20 @@ static uint8_t clamp_sum(int32_t sum)
     return (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
 }
 
-/* One pass over the rows of `to`. Rows: to[y][x] sums from[y + first_row][taps of x]. Columns: to[y] sums the rows
- * from[taps of y - first_row], `from` holding the rows from first_row on and the columns wanted only. */
+/* One pass. `from` and `to` point at the first pixel used; tap positions count from `origin` of the input axis. */
 typedef struct pass {
     const uint8_t *from;
     uint8_t *to;
     size_t from_stride, to_stride;
-    int first_row;
-    int n_rows, width; /* of `to` */
     const lks_tap *tap;
+    int origin;
+    int n_rows, width; /* of `to` */
 } pass;
 
-static void resize_row(uint8_t *to, const uint8_t *from, const lks_tap *tap, int width)
+static void resize_row(uint8_t *to, const uint8_t *from, const lks_tap *tap, int origin, int width)
 {
     for (int x = 0; x < width; x++) {
-        const uint8_t *rgb = from + 3 * (size_t)tap[x].first;
+        const uint8_t *rgb = from + 3 * (size_t)(tap[x].first - origin);
         const int32_t *w = tap[x].weights;
         int32_t r = 1 << (FRACTION_BITS - 1), g = r, b = r;
         for (int i = 0; i < tap[x].n; i++) {
@@ -197,7 +197,7 @@ static void run_rows(void *argument, int thread, int n_threads)
     long begin, end;
     lks_threads_share(p->n_rows, 1, thread, n_threads, &begin, &end);
     for (long y = begin; y < end; y++)
-        resize_row(p->to + p->to_stride * (size_t)y, p->from + p->from_stride * (size_t)(y + p->first_row), p->tap, p->width);
+        resize_row(p->to + p->to_stride * (size_t)y, p->from + p->from_stride * (size_t)y, p->tap, p->origin, p->width);
 }
 
 static void run_columns(void *argument, int thread, int n_threads)
@@ -207,7 +207,7 @@ static void run_columns(void *argument, int thread, int n_threads)
     lks_threads_share(p->n_rows, 1, thread, n_threads, &begin, &end);
     for (long y = begin; y < end; y++)
         resize_columns(p->to + p->to_stride * (size_t)y,
-                       p->from + p->from_stride * (size_t)(p->tap[y].first - p->first_row), p->from_stride, p->tap + y,
+                       p->from + p->from_stride * (size_t)(p->tap[y].first - p->origin), p->from_stride, p->tap + y,
                        (size_t)p->width * 3);
 }
 
@@ -216,63 +216,100 @@ static lks_status no_memory(lks_error *err)
     return lks_error_set(err, LKS_ERR_NOMEM, "image: out of memory resizing");
 }
 
-/* rows [first_row, first_row + n_rows) of `image`, columns of the window -> out [n_rows, window width] */
-static lks_status resize_horizontally(uint8_t *out, const lks_image *image, int first_row, int n_rows, int width,
-                                      const lks_window *window, lks_filter filter, lks_threads *threads, lks_error *err)
+/* A rectangle of pixels within a larger image. */
+typedef struct area {
+    uint8_t *rgb;
+    size_t stride;
+    int x, y, width, height; /* of the axes that the taps count on */
+} area;
+
+static void resize_across(const area *to, const area *from, const taps *horizontal, lks_threads *threads)
 {
-    taps horizontal;
-    if (!taps_init(&horizontal, image->width, width, window->x, window->width, filter))
-        return no_memory(err);
-    pass p = {.from = image->rgb,
-              .to = out,
-              .from_stride = (size_t)image->width * 3,
-              .to_stride = (size_t)window->width * 3,
-              .first_row = first_row,
-              .n_rows = n_rows,
-              .width = window->width,
-              .tap = horizontal.tap};
+    pass p = {.from = from->rgb,
+              .to = to->rgb,
+              .from_stride = from->stride,
+              .to_stride = to->stride,
+              .tap = horizontal->tap,
+              .origin = from->x,
+              .n_rows = to->height,
+              .width = to->width};
     lks_threads_run(threads, run_rows, &p);
-    taps_release(&horizontal);
+}
+
+static void resize_down(const area *to, const area *from, const taps *vertical, lks_threads *threads)
+{
+    pass p = {.from = from->rgb,
+              .to = to->rgb,
+              .from_stride = from->stride,
+              .to_stride = to->stride,
+              .tap = vertical->tap,
+              .origin = from->y,
+              .n_rows = to->height,
+              .width = to->width};
+    lks_threads_run(threads, run_columns, &p);
+}
+
+/* Input pixels that the taps of n outputs reach: the taps move monotonically. */
+static void reach(int *first, int *n_reached, const taps *t, int n)
+{
+    *first = t->tap[0].first;
+    *n_reached = t->tap[n - 1].first + t->tap[n - 1].n - *first;
+}
+
+/* Both passes, through an 8-bit image that holds what the second pass reaches. `from` begins where the taps' reach does. */
+static lks_status resize_both(const area *to, const area *from, const taps *horizontal, const taps *vertical,
+                              bool vertical_first, lks_threads *threads, lks_error *err)
+{
+    area between = vertical_first ? (area){.x = from->x, .y = to->y, .width = from->width, .height = to->height}
+                                  : (area){.x = to->x, .y = from->y, .width = to->width, .height = from->height};
+    between.stride = (size_t)between.width * 3;
+    between.rgb = malloc(between.stride * (size_t)between.height);
+    if (!between.rgb)
+        return no_memory(err);
+    if (vertical_first) {
+        resize_down(&between, from, vertical, threads);
+        resize_across(to, &between, horizontal, threads);
+    } else {
+        resize_across(&between, from, horizontal, threads);
+        resize_down(to, &between, vertical, threads);
+    }
+    free(between.rgb);
     return LKS_OK;
 }
 
-/* The two passes; out->rgb has room for the window. */
+/* All filters but nearest; out has room for the window. */
 static lks_status resize_smoothly(uint8_t *out, const lks_image *image, int width, int height, const lks_window *window,
                                   lks_filter filter, lks_threads *threads, lks_error *err)
 {
-    const bool need_rows = width != image->width, need_columns = height != image->height;
-    if (!need_columns && need_rows)
-        return resize_horizontally(out, image, window->y, window->height, width, window, filter, threads, err);
-
-    taps vertical = {0};
-    uint8_t *between = NULL;
-    lks_status st = LKS_OK;
-    if (!taps_init(&vertical, image->height, height, window->y, window->height, filter))
+    const bool across = width != image->width, down = height != image->height;
+    taps horizontal = {0}, vertical = {0};
+    if ((across && !taps_init(&horizontal, image->width, width, window->x, window->width, filter)) ||
+        (down && !taps_init(&vertical, image->height, height, window->y, window->height, filter))) {
+        taps_release(&horizontal);
         return no_memory(err);
-    const lks_tap *last = vertical.tap + window->height - 1;
-    pass p = {.from = image->rgb + 3 * (size_t)window->x,
-              .to = out,
-              .from_stride = (size_t)image->width * 3,
-              .to_stride = (size_t)window->width * 3,
-              .first_row = 0,
-              .n_rows = window->height,
-              .width = window->width,
-              .tap = vertical.tap};
-    if (need_rows) {
-        const int n_between = last->first + last->n - vertical.tap[0].first;
-        between = malloc(p.to_stride * (size_t)n_between);
-        if (!between) {
-            taps_release(&vertical);
-            return no_memory(err);
-        }
-        st = resize_horizontally(between, image, vertical.tap[0].first, n_between, width, window, filter, threads, err);
-        p.from = between;
-        p.from_stride = p.to_stride;
-        p.first_row = vertical.tap[0].first;
     }
-    if (st == LKS_OK)
-        lks_threads_run(threads, run_columns, &p);
-    free(between);
+    const area to = {out, (size_t)window->width * 3, window->x, window->y, window->width, window->height};
+    area from = {.stride = (size_t)image->width * 3,
+                 .x = window->x,
+                 .y = window->y,
+                 .width = window->width,
+                 .height = window->height};
+    if (across)
+        reach(&from.x, &from.width, &horizontal, window->width);
+    if (down)
+        reach(&from.y, &from.height, &vertical, window->height);
+    from.rgb = image->rgb + from.stride * (size_t)from.y + 3 * (size_t)from.x;
+
+    lks_status st = LKS_OK;
+    if (across && down)
+        st = resize_both(&to, &from, &horizontal, &vertical,
+                         height < image->height && image->height - height > 2 * ((int64_t)image->width - width),
+                         threads, err);
+    else if (across)
+        resize_across(&to, &from, &horizontal, threads);
+    else
+        resize_down(&to, &from, &vertical, threads);
+    taps_release(&horizontal);
     taps_release(&vertical);
     return st;
 }
@@ -317,13 +354,15 @@ static lks_status resize_nearest(uint8_t *out, const lks_image *image, int width
     return LKS_OK;
 }
 
-lks_status lks_image_resize_window(lks_image *out, const lks_image *image, int width, int height, const lks_window *window,
-                                   lks_filter filter, lks_threads *threads, lks_error *err)
+lks_status lks_image_resize_window(lks_image *out, const lks_image *image, int width, int height,
+                                   const lks_window *window, lks_filter filter, lks_threads *threads, lks_error *err)
 {
     if ((int)filter < LKS_FILTER_NEAREST || (int)filter > LKS_FILTER_HAMMING)
-        return lks_error_set(err, LKS_ERR_ARGUMENT, "image: there is no resampling filter %d: give 0 to 5", (int)filter);
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "image: there is no resampling filter %d: give 0 to 5",
+                             (int)filter);
     if (image->width < 1 || image->height < 1 || width < 1 || height < 1 || window->x < 0 || window->y < 0 ||
-        window->width < 1 || window->height < 1 || window->width > width - window->x || window->height > height - window->y)
+        window->width < 1 || window->height < 1 || window->width > width - window->x ||
+        window->height > height - window->y)
         return lks_error_set(err, LKS_ERR_ARGUMENT, "image: cannot resize %d x %d pixels to %d x %d", image->width,
                              image->height, width, height);
     uint8_t *rgb = malloc((size_t)window->width * (size_t)window->height * 3);
