@@ -54,10 +54,10 @@ const lks_ops *lks_ops_get(lks_isa isa)
     return NULL;
 }
 
-/* Attention is the only op that takes scratch. */
+/* Attention is the only op that takes scratch; the fused kernels need more of it than the reference. */
 size_t lks_ops_scratch(int n_threads, int max_keys, int max_d_head, int max_d)
 {
-    (void)max_d_head;
     (void)max_d;
-    return lks_arena_cost((size_t)n_threads * (size_t)max_keys, sizeof(float));
+    size_t per_thread = lks_arena_cost(lks_attention_scratch_floats(max_keys, max_d_head), sizeof(float));
+    return lks_arena_cost((size_t)n_threads, per_thread);
 }

@@ -33,8 +33,19 @@ double lks_avx512_run_fma(long n_rounds, float *sink);
 /* activation(x) in double precision, rounded once. */
 float lks_ref_activation(float x, lks_activation activation);
 
-/* Is key j visible to query i of batch row b? */
-bool lks_attention_visible(const lks_attention *attention, int b, int i, int j);
+/* The keys that query i of batch row b sees are 0 .. end - 1, without those that key_mask hides. */
+int lks_attention_visible_end(const lks_attention *attention, int b, int i);
+
+/* Query rows and keys that the fused kernels hold at a time. */
+#define LKS_QUERY_BLOCK 24
+#define LKS_KEY_BLOCK 256
+/* Floats of scratch that attention needs per thread. */
+size_t lks_attention_scratch_floats(int n_keys, int d_head);
+
+/* Does `a` come before `b` in a descending list? Equal values keep the order of their indices, NaN comes last. */
+bool lks_top_k_precedes(float a, float b);
+/* Puts a value into the list of the k best so far, which holds *n. Values come in the order of their indices, k > 0. */
+void lks_top_k_insert(float *values, int32_t *indices, int *n, int k, float value, int32_t index);
 
 /* Runs the job on the pool when `work` (about one multiply-add each) pays for waking it, else on the caller alone. Jobs
  * split by lks_threads_share and give the same numbers either way. */

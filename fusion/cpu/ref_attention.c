@@ -3,15 +3,6 @@
 
 #include "fusion/cpu/kernels.h"
 
-bool lks_attention_visible(const lks_attention *attention, int b, int i, int j)
-{
-    if (attention->key_lengths && j >= attention->key_lengths[b])
-        return false;
-    if (attention->key_mask && !attention->key_mask[(int64_t)b * attention->n_keys + j])
-        return false;
-    return !attention->causal || j <= (int64_t)i + attention->causal_offset || j < attention->n_prefix;
-}
-
 static double feature(float x)
 {
     return x > 0.0f ? x + 1.0 : exp(x); /* elu(x) + 1 */
@@ -63,10 +54,11 @@ static void attend(const lks_attention *a, int b, int h, int i, float *weights)
     const float *q = a->query + b * a->query_batch_stride + i * a->query_row_stride + (int64_t)h * a->d_head;
     float *out = a->out + b * a->out_batch_stride + i * a->out_row_stride + (int64_t)h * a->d_head;
 
-    for (int j = 0; j < a->n_keys; j++)
-        weights[j] = lks_attention_visible(a, b, i, j)
-                         ? (float)affinity(a, q, a->key + kv_offset + j * a->kv_row_stride)
-                         : -INFINITY;
+    int end = lks_attention_visible_end(a, b, i);
+    for (int j = 0; j < a->n_keys; j++) {
+        bool visible = j < end && (!a->key_mask || a->key_mask[(int64_t)b * a->n_keys + j]);
+        weights[j] = visible ? (float)affinity(a, q, a->key + kv_offset + j * a->kv_row_stride) : -INFINITY;
+    }
     double log_sum_exp = normalise(a, weights);
 
     for (int d = 0; d < a->d_head; d++) {

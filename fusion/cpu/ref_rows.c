@@ -1,6 +1,5 @@
 /* Reference ops that work row by row or element by element. Sums run in double precision. */
 #include <math.h>
-#include <string.h>
 
 #include "fusion/cpu/kernels.h"
 
@@ -177,34 +176,15 @@ void lks_ref_log_softmax(const lks_compute *compute, float *y, const float *x, i
     lks_parallel(compute, 20.0 * n * d, log_softmax_part, &job);
 }
 
-/* Does `a` come before `b`? Equal values keep the order of their indices, NaN comes last. */
-static bool precedes(float a, float b)
-{
-    return a > b || (isnan(b) && !isnan(a));
-}
-
-/* Insertion into the sorted list of the best so far. */
 static void top_k_part(void *argument, int thread, int n_threads)
 {
     const rows_job *job = argument;
     long begin, end;
     share_rows(job, thread, n_threads, &begin, &end);
     for (long i = begin; i < end; i++) {
-        const float *x = job->x + i * job->d;
-        float *values = job->y + i * job->k;
-        int32_t *indices = job->indices + i * job->k;
         int n = 0;
-        for (int j = 0; j < job->d; j++) {
-            if (n == job->k && !precedes(x[j], values[n - 1]))
-                continue;
-            int at = n < job->k ? n++ : n - 1;
-            for (; at > 0 && precedes(x[j], values[at - 1]); at--) {
-                values[at] = values[at - 1];
-                indices[at] = indices[at - 1];
-            }
-            values[at] = x[j];
-            indices[at] = j;
-        }
+        for (int j = 0; j < job->d; j++)
+            lks_top_k_insert(job->y + i * job->k, job->indices + i * job->k, &n, job->k, job->x[i * job->d + j], j);
     }
 }
 

@@ -1,0 +1,56 @@
+/* What the tables share: when to use the pool, which keys a query sees, scratch sizes, insertion into a list of the best. */
+#include <math.h>
+
+#include "fusion/cpu/kernels.h"
+#include "fusion/cpu/panels.h"
+
+#define WORK_WORTH_A_POOL 2e4 /* handing out a job costs a microsecond or two */
+
+void lks_parallel(const lks_compute *compute, double work, lks_job job, void *argument)
+{
+    lks_threads_run(work < WORK_WORTH_A_POOL ? NULL : compute->threads, job, argument);
+}
+
+int lks_attention_visible_end(const lks_attention *attention, int b, int i)
+{
+    int64_t end = attention->n_keys;
+    if (attention->key_lengths && attention->key_lengths[b] < end)
+        end = attention->key_lengths[b];
+    if (attention->causal) {
+        int64_t seen = (int64_t)i + attention->causal_offset + 1;
+        if (seen < attention->n_prefix)
+            seen = attention->n_prefix;
+        if (seen < end)
+            end = seen;
+    }
+    return end > 0 ? (int)end : 0;
+}
+
+static size_t round_up(size_t n, size_t unit)
+{
+    return (n + unit - 1) / unit * unit;
+}
+
+size_t lks_attention_scratch_floats(int n_keys, int d_head)
+{
+    size_t keys = round_up((size_t)n_keys, LKS_PANEL), d = round_up((size_t)d_head, LKS_PANEL);
+    return 2 * keys * d + LKS_QUERY_BLOCK * (2 * d + LKS_KEY_BLOCK + 32);
+}
+
+bool lks_top_k_precedes(float a, float b)
+{
+    return a > b || (isnan(b) && !isnan(a));
+}
+
+void lks_top_k_insert(float *values, int32_t *indices, int *n, int k, float value, int32_t index)
+{
+    if (*n == k && !lks_top_k_precedes(value, values[k - 1]))
+        return;
+    int at = *n < k ? (*n)++ : k - 1;
+    for (; at > 0 && lks_top_k_precedes(value, values[at - 1]); at--) {
+        values[at] = values[at - 1];
+        indices[at] = indices[at - 1];
+    }
+    values[at] = value;
+    indices[at] = index;
+}
