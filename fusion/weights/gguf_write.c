@@ -22,18 +22,24 @@ static const int tensor_types[LKS_DTYPE_COUNT] = {
     [LKS_U8] = -1, [LKS_I16] = 25, [LKS_I32] = 26,  [LKS_I64] = 27, [LKS_BOOL] = -1,
 };
 
-/* A file that becomes `path` when it is complete. Failures of single writes are left to ferror. */
+/* A file that becomes `path` when it is complete. */
 typedef struct output {
     FILE *file;
     char *temporary;
     const char *path;
     uint64_t n_written;
+    int failure; /* errno of the first write that failed; 0: none */
 } output;
+
+static void note_failure(output *out, bool failed)
+{
+    if (failed && !out->failure)
+        out->failure = errno ? errno : EIO;
+}
 
 static void put(output *out, const void *data, size_t n)
 {
-    if (n)
-        fwrite(data, 1, n, out->file);
+    note_failure(out, n && fwrite(data, 1, n, out->file) != n);
     out->n_written += n;
 }
 
@@ -211,20 +217,14 @@ static void sync_folder(const char *path)
 
 static lks_status finish_output(output *out, lks_error *err)
 {
-    errno = 0;
-    bool good = fflush(out->file) == 0 && !ferror(out->file) && fsync(fileno(out->file)) == 0;
-    int number = errno;
-    if (fclose(out->file) != 0 && good) {
-        good = false;
-        number = errno;
-    }
-    if (good && rename(out->temporary, out->path) != 0) {
-        good = false;
-        number = errno;
-    }
-    if (!good) {
+    note_failure(out, fflush(out->file) != 0);
+    note_failure(out, fsync(fileno(out->file)) != 0);
+    note_failure(out, fclose(out->file) != 0);
+    if (!out->failure)
+        note_failure(out, rename(out->temporary, out->path) != 0);
+    if (out->failure) {
         unlink(out->temporary);
-        return system_error(out->path, number ? number : EIO, err);
+        return system_error(out->path, out->failure, err);
     }
     sync_folder(out->path);
     return LKS_OK;
