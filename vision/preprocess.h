@@ -17,7 +17,8 @@ typedef struct lks_preprocess {
 
 /* Fills `out` from the JSON text of a preprocessor_config.json. Missing keys take the defaults of the class that
  * image_processor_type (or feature_extractor_type) names: ViT, DeiT, BLIP, BitImageProcessor, CLIP (with or without "Fast"/"Pil"
- * suffixes). `path` is for messages. */
+ * suffixes), or of ViT when it names none; an explicit null is no value, as in transformers. In a processor_config.json the
+ * keys stand in its "image_processor" object. `path` is for messages. */
 lks_status lks_preprocess_parse(lks_preprocess *out, const char *json, size_t n, const char *path, lks_error *err);
 
 /* Size of the tensor for any image; fixed unless neither resize nor crop fixes it (then LKS_ERR_UNSUPPORTED at parse). */

@@ -106,11 +106,23 @@ static lks_status invalid(const parser *p, const char *key, const char *expected
     return lks_error_set(p->err, LKS_ERR_MODEL, "%s: \"%s\" must be %s", p->path, key, expected);
 }
 
-/* A key that is present and not null, as transformers sees it: null takes the class default too. */
-static json_t *find(json_t *object, const char *key)
+/* The value of a key that is there. An explicit null switches the class default off: then NULL is returned and *status is
+ * an error if the value is needed. */
+static json_t *find(lks_status *status, const parser *p, json_t *config, const char *key, bool needed)
+{
+    json_t *value = json_object_get(config, key);
+    *status = LKS_OK;
+    if (!json_is_null(value))
+        return value;
+    if (needed)
+        *status = invalid(p, key, "given, not null");
+    return NULL;
+}
+
+static json_t *member(json_t *object, const char *key)
 {
     json_t *value = json_object_get(object, key);
-    return value && !json_is_null(value) ? value : NULL;
+    return json_is_null(value) ? NULL : value;
 }
 
 static bool as_side(int *side, const json_t *value)
@@ -124,21 +136,23 @@ static bool as_side(int *side, const json_t *value)
 
 static lks_status read_flag(bool *out, const parser *p, json_t *config, const char *key)
 {
-    json_t *value = find(config, key);
+    json_t *value = json_object_get(config, key);
     if (!value)
         return LKS_OK;
-    if (!json_is_boolean(value))
+    if (!json_is_boolean(value) && !json_is_null(value))
         return invalid(p, key, "true or false");
     *out = json_is_true(value);
     return LKS_OK;
 }
 
 /* [r, g, b] or one number for all three. */
-static lks_status read_channels(float out[3], const parser *p, json_t *config, const char *key, bool divisor)
+static lks_status read_channels(float out[3], const parser *p, json_t *config, const char *key, bool divisor,
+                                bool needed)
 {
-    json_t *value = find(config, key);
+    lks_status st;
+    json_t *value = find(&st, p, config, key, needed);
     if (!value)
-        return LKS_OK;
+        return st;
     if (json_is_array(value) && json_array_size(value) != 3)
         return invalid(p, key, "a list of three numbers");
     float channels[3];
@@ -157,9 +171,10 @@ static lks_status read_channels(float out[3], const parser *p, json_t *config, c
 /* N | [height, width] | {"height", "width"} | {"shortest_edge"[, "longest_edge"]} */
 static lks_status read_size(lks_preprocess *out, const parser *p, json_t *config, bool square)
 {
-    json_t *value = find(config, "size");
+    lks_status st;
+    json_t *value = find(&st, p, config, "size", out->do_resize);
     if (!value)
-        return LKS_OK;
+        return st;
     int width = 0, height = 0, shortest = 0, longest = 0;
     bool ok;
     if (json_is_number(value)) {
@@ -172,12 +187,12 @@ static lks_status read_size(lks_preprocess *out, const parser *p, json_t *config
     } else if (json_is_array(value)) {
         ok = json_array_size(value) == 2 && as_side(&height, json_array_get(value, 0)) &&
              as_side(&width, json_array_get(value, 1));
-    } else if (find(value, "shortest_edge")) {
-        ok = as_side(&shortest, find(value, "shortest_edge"));
-        if (find(value, "longest_edge"))
-            ok = ok && as_side(&longest, find(value, "longest_edge"));
-    } else if (find(value, "height") || find(value, "width")) {
-        ok = as_side(&height, find(value, "height")) && as_side(&width, find(value, "width"));
+    } else if (member(value, "shortest_edge")) {
+        ok = as_side(&shortest, member(value, "shortest_edge"));
+        if (member(value, "longest_edge"))
+            ok = ok && as_side(&longest, member(value, "longest_edge"));
+    } else if (member(value, "height") || member(value, "width")) {
+        ok = as_side(&height, member(value, "height")) && as_side(&width, member(value, "width"));
     } else {
         return lks_error_set(p->err, LKS_ERR_UNSUPPORTED,
                              "%s: \"size\" is supported as height and width or as shortest_edge only", p->path);
@@ -193,9 +208,10 @@ static lks_status read_size(lks_preprocess *out, const parser *p, json_t *config
 
 static lks_status read_crop(lks_preprocess *out, const parser *p, json_t *config)
 {
-    json_t *value = find(config, "crop_size");
+    lks_status st;
+    json_t *value = find(&st, p, config, "crop_size", out->do_center_crop);
     if (!value)
-        return LKS_OK;
+        return st;
     int width = 0, height = 0;
     bool ok;
     if (json_is_number(value)) {
@@ -205,7 +221,7 @@ static lks_status read_crop(lks_preprocess *out, const parser *p, json_t *config
         ok = json_array_size(value) == 2 && as_side(&height, json_array_get(value, 0)) &&
              as_side(&width, json_array_get(value, 1));
     } else {
-        ok = as_side(&height, find(value, "height")) && as_side(&width, find(value, "width"));
+        ok = as_side(&height, member(value, "height")) && as_side(&width, member(value, "width"));
     }
     if (!ok)
         return invalid(p, "crop_size", "a number or height and width, from 1 to 8192");
@@ -216,19 +232,22 @@ static lks_status read_crop(lks_preprocess *out, const parser *p, json_t *config
 
 static lks_status read_numbers(lks_preprocess *out, const parser *p, json_t *config)
 {
-    json_t *value = find(config, "resample");
+    lks_status st;
+    json_t *value = find(&st, p, config, "resample", out->do_resize);
+    if (st != LKS_OK)
+        return st;
     if (value) {
         if (!json_is_integer(value) || json_integer_value(value) < LKS_FILTER_NEAREST ||
             json_integer_value(value) > LKS_FILTER_HAMMING)
             return invalid(p, "resample", "a number from 0 to 5 (nearest, lanczos, bilinear, bicubic, box, hamming)");
         out->resample = (lks_filter)json_integer_value(value);
     }
-    value = find(config, "rescale_factor");
-    if (value) {
-        if (!json_is_number(value) || !isfinite(json_number_value(value)))
-            return invalid(p, "rescale_factor", "a number");
-        out->rescale_factor = json_number_value(value);
-    }
+    value = find(&st, p, config, "rescale_factor", out->do_rescale);
+    if (!value)
+        return st;
+    if (!json_is_number(value) || !isfinite(json_number_value(value)))
+        return invalid(p, "rescale_factor", "a number");
+    out->rescale_factor = json_number_value(value);
     return LKS_OK;
 }
 
@@ -257,9 +276,9 @@ static const processor_class *find_class(const char *name)
 /* The class that the file names; ViT when it names none. */
 static lks_status read_class(const processor_class **out, const parser *p, json_t *config)
 {
-    json_t *name = find(config, "image_processor_type");
+    json_t *name = member(config, "image_processor_type");
     if (!name)
-        name = find(config, "feature_extractor_type");
+        name = member(config, "feature_extractor_type");
     *out = name ? NULL : &classes[0];
     if (json_is_string(name))
         *out = find_class(json_string_value(name));
@@ -286,8 +305,8 @@ static lks_status read_config(lks_preprocess *out, const parser *p, json_t *conf
         (st = read_flag(&pad, p, config, "do_pad")) != LKS_OK ||
         (st = read_size(&result, p, config, square)) != LKS_OK || (st = read_crop(&result, p, config)) != LKS_OK ||
         (st = read_numbers(&result, p, config)) != LKS_OK ||
-        (st = read_channels(result.mean, p, config, "image_mean", false)) != LKS_OK ||
-        (st = read_channels(result.std, p, config, "image_std", true)) != LKS_OK)
+        (st = read_channels(result.mean, p, config, "image_mean", false, result.do_normalize)) != LKS_OK ||
+        (st = read_channels(result.std, p, config, "image_std", true, result.do_normalize)) != LKS_OK)
         return st;
 
     if (pad)
@@ -309,7 +328,7 @@ lks_status lks_preprocess_parse(lks_preprocess *out, const char *json, size_t n,
     if (!root)
         return lks_error_set(err, LKS_ERR_MODEL, "%s: line %d is not JSON: %s", path, problem.line, problem.text);
     const parser p = {path, err};
-    json_t *nested = find(root, "image_processor"); /* processor_config.json holds the same keys one level down */
+    json_t *nested = json_object_get(root, "image_processor"); /* processor_config.json holds the same keys one level down */
     lks_status st;
     if (!json_is_object(root))
         st = lks_error_set(err, LKS_ERR_MODEL, "%s: must hold a JSON object", path);
