@@ -1,5 +1,6 @@
 /* PNM: P1..P6, text and raw, samples scaled from 0..maxval to 0..255 and rounded as Pillow does. Grey of more than 8 bits
  * saturates at 255, because Pillow reads it as 16-bit integers and clips them. */
+#include <math.h>
 #include <string.h>
 
 #include "vision/decode.h"
@@ -62,12 +63,8 @@ typedef struct header {
 
 static uint8_t scale_sample(const header *h, int sample)
 {
-    if (h->kind == 2 || h->kind == 5) {
-        double top = h->maxval > 255 ? 65535.0 : 255.0;
-        double value = (double)sample / h->maxval * top + 0.5;
-        return (uint8_t)(value > 255.0 ? 255.0 : value);
-    }
-    double value = (double)sample / h->maxval * 255.0 + 0.5;
+    const bool deep_grey = (h->kind == 2 || h->kind == 5) && h->maxval > 255;
+    double value = rint((double)sample / h->maxval * (deep_grey ? 65535.0 : 255.0)); /* halves to even */
     return (uint8_t)(value > 255.0 ? 255.0 : value);
 }
 
