@@ -29,7 +29,7 @@ lks_status lks_tokenizer_encode(const lks_tokenizer *tokenizer, int32_t **ids, s
                                 bool add_special, lks_error *err);
 
 /* text = the ids' words (malloc'ed, terminated, valid UTF-8), as `tokenizers` decode(skip_special_tokens) followed by
- * transformers' clean-up of tokenisation spaces when tokenizer_config.json asks for it. Unknown ids are skipped. */
+ * transformers' clean-up of tokenisation spaces when tokenizer_config.json asks for it. Unknown ids are skipped, U+0000 is left out. */
 lks_status lks_tokenizer_decode(const lks_tokenizer *tokenizer, char **text, const int32_t *ids, size_t n_ids,
                                 bool skip_special, lks_error *err);
 
