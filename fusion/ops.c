@@ -48,6 +48,9 @@ const lks_ops *lks_ops_get(lks_isa isa)
     case LKS_ISA_AVX512:
         return vector_table(isa);
     case LKS_ISA_BLAS:
+#ifdef LKS_HAVE_BLAS
+        return lks_ops_blas();
+#endif
     case LKS_ISA_COUNT:
         break;
     }

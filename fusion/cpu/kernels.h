@@ -5,6 +5,7 @@
 #include "fusion/ops.h"
 
 extern const lks_ops lks_ops_ref, lks_ops_avx2, lks_ops_avx512;
+const lks_ops *lks_ops_blas(void); /* NULL when OpenBLAS is not installed */
 
 size_t lks_ref_linear_packed_count(int d_in, int d_out);
 void lks_ref_linear_pack(float *packed, const float *w, int d_in, int d_out, int column_begin, int column_end);

@@ -73,3 +73,20 @@ void lks_ref_linear(const lks_compute *compute, const lks_linear *layer, const l
     linear_job job = {.layer = layer, .args = args};
     lks_parallel(compute, (double)args->n * layer->d_in * layer->d_out, linear_part, &job);
 }
+
+/* Portable chains of multiply-adds, which compilers turn into whatever vectors the target always has. */
+double lks_ref_run_fma(long n_rounds, float *sink)
+{
+    enum { N_CHAINS = 32 };
+    float chain[N_CHAINS], factor = *sink;
+    for (int i = 0; i < N_CHAINS; i++)
+        chain[i] = (float)i;
+    for (long round = 0; round < n_rounds; round++)
+        for (int i = 0; i < N_CHAINS; i++)
+            chain[i] = chain[i] * factor + 1e-3f;
+    float total = 0.0f;
+    for (int i = 0; i < N_CHAINS; i++)
+        total += chain[i];
+    *sink = total;
+    return 2.0 * N_CHAINS * (double)n_rounds;
+}

@@ -94,7 +94,8 @@ static void options(void **state)
                                     .extra_stride = 5, .scale = 2});
 }
 
-/* A row's result must not depend on the rows beside it: captions do not change with the batch. */
+/* A row's result must not depend on the rows beside it: captions do not change with the batch. OpenBLAS promises that to
+ * rounding only. */
 static void batch_independence(void **state)
 {
     bench b;
@@ -105,7 +106,11 @@ static void batch_independence(void **state)
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         c.n = counts[i];
         float *some = run(&b.compute, &c);
-        assert_same(some, all, (size_t)c.n * (size_t)c.d_out, "rows of a smaller batch");
+        size_t count = (size_t)c.n * (size_t)c.d_out;
+        if (test_isa(state) == LKS_ISA_BLAS)
+            assert_close(some, all, count, TOLERANCE, "rows of a smaller batch");
+        else
+            assert_same(some, all, count, "rows of a smaller batch");
         free(some);
     }
     free(all);

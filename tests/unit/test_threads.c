@@ -1,0 +1,131 @@
+/* Unit test of fusion/threads. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <stdatomic.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fusion/threads.h"
+
+typedef struct counters {
+    atomic_int calls[16];
+    int n_threads;
+} counters;
+
+static void count(void *argument, int thread, int n_threads)
+{
+    counters *c = argument;
+    atomic_fetch_add(&c->calls[thread], 1);
+    if (thread == 0)
+        c->n_threads = n_threads;
+}
+
+static void every_part_once(void **state)
+{
+    (void)state;
+    for (int n = 1; n <= 8; n++) {
+        lks_threads *threads;
+        assert_int_equal(lks_threads_open(&threads, n, NULL), LKS_OK);
+        assert_int_equal(lks_threads_count(threads), n);
+        counters c = {0};
+        for (int round = 1; round <= 300; round++) {
+            lks_threads_run(threads, count, &c);
+            assert_int_equal(c.n_threads, n);
+            for (int t = 0; t < n; t++)
+                assert_int_equal(atomic_load(&c.calls[t]), round);
+            if (round % 100 == 0)
+                usleep(3000); /* long enough for the workers to fall asleep */
+        }
+        lks_threads_close(threads);
+    }
+}
+
+static void no_pool(void **state)
+{
+    (void)state;
+    counters c = {0};
+    lks_threads_run(NULL, count, &c);
+    assert_int_equal(atomic_load(&c.calls[0]), 1);
+    assert_int_equal(c.n_threads, 1);
+    assert_int_equal(lks_threads_count(NULL), 1);
+    lks_threads_close(NULL);
+}
+
+static void default_count(void **state)
+{
+    (void)state;
+    lks_threads *threads;
+    assert_int_equal(lks_threads_open(&threads, 0, NULL), LKS_OK);
+    assert_true(lks_threads_count(threads) >= 1);
+    lks_threads_close(threads);
+}
+
+static void shares_cover(void **state)
+{
+    (void)state;
+    for (long n = 0; n < 200; n += 7) {
+        for (long grain = 1; grain <= 64; grain += 21) {
+            for (int n_threads = 1; n_threads <= 9; n_threads++) {
+                long expected = 0;
+                for (int t = 0; t < n_threads; t++) {
+                    long begin, end;
+                    lks_threads_share(n, grain, t, n_threads, &begin, &end);
+                    assert_int_equal(begin, expected);
+                    assert_true(end >= begin && (begin % grain == 0 || begin == n));
+                    expected = end;
+                }
+                assert_int_equal(expected, n);
+            }
+        }
+    }
+}
+
+/* A pool that has run works again in a forked child, which has none of its threads, and still in the parent. */
+static void survives_fork(void **state)
+{
+    (void)state;
+#if defined(__SANITIZE_THREAD__)
+    skip(); /* the thread sanitizer forbids starting threads in such a child */
+#endif
+    lks_threads *threads;
+    assert_int_equal(lks_threads_open(&threads, 3, NULL), LKS_OK);
+    counters c = {0};
+    lks_threads_run(threads, count, &c);
+    for (int round = 0; round < 5; round++) {
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            alarm(20); /* a child that waits for threads it does not have must not hang the test */
+            counters mine = {0};
+            lks_threads_run(threads, count, &mine);
+            lks_threads_run(threads, count, &mine);
+            int sum = mine.calls[0] + mine.calls[1] + mine.calls[2];
+            if (round % 2)
+                lks_threads_close(threads);
+            _exit(sum == 6 ? 0 : 1);
+        }
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        lks_threads_run(threads, count, &c);
+    }
+    for (int t = 0; t < 3; t++)
+        assert_int_equal(atomic_load(&c.calls[t]), 6);
+    lks_threads_close(threads);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_part_once), cmocka_unit_test(no_pool),       cmocka_unit_test(default_count),
+        cmocka_unit_test(shares_cover),    cmocka_unit_test(survives_fork),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
