@@ -8,9 +8,28 @@
 #include "vision/decode.h"
 
 #define MAX_CHUNK_BYTES ((size_t)64 << 20)
+#define MAX_MISSING_BYTES ((size_t)64 << 10)
 
-/* Grey of 16 bits, host order -> clipped to 8 bits, three times. The samples lie at the end of the row's own pixels would be
- * too tight (2 of 3 bytes), so they come from a row buffer. */
+/* A lenient decode goes on with zeros for a while where the data end: libspng asks for whole blocks, and the pixels of the
+ * last, incomplete one are wanted. */
+typedef struct stream {
+    const uint8_t *bytes;
+    size_t n_bytes, at, n_missing;
+} stream;
+
+static int read_stream(spng_ctx *png, void *user, void *to, size_t n)
+{
+    (void)png;
+    stream *s = user;
+    size_t n_there = s->n_bytes - s->at < n ? s->n_bytes - s->at : n;
+    memcpy(to, s->bytes + s->at, n_there);
+    s->at += n_there;
+    memset((uint8_t *)to + n_there, 0, n - n_there);
+    s->n_missing += n - n_there;
+    return s->n_missing > MAX_MISSING_BYTES ? SPNG_IO_EOF : SPNG_OK;
+}
+
+/* Grey of 16 bits in host order -> clipped to 8 bits, three times. */
 static void row_from_grey16(uint8_t *rgb, const uint8_t *row, int width)
 {
     for (int x = 0; x < width; x++) {
@@ -54,18 +73,34 @@ static lks_status explain(const lks_decode_job *job, int code, lks_error *err)
     return lks_decode_damaged(job, "PNG", spng_strerror(code), err);
 }
 
+static uint32_t read_u32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
 static lks_status decode(lks_image *out, lks_decode_job *job, spng_ctx *png, lks_error *err)
 {
-    if (job->options.lenient)
-        spng_set_crc_action(png, SPNG_CRC_USE, SPNG_CRC_DISCARD);
     spng_set_chunk_limits(png, MAX_CHUNK_BYTES, MAX_CHUNK_BYTES);
-    int code = spng_set_png_buffer(png, job->bytes, job->n_bytes);
+    /* The size stands at a fixed place; libspng would call a very large one an overflow. */
+    lks_status st = LKS_OK;
+    if (job->n_bytes >= 24 && memcmp(job->bytes + 12, "IHDR", 4) == 0)
+        st = lks_decode_check_size(job, read_u32(job->bytes + 16), read_u32(job->bytes + 20), "PNG", err);
+    if (st != LKS_OK)
+        return st;
+    int code;
+    stream s = {.bytes = job->bytes, .n_bytes = job->n_bytes};
+    if (job->options.lenient) {
+        spng_set_crc_action(png, SPNG_CRC_USE, SPNG_CRC_DISCARD);
+        code = spng_set_png_stream(png, read_stream, &s);
+    } else {
+        code = spng_set_png_buffer(png, job->bytes, job->n_bytes);
+    }
     struct spng_ihdr header;
     if (code == SPNG_OK)
         code = spng_get_ihdr(png, &header);
     if (code != SPNG_OK)
         return explain(job, code, err);
-    lks_status st = lks_decode_check_size(job, header.width, header.height, "PNG", err);
+    st = lks_decode_check_size(job, header.width, header.height, "PNG", err);
     if (st == LKS_OK)
         st = lks_decode_allocate(out, job, (int)header.width, (int)header.height, err);
     if (st != LKS_OK)
@@ -81,6 +116,7 @@ static lks_status decode(lks_image *out, lks_decode_job *job, spng_ctx *png, lks
             return explain(job, code, err);
         job->damaged = true;
     }
+    job->damaged |= s.n_missing > 0;
     struct spng_exif exif;
     if (spng_get_exif(png, &exif) == SPNG_OK)
         job->orientation = lks_exif_orientation((const uint8_t *)exif.data, exif.length);

@@ -38,22 +38,21 @@ static int skip_space(cursor *c)
     }
 }
 
-/* A decimal number and the one white space behind it; -1 when there is none or it exceeds `limit`. */
+/* A decimal number and the one white space behind it; limit + 1 when it is larger than that, -1 when there is none. */
 static int read_number(cursor *c, int limit)
 {
     int byte = skip_space(c);
     if (byte < '0' || byte > '9')
         return -1;
-    int value = 0;
+    int64_t value = 0;
     while (byte >= '0' && byte <= '9') {
         value = value * 10 + (byte - '0');
-        if (value > limit)
-            return -1;
+        value = value > limit ? limit + 1 : value;
         if (c->at == c->end)
-            return value;
+            return (int)value;
         byte = *c->at++;
     }
-    return is_space(byte) ? value : -1;
+    return is_space(byte) ? (int)value : -1;
 }
 
 typedef struct header {
@@ -75,8 +74,10 @@ static int read_sample(cursor *c, const header *h)
         int byte = skip_space(c);
         return byte == '0' ? 1 : byte == '1' ? 0 : -1; /* 1 is black */
     }
-    if (h->kind < 4)
-        return read_number(c, h->maxval);
+    if (h->kind < 4) {
+        int value = read_number(c, h->maxval);
+        return value > h->maxval ? -1 : value;
+    }
     int high = h->maxval > 255 ? next_byte(c) : 0, low = next_byte(c);
     return high < 0 || low < 0 ? -1 : high << 8 | low;
 }
@@ -121,7 +122,7 @@ lks_status lks_decode_pnm(lks_image *out, lks_decode_job *job, lks_error *err)
     h.height = h.width < 0 ? -1 : read_number(&c, 1 << 30);
     if (h.height >= 0 && h.kind != 1 && h.kind != 4)
         h.maxval = read_number(&c, 65535);
-    if (h.width < 0 || h.height < 0 || h.maxval < 1)
+    if (h.width < 0 || h.height < 0 || h.maxval < 1 || h.maxval > 65535)
         return lks_decode_damaged(job, "PNM", "the header is no header", err);
 
     lks_status st = lks_decode_check_size(job, h.width, h.height, "PNM", err);

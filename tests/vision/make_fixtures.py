@@ -225,6 +225,8 @@ def main():
         old.unlink()
     cat, woman, coffee = (Image.open(photos / f"{n}.png").convert("RGB") for n in ("chelsea", "astronaut", "coffee"))
     rocket = Image.open(photos / "rocket.jpg").convert("RGB")
+    for photo in (cat, woman, coffee, rocket):
+        photo.info.clear()  # no colour profiles in the fixtures
     faded = cat.resize((96, 64)).convert("RGBA")
     faded.putalpha(woman.resize((96, 64)).convert("L"))
 
