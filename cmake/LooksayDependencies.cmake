@@ -1,7 +1,7 @@
 # Third-party libraries, each chosen for its field; Debian 12 packages serve all of them.
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
-pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.13)      # JSON
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.14)      # JSON
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc>=2.5)  # Unicode normalisation
 find_path(LKS_STB_INCLUDE stb/stb_image.h REQUIRED)                    # BMP, GIF, PNM, TGA
 if(NOT LKS_PORTABLE)

@@ -53,6 +53,35 @@ lks_status lks_tokenizer_open_root(lks_tokenizer **out, const json_t *root, cons
     return LKS_OK;
 }
 
+lks_status lks_tokenizer_keep(lks_tokenizer *t, const json_t *root, char *source, size_t n_source, const char *name,
+                              lks_error *err)
+{
+    static const char *const small[] = {"normalizer", "pre_tokenizer", "post_processor", "decoder"};
+    lks_templates_release(&t->templates);
+    lks_status st = lks_templates_open(&t->templates, json_object_get(root, "post_processor"), name, err);
+    if (st != LKS_OK)
+        return st;
+    if (!source) {
+        t->root = json_copy((json_t *)root);
+        return t->root ? LKS_OK : lks_text_nomem(name, err);
+    }
+    /* Vocabulary and merges are large and the source has them: keep only what may differ from the source. */
+    json_t *model = json_copy(json_object_get(root, "model"));
+    json_object_del(model, "vocab");
+    json_object_del(model, "merges");
+    t->root = json_object();
+    if (json_object_set_new(t->root, "model", model) != 0)
+        return lks_text_nomem(name, err);
+    for (size_t i = 0; i < sizeof small / sizeof *small; i++) {
+        json_t *value = json_object_get(root, small[i]);
+        if (json_object_set_new(t->root, small[i], value ? json_incref(value) : json_null()) != 0)
+            return lks_text_nomem(name, err);
+    }
+    t->source = source;
+    t->n_source = n_source;
+    return LKS_OK;
+}
+
 lks_status lks_tokenizer_open_json(lks_tokenizer **out, const char *json, size_t n, const char *name, lks_error *err)
 {
     json_t *root = NULL;
@@ -253,10 +282,20 @@ lks_status lks_tokenizer_to_json(const lks_tokenizer *t, char **json, size_t *n,
     if (t->source)
         st = lks_json_parse(&root, t->source, t->n_source, "tokenizer", err);
     else
-        root = json_copy(t->root);
+        root = json_object();
     if (st != LKS_OK)
         return st;
-    int failed = json_object_set_new(root, "added_tokens", added_as_json(&t->added));
+    int failed = 0;
+    json_t *model = json_object_get(root, "model");
+    if (t->source && t->root) { /* the kept options beside the source's vocabulary and merges */
+        json_t *options = json_copy(json_object_get(t->root, "model"));
+        failed |= json_object_update_missing(options, model);
+        model = options;
+    }
+    failed |= t->root ? json_object_update(root, t->root) : 0;
+    if (t->source && t->root)
+        failed |= json_object_set_new(root, "model", model);
+    failed |= json_object_set_new(root, "added_tokens", added_as_json(&t->added));
     failed |= json_object_set_new(root, CLEAN_UP, json_boolean(t->clean_up));
     char *text = failed ? NULL : json_dumps(root, JSON_COMPACT);
     json_decref(root);

@@ -17,7 +17,7 @@ lks_status lks_tokenizer_open_dir(lks_tokenizer **out, const char *dir, lks_erro
 lks_status lks_tokenizer_open_json(lks_tokenizer **out, const char *json, size_t n, const char *name, lks_error *err);
 void lks_tokenizer_close(lks_tokenizer *tokenizer);
 
-int lks_tokenizer_size(const lks_tokenizer *tokenizer); /* largest id + 1 */
+int lks_tokenizer_size(const lks_tokenizer *tokenizer);                  /* largest id + 1 */
 int lks_tokenizer_id(const lks_tokenizer *tokenizer, const char *token); /* -1: not in the vocabulary */
 /* The stored text of a token (byte-level alphabet not undone), *n bytes; NULL for an id without one. */
 const char *lks_tokenizer_token(const lks_tokenizer *tokenizer, int id, size_t *n);
@@ -25,8 +25,8 @@ bool lks_tokenizer_is_special(const lks_tokenizer *tokenizer, int id);
 
 /* ids = the tokens of `text` (UTF-8; invalid bytes are read as U+FFFD), with the post-processor's special tokens when
  * `add_special`. *ids is malloc'ed. Linear or n log n in the length. */
-lks_status lks_tokenizer_encode(const lks_tokenizer *tokenizer, int32_t **ids, size_t *n_ids, const char *text, size_t n,
-                                bool add_special, lks_error *err);
+lks_status lks_tokenizer_encode(const lks_tokenizer *tokenizer, int32_t **ids, size_t *n_ids, const char *text,
+                                size_t n, bool add_special, lks_error *err);
 
 /* text = the ids' words (malloc'ed, terminated, valid UTF-8), as `tokenizers` decode(skip_special_tokens) followed by
  * transformers' clean-up of tokenisation spaces when tokenizer_config.json asks for it. Unknown ids are skipped, U+0000 is left out. */

@@ -372,10 +372,28 @@ lks_status lks_stages_open(void *list, const json_t *root, const char *items, lk
 /* Grows an array of `n` stages of `size` bytes by one zeroed stage. */
 void *lks_stage_new(void *array_pointer, size_t *n, size_t size);
 
-/* --- directories (tokenizer_dir.c, tokenizer_spm.c) --- */
+/* --- directories (tokenizer_dir.c, tokenizer_family.c, tokenizer_spm.c) --- */
 
-/* What the files of `dir` other than tokenizer.json say, as the JSON of a tokenizer.json (new reference in *out). */
-lks_status lks_spm_read(json_t **out, const char *path, const json_t *config, lks_error *err);
+enum { LKS_N_SPECIALS = 7 }; /* bos, eos, unk, sep, pad, cls, mask */
+
+typedef struct lks_family lks_family;
+
+/* The family of a tokenizer class or a model type; NULL when it is none that is known. */
+const lks_family *lks_family_of(const char *name);
+bool lks_family_is_xlm_roberta(const lks_family *family);
+/* A special token as tokenizer_config.json and special_tokens_map.json (NULL: absent) give it: text, or an object with
+ * flags; and its text, by default the family's. NULL: there is none. */
+const json_t *lks_special_value(const json_t *config, const json_t *specials, size_t which);
+const char *lks_special_text(const lks_family *family, const json_t *config, const json_t *specials, size_t which);
+/* Gives `root`, a tokenizer.json, the steps of the family's class, when its model is of the family's kind. 0: done. */
+int lks_family_apply(const lks_family *family, json_t *root, const json_t *config, const json_t *specials);
+/* Gives `root` the family's template, or the one that add_bos_token and add_eos_token ask for; `plain` is the tokenizer
+ * of `root` as it stands, which knows the ids. */
+int lks_family_set_template(const lks_family *family, json_t *root, const lks_tokenizer *plain, const json_t *config,
+                            const json_t *specials);
+
+/* A SentencePiece file as the JSON of a tokenizer.json (new reference in *out). */
+lks_status lks_spm_read(json_t **out, const char *path, bool like_xlm_roberta, const json_t *config, lks_error *err);
 
 /* --- the tokenizer --- */
 
@@ -387,13 +405,17 @@ struct lks_tokenizer {
     lks_decoders decoders;
     lks_added_tokens added;
     bool clean_up;
-    char *source; /* the text of the tokenizer.json [n_source], or */
+    char *source; /* the text of the tokenizer.json [n_source]; NULL: root stands for it */
     size_t n_source;
-    json_t *root; /* what stands for it when there is none */
+    json_t *root; /* members that replace those of `source`, or all of them */
 };
 
 /* Opens from parsed JSON. */
 lks_status lks_tokenizer_open_root(lks_tokenizer **out, const json_t *root, const char *name, lks_error *err);
+/* Lets the tokenizer keep what lks_tokenizer_to_json needs: `root`, whose post_processor it takes anew, and `source` (may
+ * be NULL), the text that `root` came from, which it owns on success. */
+lks_status lks_tokenizer_keep(lks_tokenizer *tokenizer, const json_t *root, char *source, size_t n_source,
+                              const char *name, lks_error *err);
 /* Text as JSON; syntax errors name the place. */
 lks_status lks_json_parse(json_t **out, const char *text, size_t n, const char *name, lks_error *err);
 
