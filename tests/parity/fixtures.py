@@ -62,7 +62,7 @@ MODELS = {
     # A BERT decoder (vocab.txt alone, class and distillation tokens, resize then crop); the vocabulary matrix has its own
     # weights and bias, so that cls.predictions.bias counts for nothing. bf16 in the file.
     "deit-bert-untied": ({
-        "kind": "ved", "seed": 2, "end": 102,
+        "kind": "ved", "seed": 2, "end": 102, "pull": 2.2,
         "encoder": ("deit", {**VIT, "hidden_size": 32, "num_attention_heads": 2, "hidden_act": "gelu_new"}),
         "decoder": ("bert", {**BERT, "hidden_size": 32, "num_attention_heads": 4, "tie_word_embeddings": False,
                              "pad_token_id": 0}),
@@ -78,7 +78,7 @@ MODELS = {
     # A tied BERT decoder in a .bin with position buffers, tied matrices twice, some tensors stored as Parameters; file
     # dtypes mixed; generation parameters from generation_config.json, used by the cases without flags.
     "vit-bert-bin": ({
-        "kind": "ved", "seed": 3, "end": 102, "encoder": ("vit", {**VIT, "qkv_bias": False, "hidden_act": "relu"}),
+        "kind": "ved", "seed": 3, "end": 102, "pull": 2.2, "encoder": ("vit", {**VIT, "qkv_bias": False, "hidden_act": "relu"}),
         "decoder": ("bert", {**BERT, "pad_token_id": 0, "hidden_act": "relu"}), "tokenizer": "bert_json",
         "config": {"decoder_start_token_id": 101, "eos_token_id": 102, "pad_token_id": 0},
         "store": {"format": "bin", "parameters": True, "half_in_bin": True},
@@ -91,7 +91,7 @@ MODELS = {
     # RoBERTa's positions start at padding_idx + 1 (and a generated padding token has padding_idx); DINOv2's layer scale, and
     # its position table resampled from 4 x 4 to 6 x 4 patches; tokenizer.json; safetensors in shards.
     "dinov2-roberta-sharded": ({
-        "kind": "ved", "seed": 4, "end": 2,
+        "kind": "ved", "seed": 4, "end": 2, "pull": 2.2,
         "encoder": ("dinov2", {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "mlp_ratio": 2,
                                "image_size": 28, "patch_size": 7, "layerscale_value": 0.5}),
         "decoder": ("roberta", ROBERTA), "tokenizer": "roberta",
@@ -119,7 +119,7 @@ MODELS = {
     # TrOCR base's decoder: learned positions from 2, scaled embeddings, layer norm on them, GELU, cross-attention straight
     # to the encoder's width; start token from the decoder's config; no generation_config.json.
     "vit-trocr": ({
-        "kind": "ved", "seed": 6, "end": 2, "words": 0.25, "pull": 2.5, "encoder": ("vit", {**VIT, "hidden_size": 20, "num_attention_heads": 2}),
+        "kind": "ved", "seed": 6, "end": 2, "encoder": ("vit", {**VIT, "hidden_size": 20, "num_attention_heads": 2}),
         "decoder": ("trocr", {**TROCR, "scale_embedding": True, "cross_attention_hidden_size": 20}),
         "tokenizer": "roberta", "config": {}, "store": {}, "generation_config": None,
         "processor": square(32, cls="ViTImageProcessor", do_convert_rgb=None),
@@ -128,7 +128,7 @@ MODELS = {
     # TrOCR small's decoder: sinusoidal positions, ReLU, no layer norm on the embeddings, untied output projection,
     # enc_to_dec_proj, SentencePiece model without tokenizer.json, a processor_config.json as version 5 writes.
     "deit-trocr-sinusoid": ({
-        "kind": "ved", "seed": 7, "end": 2, "words": 0.25, "encoder": ("deit", {**VIT, "hidden_size": 16, "num_attention_heads": 4}),
+        "kind": "ved", "seed": 7, "end": 2, "encoder": ("deit", {**VIT, "hidden_size": 16, "num_attention_heads": 4}),
         "decoder": ("trocr", {**TROCR, "use_learned_position_embeddings": False, "layernorm_embedding": False,
                               "scale_embedding": True, "activation_function": "relu", "tie_word_embeddings": False}),
         "tokenizer": "spm", "config": {"decoder_start_token_id": 2, "eos_token_id": 2, "pad_token_id": 1}, "store": {},
@@ -151,7 +151,7 @@ MODELS = {
     # BLIP as version 5 writes it: config in full, tied (no decoder matrix in the file), generation_config.json whose end
     # token (2) is not the one that counts (text_config's sep_token_id, 102).
     "blip-full": ({
-        "kind": "blip", "seed": 9, "text": BLIP_TEXT, "vision": BLIP_VISION, "tokenizer": "bert_json", "extra_rows": 2,
+        "kind": "blip", "seed": 9, "pull": 2.2, "text": BLIP_TEXT, "vision": BLIP_VISION, "tokenizer": "bert_json", "extra_rows": 2,
         "store": {}, "generation_config": {},
         "processor": square(48, cls="BlipImageProcessor", resample=3, do_convert_rgb=True, **CLIP),
     }, plain(ALL) + [
@@ -166,7 +166,7 @@ MODELS = {
     # BLIP with the sparse config of fine-tunes: heads (8 and 12), positions (512), layer-norm epsilons, patch size and end
     # token are the classes' defaults; f16; the tied matrix in the file twice.
     "blip-sparse": ({
-        "kind": "blip", "seed": 10,
+        "kind": "blip", "seed": 10, "pull": 2.2,
         "text": {"hidden_size": 24, "num_hidden_layers": 2, "intermediate_size": 48, "bos_token_id": 105},
         "vision": {"hidden_size": 36, "num_hidden_layers": 2, "intermediate_size": 40, "image_size": 48},
         "tokenizer": "bert_txt", "extra_rows": 2, "sparse": True, "store": {"dtype": "f16", "twice": True},
@@ -175,7 +175,7 @@ MODELS = {
 
     # BLIP in a .bin with position buffers and duplicates; the end token is another one than 102.
     "blip-bin": ({
-        "kind": "blip", "seed": 11, "text": {**BLIP_TEXT, "sep_token_id": 7, "num_attention_heads": 2},
+        "kind": "blip", "seed": 11, "pull": 2.2, "text": {**BLIP_TEXT, "sep_token_id": 7, "num_attention_heads": 2},
         "vision": {**BLIP_VISION, "layer_norm_eps": 1e-6}, "tokenizer": "bert_json", "extra_rows": 2,
         "store": {"format": "bin"}, "generation_config": None,
         "processor": {"do_normalize": True, "do_resize": True, "image_processor_type": "BlipImageProcessor", "size": 48},

@@ -23,9 +23,14 @@ LAST_NORM = {  # the normalisation whose output the decoder's vocabulary matrix 
     "blip": "text_decoder.cls.predictions.transform.LayerNorm",
 }
 
+BERT_BALANCE = {"gain": 1.2, "words": 1.0, "places": 2.5, "cross": 0.8}
+BALANCE = {"gpt2": {}, "bert": BERT_BALANCE, "roberta": BERT_BALANCE, "blip": BERT_BALANCE,
+           "trocr": {"words": 0.4, "places": 2.5, "cross": 0.4}}
 
-def randomise(model, generator, gain=1.8, words=0.5):
-    """Overwrites every parameter: matrices ~ N(0, gain^2 / fan-in), normalisations around 1, no zero biases."""
+
+def randomise(model, generator, gain=1.8, words=0.5, places=0.5, cross=1.6):
+    """Overwrites every parameter: matrices ~ N(0, gain^2 / fan-in), normalisations around 1, no zero biases. The sizes of
+    word and position embeddings and of cross-attention balance what a caption follows: itself, its length, the photo."""
     for name, p in model.named_parameters():
         noise = torch.randn(p.shape, generator=generator)
         is_norm = any(part in name.lower() for part in ("layernorm", "layer_norm", "ln_", ".norm"))
@@ -39,12 +44,13 @@ def randomise(model, generator, gain=1.8, words=0.5):
             if p.ndim == 4:  # the patch projection
                 p.data = noise / (p[0].numel() ** 0.5) * 2
             else:
-                p.data = (words if "word" in name or "wte" in name or "embed_tokens" in name else 0.5) * noise
+                is_word = "word" in name or "wte" in name or "embed_tokens" in name
+                p.data = (words if is_word else places if "decoder" in name else 0.5) * noise
         else:
             conv1d = any(f".{part}.weight" in name for part in ("c_attn", "c_proj", "c_fc", "q_attn"))
             fan_in = p.shape[0] if conv1d else p.shape[1]
             is_cross = any(part in name.lower() for part in ("crossattention", "encoder_attn", "enc_to_dec"))
-            p.data = noise * (gain * (1.6 if is_cross else 1) / fan_in ** 0.5)
+            p.data = noise * (gain * (cross if is_cross else 1) / fan_in ** 0.5)
 
 
 def pull_to_end(model, kind, n_layers, end, strength, generator):
@@ -75,7 +81,7 @@ def make_model(spec, n_vocab):
         n_layers, end = decoder.num_hidden_layers, spec["end"]
     model.eval()
     generator = torch.Generator().manual_seed(spec["seed"])
-    randomise(model, generator, spec.get("gain", 1.8), spec.get("words", 0.5))
+    randomise(model, generator, **BALANCE[kind] | {k: spec[k] for k in ("gain", "words", "places", "cross") if k in spec})
     pull_to_end(model, kind, n_layers, end, spec.get("pull", 1.0), generator)
     return model
 
