@@ -77,10 +77,17 @@ lks_status lks_json_activation(lks_activation *value, const json_t *object, cons
         const char *name;
         lks_activation activation;
     } names[] = {
-        {"gelu", LKS_ACT_GELU},       {"gelu_python", LKS_ACT_GELU},  {"gelu_new", LKS_ACT_GELU_TANH},
-        {"gelu_fast", LKS_ACT_GELU_TANH}, {"gelu_pytorch_tanh", LKS_ACT_GELU_TANH},
-        {"quick_gelu", LKS_ACT_QUICK_GELU}, {"relu", LKS_ACT_RELU}, {"relu6", LKS_ACT_RELU6}, {"silu", LKS_ACT_SILU},
-        {"swish", LKS_ACT_SILU},      {"tanh", LKS_ACT_TANH},
+        {"gelu", LKS_ACT_GELU},
+        {"gelu_python", LKS_ACT_GELU},
+        {"gelu_new", LKS_ACT_GELU_TANH},
+        {"gelu_fast", LKS_ACT_GELU_TANH},
+        {"gelu_pytorch_tanh", LKS_ACT_GELU_TANH},
+        {"quick_gelu", LKS_ACT_QUICK_GELU},
+        {"relu", LKS_ACT_RELU},
+        {"relu6", LKS_ACT_RELU6},
+        {"silu", LKS_ACT_SILU},
+        {"swish", LKS_ACT_SILU},
+        {"tanh", LKS_ACT_TANH},
     };
     const char *name = lks_json_string(object, key, fallback);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -88,6 +95,6 @@ lks_status lks_json_activation(lks_activation *value, const json_t *object, cons
             *value = names[i].activation;
             return LKS_OK;
         }
-    return lks_error_set(err, LKS_ERR_UNSUPPORTED, "%s: '%s' names the activation '%s', which is not known here", path, key,
-                         name);
+    return lks_error_set(err, LKS_ERR_UNSUPPORTED, "%s: '%s' names the activation '%s', which is not known here", path,
+                         key, name);
 }

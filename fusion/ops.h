@@ -81,13 +81,15 @@ typedef struct lks_ops {
     void (*layer_norm)(const lks_compute *compute, float *y, const float *x, int n, int d, const float *weight,
                        const float *bias, float eps);
     /* y = x / sqrt(mean(x^2) + eps) * weight.  y may be x. */
-    void (*rms_norm)(const lks_compute *compute, float *y, const float *x, int n, int d, const float *weight, float eps);
+    void (*rms_norm)(const lks_compute *compute, float *y, const float *x, int n, int d, const float *weight,
+                     float eps);
 
     void (*conv2d)(const lks_compute *compute, const lks_conv2d *conv);
     void (*depthwise_conv2d)(const lks_compute *compute, const lks_conv2d *conv);
 
     /* y [n, d] = table[ids[i], :] * scale.  ids must be valid rows. */
-    void (*embed)(const lks_compute *compute, float *y, const float *table, const int32_t *ids, int n, int d, float scale);
+    void (*embed)(const lks_compute *compute, float *y, const float *table, const int32_t *ids, int n, int d,
+                  float scale);
 
     /* x [n_patches_y * n_patches_x, patch * patch * 3] = the patches of image [height, width, 3] in raster order, each
      * row-major NHWC: a convolution with kernel = stride = patch is then one linear layer. */

@@ -33,8 +33,7 @@ typedef struct lks_error {
 #endif
 
 /* Fills `err` (may be NULL) with `status` and the formatted message, cut to fit at a UTF-8 boundary; returns `status`. */
-lks_status lks_error_set(lks_error *err, lks_status status, const char *format, ...)
-    LKS_PRINTF(3, 4);
+lks_status lks_error_set(lks_error *err, lks_status status, const char *format, ...) LKS_PRINTF(3, 4);
 
 /* Puts "prefix: " before the message that `err` (may be NULL) holds; returns err->status, or `fallback` for NULL. */
 lks_status lks_error_prefix(lks_error *err, lks_status fallback, const char *prefix);

@@ -8,8 +8,9 @@ static const struct {
     size_t size;
     const char *name;
 } dtypes[LKS_DTYPE_COUNT] = {
-    [LKS_F32] = {4, "f32"}, [LKS_F16] = {2, "f16"}, [LKS_BF16] = {2, "bf16"}, [LKS_F64] = {8, "f64"}, [LKS_I8] = {1, "i8"},
-    [LKS_U8] = {1, "u8"},   [LKS_I16] = {2, "i16"}, [LKS_I32] = {4, "i32"},   [LKS_I64] = {8, "i64"}, [LKS_BOOL] = {1, "bool"},
+    [LKS_F32] = {4, "f32"}, [LKS_F16] = {2, "f16"},   [LKS_BF16] = {2, "bf16"}, [LKS_F64] = {8, "f64"},
+    [LKS_I8] = {1, "i8"},   [LKS_U8] = {1, "u8"},     [LKS_I16] = {2, "i16"},   [LKS_I32] = {4, "i32"},
+    [LKS_I64] = {8, "i64"}, [LKS_BOOL] = {1, "bool"},
 };
 
 size_t lks_dtype_size(lks_dtype dtype)

@@ -10,8 +10,9 @@
 enum { ROW_MAJOR = 101, NO_TRANSPOSE = 111, TRANSPOSE = 112 }; /* of the CBLAS interface */
 enum { BLOCK_ROWS = 96, BLOCK_COLUMNS = 256 };
 
-typedef void sgemm_function(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha, const float *a,
-                            int a_stride, const float *b, int b_stride, float beta, float *c, int c_stride);
+typedef void sgemm_function(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha,
+                            const float *a, int a_stride, const float *b, int b_stride, float beta, float *c,
+                            int c_stride);
 typedef void set_threads_function(int n_threads);
 
 /* Written once under `once`, constant afterwards. */
@@ -49,7 +50,8 @@ static void linear_block(const linear_job *job, int row, int n, int column, int 
     const lks_linear *layer = job->layer;
     const lks_linear_args *args = job->args;
     sgemm(ROW_MAJOR, NO_TRANSPOSE, TRANSPOSE, n, n_columns, layer->d_in, 1.0f, args->x + row * args->x_stride,
-          (int)args->x_stride, layer->packed + (size_t)column * (size_t)layer->d_in, layer->d_in, 0.0f, sums, BLOCK_COLUMNS);
+          (int)args->x_stride, layer->packed + (size_t)column * (size_t)layer->d_in, layer->d_in, 0.0f, sums,
+          BLOCK_COLUMNS);
     for (int i = 0; i < n; i++) {
         float *y = args->y + (row + i) * args->y_stride + column;
         for (int j = 0; j < n_columns; j++) {

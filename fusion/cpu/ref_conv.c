@@ -7,8 +7,8 @@ static const float *input_pixel(const lks_conv2d *conv, int n, int h, int w)
 {
     if (h < 0 || h >= conv->height || w < 0 || w >= conv->width)
         return NULL;
-    return conv->x + (((size_t)n * (size_t)conv->height + (size_t)h) * (size_t)conv->width + (size_t)w) *
-                         (size_t)conv->c_in;
+    return conv->x +
+           (((size_t)n * (size_t)conv->height + (size_t)h) * (size_t)conv->width + (size_t)w) * (size_t)conv->c_in;
 }
 
 static double dense_sum(const lks_conv2d *conv, int n, int top, int left, int o)

@@ -64,7 +64,8 @@ static void rms_norm_part(void *argument, int thread, int n_threads)
     }
 }
 
-void lks_ref_rms_norm(const lks_compute *compute, float *y, const float *x, int n, int d, const float *weight, float eps)
+void lks_ref_rms_norm(const lks_compute *compute, float *y, const float *x, int n, int d, const float *weight,
+                      float eps)
 {
     rows_job job = {.y = y, .x = x, .n = n, .d = d, .weight = weight, .eps = eps};
     lks_parallel(compute, 3.0 * n * d, rms_norm_part, &job);
@@ -82,7 +83,8 @@ static void embed_part(void *argument, int thread, int n_threads)
     }
 }
 
-void lks_ref_embed(const lks_compute *compute, float *y, const float *table, const int32_t *ids, int n, int d, float scale)
+void lks_ref_embed(const lks_compute *compute, float *y, const float *table, const int32_t *ids, int n, int d,
+                   float scale)
 {
     rows_job job = {.y = y, .table = table, .ids = ids, .n = n, .d = d, .scale = scale};
     lks_parallel(compute, (double)n * d, embed_part, &job);

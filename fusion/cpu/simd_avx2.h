@@ -88,16 +88,11 @@ static inline vec v_min(vec a, vec b)
     return _mm256_min_ps(a, b);
 }
 
-/* To the nearest integer, halves to even. */
-static inline vec v_round(vec x)
+/* x 2^n, n the integer in the low bits of the representation of `magic`; x and the result must be normal numbers. */
+static inline vec v_scale_by_low_bits(vec x, vec magic)
 {
-    return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-
-/* 2^n for integers n in -126..127 */
-static inline vec v_pow2(vec n)
-{
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
+    __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(magic), 23);
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), exponent));
 }
 
 /* Lanes of y where a > b is false (NaN too), zero elsewhere. */

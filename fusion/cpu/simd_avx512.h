@@ -83,14 +83,10 @@ static inline vec v_min(vec a, vec b)
     return _mm512_min_ps(a, b);
 }
 
-static inline vec v_round(vec x)
+static inline vec v_scale_by_low_bits(vec x, vec magic)
 {
-    return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-
-static inline vec v_pow2(vec n)
-{
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
+    __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(magic), 23);
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), exponent));
 }
 
 static inline vec v_zero_where_greater(vec a, vec b, vec y)

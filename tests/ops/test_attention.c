@@ -57,7 +57,8 @@ static attention_result run(const lks_compute *compute, const attention_case *c,
                     value[((int64_t)b * c->n_keys + j) * kv_stride] = NAN;
     }
 
-    attention_result r = {.n_out = n_rows * (size_t)d_query, .n_log_sum_exp = n_rows * n_heads,
+    attention_result r = {.n_out = n_rows * (size_t)d_query,
+                          .n_log_sum_exp = n_rows * n_heads,
                           .n_map = n_rows * n_heads * (size_t)c->n_keys};
     r.out = constant_floats(r.n_out, 9.0f);
     r.log_sum_exp = constant_floats(r.n_log_sum_exp, 9.0f);
@@ -111,8 +112,8 @@ static void check(lks_isa isa, attention_case c)
     attention_result expected = run(&ref.compute, &c, true), actual = run(&fast.compute, &c, true);
     attention_result single = run(&alone.compute, &c, true), plain = run(&fast.compute, &c, false);
     char what[160];
-    snprintf(what, sizeof what, "batch %d, heads %d/%d, d_head %d, %d queries, %d keys", c.n_batch, c.n_heads, c.n_kv_heads,
-             c.d_head, c.n_queries, c.n_keys);
+    snprintf(what, sizeof what, "batch %d, heads %d/%d, d_head %d, %d queries, %d keys", c.n_batch, c.n_heads,
+             c.n_kv_heads, c.d_head, c.n_queries, c.n_keys);
     assert_close(actual.out, expected.out, actual.n_out, TOLERANCE(c.spread), what);
     assert_close(actual.log_sum_exp, expected.log_sum_exp, actual.n_log_sum_exp, TOLERANCE(c.spread), what);
     assert_close(actual.map, expected.map, actual.n_map, TOLERANCE(c.spread), what);
@@ -135,8 +136,13 @@ static void key_counts(void **state)
     static const int counts[] = {1, 2, 7, 8, 15, 16, 17, 63, 64, 65, 255, 256, 257, 577, 2000};
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         for (int q = 1; q <= 13; q += 12)
-            check(test_isa(state), (attention_case){.n_batch = 1, .n_heads = 2, .d_head = 64, .n_queries = q,
-                                                    .n_keys = counts[i], .fused_projection = true, .spread = 3});
+            check(test_isa(state), (attention_case){.n_batch = 1,
+                                                    .n_heads = 2,
+                                                    .d_head = 64,
+                                                    .n_queries = q,
+                                                    .n_keys = counts[i],
+                                                    .fused_projection = true,
+                                                    .spread = 3});
 }
 
 static void head_widths(void **state)
@@ -144,8 +150,8 @@ static void head_widths(void **state)
     static const int widths[] = {1, 3, 8, 15, 16, 32, 33, 48, 63, 64, 65, 80, 96, 128, 130};
     for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
         for (int q = 2; q <= 30; q += 28)
-            check(test_isa(state), (attention_case){.n_batch = 2, .n_heads = 3, .d_head = widths[i], .n_queries = q,
-                                                    .n_keys = 37});
+            check(test_isa(state),
+                  (attention_case){.n_batch = 2, .n_heads = 3, .d_head = widths[i], .n_queries = q, .n_keys = 37});
 }
 
 static void visibility(void **state)
@@ -153,12 +159,23 @@ static void visibility(void **state)
     for (size_t i = 0; i < sizeof query_counts / sizeof *query_counts; i++) {
         int q = query_counts[i];
         for (int flags = 0; flags < 16; flags++)
-            check(test_isa(state),
-                  (attention_case){.n_batch = 3, .n_heads = 2, .d_head = 24, .n_queries = q, .n_keys = q + 21,
-                                   .lengths = (flags & 1) != 0, .mask = (flags & 2) != 0, .causal = (flags & 4) != 0,
-                                   .causal_offset = 21, .n_prefix = flags & 8 ? 30 : 0});
-        check(test_isa(state), (attention_case){.n_batch = 1, .n_heads = 1, .d_head = 16, .n_queries = q, .n_keys = 40,
-                                                .causal = true, .causal_offset = -5});
+            check(test_isa(state), (attention_case){.n_batch = 3,
+                                                    .n_heads = 2,
+                                                    .d_head = 24,
+                                                    .n_queries = q,
+                                                    .n_keys = q + 21,
+                                                    .lengths = (flags & 1) != 0,
+                                                    .mask = (flags & 2) != 0,
+                                                    .causal = (flags & 4) != 0,
+                                                    .causal_offset = 21,
+                                                    .n_prefix = flags & 8 ? 30 : 0});
+        check(test_isa(state), (attention_case){.n_batch = 1,
+                                                .n_heads = 1,
+                                                .d_head = 16,
+                                                .n_queries = q,
+                                                .n_keys = 40,
+                                                .causal = true,
+                                                .causal_offset = -5});
     }
 }
 
@@ -166,25 +183,39 @@ static void groups_and_beams(void **state)
 {
     for (size_t i = 0; i < sizeof query_counts / sizeof *query_counts; i++)
         for (int mask = 0; mask < 2; mask++)
-            check(test_isa(state),
-                  (attention_case){.n_batch = 5, .n_heads = 6, .n_kv_heads = 2, .d_head = 32, .n_queries = query_counts[i],
-                                   .n_keys = 300, .shared_keys = true, .lengths = true, .mask = mask != 0, .spread = 8});
+            check(test_isa(state), (attention_case){.n_batch = 5,
+                                                    .n_heads = 6,
+                                                    .n_kv_heads = 2,
+                                                    .d_head = 32,
+                                                    .n_queries = query_counts[i],
+                                                    .n_keys = 300,
+                                                    .shared_keys = true,
+                                                    .lengths = true,
+                                                    .mask = mask != 0,
+                                                    .spread = 8});
 }
 
 static void linear_kind(void **state)
 {
     for (size_t i = 0; i < sizeof query_counts / sizeof *query_counts; i++)
-        check(test_isa(state), (attention_case){.kind = LKS_ATTENTION_LINEAR, .n_batch = 2, .n_heads = 2, .d_head = 20,
-                                                .n_queries = query_counts[i], .n_keys = 33, .mask = true, .lengths = true,
-                                                .causal = true, .causal_offset = 3});
+        check(test_isa(state), (attention_case){.kind = LKS_ATTENTION_LINEAR,
+                                                .n_batch = 2,
+                                                .n_heads = 2,
+                                                .d_head = 20,
+                                                .n_queries = query_counts[i],
+                                                .n_keys = 33,
+                                                .mask = true,
+                                                .lengths = true,
+                                                .causal = true,
+                                                .causal_offset = 3});
 }
 
 /* Scores far beyond the range of exp: the running maximum must hold them. */
 static void sharp(void **state)
 {
     for (int q = 1; q <= 20; q += 19)
-        check(test_isa(state), (attention_case){.n_batch = 1, .n_heads = 2, .d_head = 64, .n_queries = q, .n_keys = 700,
-                                                .spread = 400});
+        check(test_isa(state),
+              (attention_case){.n_batch = 1, .n_heads = 2, .d_head = 64, .n_queries = q, .n_keys = 700, .spread = 400});
 }
 
 /* A batch row alone gives the same bits as among others. */
@@ -193,8 +224,8 @@ static void batch_independence(void **state)
     for (int q = 1; q <= 40; q += 39) {
         bench b;
         bench_open(&b, test_isa(state), 2);
-        attention_case c = {.n_batch = 4, .n_heads = 3, .n_kv_heads = 3, .d_head = 64, .n_queries = q, .n_keys = 300,
-                            .spread = 2};
+        attention_case c = {
+            .n_batch = 4, .n_heads = 3, .n_kv_heads = 3, .d_head = 64, .n_queries = q, .n_keys = 300, .spread = 2};
         attention_result all = run(&b.compute, &c, false);
         c.n_batch = 1;
         attention_result one = run(&b.compute, &c, false);
@@ -208,8 +239,8 @@ static void batch_independence(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        OPS_TEST(key_counts),       OPS_TEST(head_widths), OPS_TEST(visibility), OPS_TEST(groups_and_beams),
-        OPS_TEST(linear_kind),      OPS_TEST(sharp),       OPS_TEST(batch_independence),
+        OPS_TEST(key_counts),  OPS_TEST(head_widths), OPS_TEST(visibility),         OPS_TEST(groups_and_beams),
+        OPS_TEST(linear_kind), OPS_TEST(sharp),       OPS_TEST(batch_independence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,7 +6,8 @@
 static float *run(const lks_compute *compute, lks_conv2d c, bool depthwise, bool with_bias)
 {
     size_t n_weights = (size_t)(c.kernel * c.kernel) * (size_t)c.c_in * (depthwise ? 1 : (size_t)c.c_out);
-    float *x = random_floats((size_t)(c.n * c.height * c.width) * (size_t)c.c_in, 1), *weight = random_floats(n_weights, 2);
+    float *x = random_floats((size_t)(c.n * c.height * c.width) * (size_t)c.c_in, 1),
+          *weight = random_floats(n_weights, 2);
     float *bias = random_floats((size_t)c.c_out, 3);
     c.x = x;
     c.weight = weight;
@@ -31,7 +32,8 @@ static void check(lks_isa isa, lks_conv2d c, bool depthwise, bool with_bias)
     /* "same" padding: as many outputs as strides fit, the odd pixel of padding below and right */
     c.out_height = (c.height + c.stride - 1) / c.stride;
     c.out_width = (c.width + c.stride - 1) / c.stride;
-    int pad_y = (c.out_height - 1) * c.stride + c.kernel - c.height, pad_x = (c.out_width - 1) * c.stride + c.kernel - c.width;
+    int pad_y = (c.out_height - 1) * c.stride + c.kernel - c.height,
+        pad_x = (c.out_width - 1) * c.stride + c.kernel - c.width;
     c.pad_top = pad_y > 0 ? pad_y / 2 : 0;
     c.pad_left = pad_x > 0 ? pad_x / 2 : 0;
     float *expected = run(&ref.compute, c, depthwise, with_bias), *actual = run(&fast.compute, c, depthwise, with_bias);
@@ -60,8 +62,13 @@ static void depthwise(void **state)
             for (int kernel = 1; kernel <= 5; kernel += 2)
                 for (int stride = 1; stride <= 2; stride++)
                     check(test_isa(state),
-                          (lks_conv2d){.n = 1 + (int)c % 2, .height = sizes[s][0], .width = sizes[s][1],
-                                       .c_in = channels[c], .c_out = channels[c], .kernel = kernel, .stride = stride,
+                          (lks_conv2d){.n = 1 + (int)c % 2,
+                                       .height = sizes[s][0],
+                                       .width = sizes[s][1],
+                                       .c_in = channels[c],
+                                       .c_out = channels[c],
+                                       .kernel = kernel,
+                                       .stride = stride,
                                        .activation = c % 2 ? LKS_ACT_RELU6 : LKS_ACT_SILU},
                           true, c % 3 != 0);
 }
@@ -74,8 +81,13 @@ static void dense(void **state)
             for (int kernel = 1; kernel <= 5; kernel += 2)
                 for (int stride = 1; stride <= 2; stride++)
                     check(test_isa(state),
-                          (lks_conv2d){.n = 1 + (int)c % 2, .height = sizes[s][0], .width = sizes[s][1],
-                                       .c_in = channels[c][0], .c_out = channels[c][1], .kernel = kernel, .stride = stride,
+                          (lks_conv2d){.n = 1 + (int)c % 2,
+                                       .height = sizes[s][0],
+                                       .width = sizes[s][1],
+                                       .c_in = channels[c][0],
+                                       .c_out = channels[c][1],
+                                       .kernel = kernel,
+                                       .stride = stride,
                                        .activation = c % 2 ? LKS_ACT_RELU6 : LKS_ACT_GELU},
                           false, c % 3 != 0);
 }

@@ -32,8 +32,13 @@ static float *run(const lks_compute *compute, const layer_case *c)
         x[i] *= c->scale;
     float *packed = pack(compute->ops, w, c->d_in, c->d_out);
     lks_linear layer = {.d_in = c->d_in, .d_out = c->d_out, .packed = packed, .bias = c->bias ? bias : NULL};
-    lks_linear_args args = {.n = c->n, .x = x, .x_stride = (int64_t)x_stride, .y = y, .y_stride = (int64_t)y_stride,
-                            .activation = c->activation, .residual_stride = (int64_t)y_stride};
+    lks_linear_args args = {.n = c->n,
+                            .x = x,
+                            .x_stride = (int64_t)x_stride,
+                            .y = y,
+                            .y_stride = (int64_t)y_stride,
+                            .activation = c->activation,
+                            .residual_stride = (int64_t)y_stride};
     if (c->residual)
         args.residual = c->in_place ? y : residual;
     compute->ops->linear(compute, &layer, &args);
@@ -71,14 +76,20 @@ static void shapes(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         for (size_t j = 0; j < sizeof widths / sizeof *widths; j++)
             for (size_t k = 0; k < sizeof widths / sizeof *widths; k += 2)
-                check(test_isa(state), &(layer_case){.n = rows[i], .d_in = widths[j], .d_out = widths[k], .bias = true,
-                                                     .scale = 1});
+                check(test_isa(state),
+                      &(layer_case){.n = rows[i], .d_in = widths[j], .d_out = widths[k], .bias = true, .scale = 1});
 }
 
 static void large(void **state)
 {
-    check(test_isa(state), &(layer_case){.n = 577, .d_in = 384, .d_out = 200, .bias = true, .residual = true,
-                                         .in_place = true, .extra_stride = 3, .scale = 1});
+    check(test_isa(state), &(layer_case){.n = 577,
+                                         .d_in = 384,
+                                         .d_out = 200,
+                                         .bias = true,
+                                         .residual = true,
+                                         .in_place = true,
+                                         .extra_stride = 3,
+                                         .scale = 1});
     check(test_isa(state), &(layer_case){.n = 5, .d_in = 3072, .d_out = 129, .scale = 0.1f});
     check(test_isa(state), &(layer_case){.n = 67, .d_in = 3072, .d_out = 129, .scale = 0.1f, .residual = true});
 }
@@ -88,10 +99,15 @@ static void options(void **state)
     for (int activation = LKS_ACT_NONE; activation <= LKS_ACT_TANH; activation++)
         for (int flags = 0; flags < 8; flags++)
             for (int n = 3; n <= 35; n += 32)
-                check(test_isa(state),
-                      &(layer_case){.n = n, .d_in = 50, .d_out = 77, .activation = (lks_activation)activation,
-                                    .bias = (flags & 1) != 0, .residual = (flags & 2) != 0, .in_place = (flags & 4) != 0,
-                                    .extra_stride = 5, .scale = 2});
+                check(test_isa(state), &(layer_case){.n = n,
+                                                     .d_in = 50,
+                                                     .d_out = 77,
+                                                     .activation = (lks_activation)activation,
+                                                     .bias = (flags & 1) != 0,
+                                                     .residual = (flags & 2) != 0,
+                                                     .in_place = (flags & 4) != 0,
+                                                     .extra_stride = 5,
+                                                     .scale = 2});
 }
 
 /* A row's result must not depend on the rows beside it: captions do not change with the batch. OpenBLAS promises that to

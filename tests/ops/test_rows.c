@@ -71,7 +71,8 @@ static void row_ops(void **state)
                 char what[96];
                 snprintf(what, sizeof what, "op %d, %d rows of %d", (int)op, n, d);
                 float *expected = run(&ref.compute, op, n, d, false), *actual = run(&fast.compute, op, n, d, false);
-                float *in_place = run(&fast.compute, op, n, d, op != EMBED), *single = run(&alone.compute, op, n, d, false);
+                float *in_place = run(&fast.compute, op, n, d, op != EMBED),
+                      *single = run(&alone.compute, op, n, d, false);
                 /* A norm of two nearly equal numbers divides by a small difference. */
                 assert_close(actual, expected, count, d < 4 ? 1e-3 : TOLERANCE, what);
                 assert_same(in_place, actual, count, what);
@@ -162,7 +163,8 @@ static void top_k(void **state)
     bench_open(&ref, LKS_ISA_REF, 1);
     uint32_t seed = 5;
     for (int round = 0; round < 300; round++) {
-        int n = random_int(&seed, 1, 4), d = random_int(&seed, 1, round % 10 ? 90 : 30000), k = random_int(&seed, 1, 12);
+        int n = random_int(&seed, 1, 4), d = random_int(&seed, 1, round % 10 ? 90 : 30000),
+            k = random_int(&seed, 1, 12);
         k = k > d ? d : k;
         float *x = random_floats((size_t)n * (size_t)d, seed);
         for (int i = 0; i < n * d; i++) {

@@ -70,7 +70,7 @@ static void sizes(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(stack_order), cmocka_unit_test(full), cmocka_unit_test(impossible),
-                                       cmocka_unit_test(sizes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(stack_order), cmocka_unit_test(full),
+                                       cmocka_unit_test(impossible), cmocka_unit_test(sizes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
