@@ -91,7 +91,7 @@ MODELS = {
     # RoBERTa's positions start at padding_idx + 1 (and a generated padding token has padding_idx); DINOv2's layer scale, and
     # its position table resampled from 4 x 4 to 6 x 4 patches; tokenizer.json; safetensors in shards.
     "dinov2-roberta-sharded": ({
-        "kind": "ved", "seed": 4, "end": 2, "pull": 2.2,
+        "kind": "ved", "seed": 4, "end": 2, "pull": 1.5,
         "encoder": ("dinov2", {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "mlp_ratio": 2,
                                "image_size": 28, "patch_size": 7, "layerscale_value": 0.5}),
         "decoder": ("roberta", ROBERTA), "tokenizer": "roberta",
@@ -151,7 +151,7 @@ MODELS = {
     # BLIP as version 5 writes it: config in full, tied (no decoder matrix in the file), generation_config.json whose end
     # token (2) is not the one that counts (text_config's sep_token_id, 102).
     "blip-full": ({
-        "kind": "blip", "seed": 9, "pull": 2.2, "text": BLIP_TEXT, "vision": BLIP_VISION, "tokenizer": "bert_json", "extra_rows": 2,
+        "kind": "blip", "seed": 9, "pull": 1.5, "text": BLIP_TEXT, "vision": BLIP_VISION, "tokenizer": "bert_json", "extra_rows": 2,
         "store": {}, "generation_config": {},
         "processor": square(48, cls="BlipImageProcessor", resample=3, do_convert_rgb=True, **CLIP),
     }, plain(ALL) + [
@@ -166,7 +166,7 @@ MODELS = {
     # BLIP with the sparse config of fine-tunes: heads (8 and 12), positions (512), layer-norm epsilons, patch size and end
     # token are the classes' defaults; f16; the tied matrix in the file twice.
     "blip-sparse": ({
-        "kind": "blip", "seed": 10, "pull": 2.2,
+        "kind": "blip", "seed": 10, "pull": 1.5,
         "text": {"hidden_size": 24, "num_hidden_layers": 2, "intermediate_size": 48, "bos_token_id": 105},
         "vision": {"hidden_size": 36, "num_hidden_layers": 2, "intermediate_size": 40, "image_size": 48},
         "tokenizer": "bert_txt", "extra_rows": 2, "sparse": True, "store": {"dtype": "f16", "twice": True},
@@ -175,7 +175,7 @@ MODELS = {
 
     # BLIP in a .bin with position buffers and duplicates; the end token is another one than 102.
     "blip-bin": ({
-        "kind": "blip", "seed": 11, "pull": 2.2, "text": {**BLIP_TEXT, "sep_token_id": 7, "num_attention_heads": 2},
+        "kind": "blip", "seed": 11, "pull": 1.5, "text": {**BLIP_TEXT, "sep_token_id": 7, "num_attention_heads": 2},
         "vision": {**BLIP_VISION, "layer_norm_eps": 1e-6}, "tokenizer": "bert_json", "extra_rows": 2,
         "store": {"format": "bin"}, "generation_config": None,
         "processor": {"do_normalize": True, "do_resize": True, "image_processor_type": "BlipImageProcessor", "size": 48},

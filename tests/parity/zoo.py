@@ -23,8 +23,9 @@ LAST_NORM = {  # the normalisation whose output the decoder's vocabulary matrix 
     "blip": "text_decoder.cls.predictions.transform.LayerNorm",
 }
 
-BERT_BALANCE = {"gain": 1.2, "words": 1.0, "places": 2.5, "cross": 0.8}
-BALANCE = {"gpt2": {}, "bert": BERT_BALANCE, "roberta": BERT_BALANCE, "blip": BERT_BALANCE,
+BALANCE = {"gpt2": {}, "bert": {"gain": 1.2, "words": 1.0, "places": 2.5, "cross": 0.8},
+           "roberta": {"gain": 1.0, "words": 0.35, "places": 1.2, "cross": 0.6},
+           "blip": {"gain": 1.0, "words": 0.35, "places": 1.2, "cross": 0.6},
            "trocr": {"words": 0.4, "places": 2.5, "cross": 0.4}}
 
 
