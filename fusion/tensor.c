@@ -33,6 +33,8 @@ int64_t lks_tensor_count(const lks_tensor *tensor)
 
 bool lks_tensor_is_contiguous(const lks_tensor *tensor)
 {
+    if (lks_tensor_count(tensor) == 0)
+        return true; /* nothing to lie apart, whatever the other dimensions say */
     int64_t expected = 1;
     for (int i = tensor->n_dims - 1; i >= 0; i--) {
         if (tensor->shape[i] != 1 && tensor->stride[i] != expected)
