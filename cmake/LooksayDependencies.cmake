@@ -11,3 +11,9 @@ if(NOT LKS_PORTABLE)
     pkg_check_modules(WEBP REQUIRED IMPORTED_TARGET libwebp)           # WebP
     pkg_check_modules(EXIF REQUIRED IMPORTED_TARGET libexif)           # orientation
 endif()
+
+# What the finished library links.
+set(LOOKSAY_DEPENDENCIES Threads::Threads PkgConfig::JANSSON PkgConfig::UTF8PROC)
+if(NOT LKS_PORTABLE)
+    list(APPEND LOOKSAY_DEPENDENCIES PkgConfig::JPEG PkgConfig::SPNG PkgConfig::WEBP PkgConfig::EXIF)
+endif()

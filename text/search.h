@@ -61,6 +61,9 @@ typedef struct lks_search_options {
 /* transformers' GenerationConfig defaults: greedy, 20 new tokens, no penalties, no special tokens (-1). */
 void lks_search_defaults(lks_search_options *options);
 
+/* Decoder rows that a search with these options steps at most: the batch size a decoder must make room for. */
+int lks_search_rows(const lks_search_options *options);
+
 typedef struct lks_hypothesis {
     int n_tokens;
     int32_t *tokens; /* generated ids after start token and prompt; the end token included when produced */

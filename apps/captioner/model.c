@@ -87,7 +87,7 @@ static lks_status check_tokens(const lks_model *model, lks_error *err)
 
 static lks_status open_parts(lks_model *model, const lks_model_files *files, lks_threads *threads, lks_error *err)
 {
-    anatomy parts;
+    anatomy parts = {0};
     lks_status st = describe(&parts, files->config, model->path, err);
     if (st == LKS_OK)
         st = parse_preprocess(model, files, &parts, err);
