@@ -15,5 +15,5 @@ endif()
 # What the finished library links.
 set(LOOKSAY_DEPENDENCIES Threads::Threads PkgConfig::JANSSON PkgConfig::UTF8PROC)
 if(NOT LKS_PORTABLE)
-    list(APPEND LOOKSAY_DEPENDENCIES PkgConfig::JPEG PkgConfig::SPNG PkgConfig::WEBP PkgConfig::EXIF)
+    list(APPEND LOOKSAY_DEPENDENCIES PkgConfig::JPEG PkgConfig::SPNG PkgConfig::WEBP PkgConfig::WEBPDEMUX PkgConfig::EXIF)
 endif()

@@ -131,6 +131,13 @@ static bool wanted(const lks_decoder_config *c, const lks_binding *row)
     return true;
 }
 
+/* An untied head is a layer of its own with its own bias; the bias beside it is then dead weight in transformers. */
+static const char *untied_head_bias(lks_decoder_family family)
+{
+    return family == LKS_DECODER_ROBERTA ? "lm_head.decoder.bias|lm_head.bias"
+                                         : "cls.predictions.decoder.bias|cls.predictions.bias";
+}
+
 static lks_status bind_tables(lks_decoder *decoder, lks_binder *binder, lks_error *err)
 {
     const struct {
@@ -156,6 +163,8 @@ static lks_status bind_tables(lks_decoder *decoder, lks_binder *binder, lks_erro
         if (row.offset == END(head) && !c->tied) { /* no falling back to the token table */
             snprintf(own_head, sizeof own_head, "%.*s", (int)strcspn(row.pattern, "|"), row.pattern);
             row.pattern = own_head;
+        } else if (row.offset == END(head_bias) && !c->tied) {
+            row.pattern = untied_head_bias(c->family);
         }
         st = lks_bind(binder, &decoder->ends, &row, 1, 0, err);
     }

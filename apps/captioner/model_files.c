@@ -57,6 +57,23 @@ static lks_status read_json(json_t **out, const char *dir, const char *name, boo
     return st;
 }
 
+/* Newer directories keep preprocessing in processor_config.json, as the object "image_processor". */
+static lks_status read_processor(lks_model_files *files, const char *path, lks_error *err)
+{
+    json_t *processor = NULL;
+    lks_status st = read_json(&processor, path, "processor_config.json", true, err);
+    const json_t *image = json_object_get(processor, "image_processor");
+    if (st == LKS_OK && json_is_object(image)) {
+        files->preprocessor = json_dumps(image, JSON_COMPACT);
+        if (!files->preprocessor)
+            st = lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
+        else
+            files->n_preprocessor = strlen(files->preprocessor);
+    }
+    json_decref(processor);
+    return st;
+}
+
 static lks_status open_directory(lks_model_files *files, const char *path, lks_error *err)
 {
     lks_status st = read_json(&files->config, path, "config.json", false, err);
@@ -64,6 +81,8 @@ static lks_status open_directory(lks_model_files *files, const char *path, lks_e
         st = read_json(&files->generation, path, "generation_config.json", true, err);
     if (st == LKS_OK)
         st = read_part(&files->preprocessor, &files->n_preprocessor, path, "preprocessor_config.json", true, err);
+    if (st == LKS_OK && !files->preprocessor)
+        st = read_processor(files, path, err);
     if (st == LKS_OK)
         st = lks_weights_open(&files->weights, path, err);
     if (st == LKS_OK)
