@@ -18,14 +18,9 @@ lks_status lks_json_parse(json_t **out, const char *text, size_t n, const char *
     return LKS_OK;
 }
 
-lks_status lks_json_int(int *value, const json_t *object, const char *key, int fallback, int low, int high,
-                        const char *path, lks_error *err)
+static lks_status check_int(int *value, const json_t *item, const char *key, int low, int high, const char *path,
+                            lks_error *err)
 {
-    const json_t *item = json_object_get(object, key);
-    if (!item || json_is_null(item)) {
-        *value = fallback;
-        return LKS_OK;
-    }
     if (!json_is_integer(item))
         return lks_error_set(err, LKS_ERR_MODEL, "%s: '%s' is not an integer", path, key);
     json_int_t number = json_integer_value(item);
@@ -34,6 +29,39 @@ lks_status lks_json_int(int *value, const json_t *object, const char *key, int f
                              high);
     *value = (int)number;
     return LKS_OK;
+}
+
+lks_status lks_json_int(int *value, const json_t *object, const char *key, int fallback, int low, int high,
+                        const char *path, lks_error *err)
+{
+    const json_t *item = json_object_get(object, key);
+    if (item && !json_is_null(item))
+        return check_int(value, item, key, low, high, path, err);
+    *value = fallback;
+    return LKS_OK;
+}
+
+lks_status lks_json_pair(int pair[2], const json_t *object, const char *key, int fallback, int low, int high,
+                         const char *path, lks_error *err)
+{
+    const json_t *list = json_object_get(object, key);
+    int values[2];
+    lks_status st;
+    if (!json_is_array(list)) {
+        st = lks_json_int(&values[0], object, key, fallback, low, high, path, err);
+        values[1] = values[0];
+    } else if (json_array_size(list) != 2) {
+        return lks_error_set(err, LKS_ERR_MODEL, "%s: '%s' is not a pair of integers", path, key);
+    } else {
+        st = check_int(&values[0], json_array_get(list, 0), key, low, high, path, err);
+        if (st == LKS_OK)
+            st = check_int(&values[1], json_array_get(list, 1), key, low, high, path, err);
+    }
+    if (st == LKS_OK) {
+        pair[0] = values[0];
+        pair[1] = values[1];
+    }
+    return st;
 }
 
 lks_status lks_json_float(float *value, const json_t *object, const char *key, double fallback, const char *path,

@@ -15,6 +15,9 @@ lks_status lks_json_parse(json_t **out, const char *text, size_t n, const char *
 /* *value = object[key], or `fallback` when absent or null. An error when it has another type or leaves [low, high]. */
 lks_status lks_json_int(int *value, const json_t *object, const char *key, int fallback, int low, int high,
                         const char *path, lks_error *err);
+/* An integer, or a list of two: pair[0] = rows, pair[1] = columns. */
+lks_status lks_json_pair(int pair[2], const json_t *object, const char *key, int fallback, int low, int high,
+                         const char *path, lks_error *err);
 lks_status lks_json_float(float *value, const json_t *object, const char *key, double fallback, const char *path,
                           lks_error *err);
 lks_status lks_json_bool(bool *value, const json_t *object, const char *key, bool fallback, const char *path,

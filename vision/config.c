@@ -28,14 +28,14 @@ lks_status lks_vit_config_parse(lks_vit_config *out, const json_t *config, const
                              "%s: the encoder '%s' is not known here (vit, deit, dinov2 and blip are)", path, model_type);
 
     lks_vit_config c = {.family = families[f].family, .n_prefix = families[f].n_prefix};
-    int n_channels, mlp_ratio;
+    int n_channels, mlp_ratio, image_size[2], patch_size[2];
     bool gated = false;
     lks_status st;
     if ((st = lks_json_int(&c.width, config, "hidden_size", 768, 1, 65536, path, err)) != LKS_OK ||
         (st = lks_json_int(&c.n_layers, config, "num_hidden_layers", 12, 0, 1024, path, err)) != LKS_OK ||
         (st = lks_json_int(&c.n_heads, config, "num_attention_heads", 12, 1, 4096, path, err)) != LKS_OK ||
-        (st = lks_json_int(&c.image_size, config, "image_size", families[f].image_size, 1, 16384, path, err)) != LKS_OK ||
-        (st = lks_json_int(&c.patch, config, "patch_size", families[f].patch, 1, 1024, path, err)) != LKS_OK ||
+        (st = lks_json_pair(image_size, config, "image_size", families[f].image_size, 1, 16384, path, err)) != LKS_OK ||
+        (st = lks_json_pair(patch_size, config, "patch_size", families[f].patch, 1, 1024, path, err)) != LKS_OK ||
         (st = lks_json_int(&n_channels, config, "num_channels", 3, 1, 64, path, err)) != LKS_OK ||
         (st = lks_json_int(&mlp_ratio, config, "mlp_ratio", 4, 1, 64, path, err)) != LKS_OK ||
         (st = lks_json_int(&c.d_mlp, config, "intermediate_size", 3072, 1, 1 << 20, path, err)) != LKS_OK ||
@@ -53,10 +53,16 @@ lks_status lks_vit_config_parse(lks_vit_config *out, const json_t *config, const
     if (n_channels != 3)
         return lks_error_set(err, LKS_ERR_UNSUPPORTED, "%s: num_channels is %d; only RGB encoders are served", path,
                              n_channels);
-    if (c.width % c.n_heads != 0 || c.image_size < c.patch)
+    if (patch_size[0] != patch_size[1])
+        return lks_error_set(err, LKS_ERR_UNSUPPORTED, "%s: patches of %d x %d are not square", path, patch_size[0],
+                             patch_size[1]);
+    c.patch = patch_size[0];
+    c.table_rows = image_size[0] / c.patch;
+    c.table_columns = image_size[1] / c.patch;
+    if (c.width % c.n_heads != 0 || c.table_rows < 1 || c.table_columns < 1)
         return lks_error_set(err, LKS_ERR_MODEL,
                              "%s: hidden_size %d, num_attention_heads %d, image_size %d and patch_size %d do not fit together",
-                             path, c.width, c.n_heads, c.image_size, c.patch);
+                             path, c.width, c.n_heads, image_size[0], c.patch);
     *out = c;
     return LKS_OK;
 }

@@ -18,7 +18,8 @@ typedef enum lks_vit_family {
 typedef struct lks_vit_config {
     lks_vit_family family;
     int width, n_layers, n_heads, d_mlp;
-    int image_size, patch; /* the position table covers (image_size / patch)^2 patches */
+    int patch;                      /* side of a patch in pixels */
+    int table_rows, table_columns;  /* patches that the position table covers */
     int n_prefix;          /* class token (1), and DeiT's distillation token (2) */
     float eps;
     lks_activation activation;

@@ -122,9 +122,10 @@ static lks_status bind_tables(lks_vit *vit, lks_binder *binder, lks_error *err)
 }
 
 /* Interpolates the position table when the image has another grid than the table was trained for. */
-static lks_status fit_positions(lks_vit *vit, int table_side, lks_error *err)
+static lks_status fit_positions(lks_vit *vit, lks_error *err)
 {
-    if (vit->grid_rows == table_side && vit->grid_columns == table_side)
+    int table_rows = vit->config.table_rows, table_columns = vit->config.table_columns;
+    if (vit->grid_rows == table_rows && vit->grid_columns == table_columns)
         return LKS_OK;
     int d = vit->config.width, n_prefix = vit->config.n_prefix;
     vit->positions = malloc((size_t)vit->n_tokens * (size_t)d * sizeof *vit->positions);
@@ -132,7 +133,7 @@ static lks_status fit_positions(lks_vit *vit, int table_side, lks_error *err)
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for position embeddings");
     memcpy(vit->positions, vit->embedding.positions, (size_t)(n_prefix * d) * sizeof *vit->positions);
     lks_positions_interpolate(vit->positions + n_prefix * d, vit->grid_rows, vit->grid_columns,
-                              vit->embedding.positions + n_prefix * d, table_side, table_side, d);
+                              vit->embedding.positions + n_prefix * d, table_rows, table_columns, d);
     return LKS_OK;
 }
 
@@ -173,7 +174,6 @@ lks_status lks_vit_open(lks_vit **out, const lks_weights *weights, const char *p
         vit->n_tokens = c->n_prefix + vit->grid_rows * vit->grid_columns;
     }
 
-    int table_side = c->image_size / c->patch;
     const int dims[D_COUNT] = {
         [D_ONE] = 1,
         [D_WIDTH] = c->width,
@@ -181,7 +181,7 @@ lks_status lks_vit_open(lks_vit **out, const lks_weights *weights, const char *p
         [D_MLP] = c->d_mlp,
         [D_FC1] = c->swiglu ? 2 * c->d_mlp : c->d_mlp,
         [D_PATCH] = c->patch,
-        [D_POSITIONS] = c->n_prefix + table_side * table_side,
+        [D_POSITIONS] = c->n_prefix + c->table_rows * c->table_columns,
         [D_FEATURES] = d_features,
     };
     lks_binder binder = {.weights = weights, .prefix = prefix, .dims = dims, .ops = ops, .threads = threads};
@@ -193,7 +193,7 @@ lks_status lks_vit_open(lks_vit **out, const lks_weights *weights, const char *p
     binder.arena = &vit->memory;
     st = bind_tables(vit, &binder, err);
     if (st == LKS_OK)
-        st = fit_positions(vit, table_side, err);
+        st = fit_positions(vit, err);
     if (st != LKS_OK)
         goto fail;
     *out = vit;
