@@ -9,6 +9,7 @@ if(NOT LKS_PORTABLE)
     pkg_check_modules(JPEG REQUIRED IMPORTED_TARGET libjpeg)           # libjpeg-turbo
     pkg_check_modules(SPNG REQUIRED IMPORTED_TARGET spng)              # PNG
     pkg_check_modules(WEBP REQUIRED IMPORTED_TARGET libwebp)           # WebP
+    pkg_check_modules(WEBPDEMUX REQUIRED IMPORTED_TARGET libwebpdemux) # first frame and EXIF of a WebP file
     pkg_check_modules(EXIF REQUIRED IMPORTED_TARGET libexif)           # orientation
 endif()
 

@@ -45,7 +45,7 @@ lks_status lks_json_pair(int pair[2], const json_t *object, const char *key, int
                          const char *path, lks_error *err)
 {
     const json_t *list = json_object_get(object, key);
-    int values[2];
+    int values[2] = {0};
     lks_status st;
     if (!json_is_array(list)) {
         st = lks_json_int(&values[0], object, key, fallback, low, high, path, err);

@@ -91,9 +91,10 @@ typedef struct lks_ops {
     void (*embed)(const lks_compute *compute, float *y, const float *table, const int32_t *ids, int n, int d,
                   float scale);
 
-    /* x [n_patches_y * n_patches_x, patch * patch * 3] = the patches of image [height, width, 3] in raster order, each
-     * row-major NHWC: a convolution with kernel = stride = patch is then one linear layer. */
-    void (*patches)(const lks_compute *compute, float *x, const float *image, int height, int width, int patch);
+    /* x [n_patches_y * n_patches_x, patch_height * patch_width * 3] = the patches of image [height, width, 3] in raster
+     * order, each row-major NHWC: a convolution with kernel = stride = patch is then one linear layer. */
+    void (*patches)(const lks_compute *compute, float *x, const float *image, int height, int width, int patch_height,
+                    int patch_width);
 
     /* y = activation(x), n floats; y may be x. */
     void (*activate)(const lks_compute *compute, float *y, const float *x, size_t n, lks_activation activation);

@@ -77,8 +77,6 @@ static void parse_bert(lks_decoder_config *c, reader *r)
     c->tied = read_bool(r, "tie_word_embeddings", true);
     c->embedding_norm = c->head_transform = c->head_bias = true;
     c->token_types = !blip;
-    if (blip)
-        c->d_memory = read_int(r, "encoder_hidden_size", 768, 1, MAX_WIDTH);
     if (roberta) {
         c->padding_id = read_int(r, "pad_token_id", 1, 0, MAX_POSITIONS - 2);
         c->position_offset = c->padding_id + 1;
@@ -133,14 +131,13 @@ lks_status lks_decoder_config_parse(lks_decoder_config *out, const json_t *confi
     families[f].parse(&c, &r);
     if (r.status != LKS_OK)
         return r.status;
-    if (c.d_memory == 0)
+    if (c.family == LKS_DECODER_BLIP) /* BlipConfig overrides text_config.encoder_hidden_size */
+        c.d_memory = encoder_width;
+    else if (c.d_memory == 0)
         c.d_memory = c.width;
     if (c.width % c.n_heads != 0 || c.n_positions <= c.position_offset)
         return lks_error_set(err, LKS_ERR_MODEL, "%s: the decoder's width %d does not divide into %d heads, or it has no positions",
                              path, c.width, c.n_heads);
-    if (c.family == LKS_DECODER_BLIP && c.d_memory != encoder_width)
-        return lks_error_set(err, LKS_ERR_MODEL, "%s: encoder_hidden_size is %d, but the image tokens have %d numbers", path,
-                             c.d_memory, encoder_width);
     *out = c;
     return LKS_OK;
 }

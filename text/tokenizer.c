@@ -11,7 +11,7 @@
 
 static const char CLEAN_UP[] = "looksay_clean_up";
 
-lks_status lks_json_parse(json_t **out, const char *text, size_t n, const char *name, lks_error *err)
+lks_status lks_token_json_parse(json_t **out, const char *text, size_t n, const char *name, lks_error *err)
 {
     json_error_t where;
     json_t *root = json_loadb(text, n, JSON_ALLOW_NUL, &where);
@@ -21,7 +21,7 @@ lks_status lks_json_parse(json_t **out, const char *text, size_t n, const char *
                              where.column, where.text);
     if (!json_is_object(root)) {
         json_decref(root);
-        return lks_json_damaged(name, "the JSON is not an object", err);
+        return lks_token_json_damaged(name, "the JSON is not an object", err);
     }
     *out = root;
     return LKS_OK;
@@ -32,7 +32,7 @@ lks_status lks_tokenizer_open_root(lks_tokenizer **out, const json_t *root, cons
     lks_tokenizer *t = calloc(1, sizeof *t);
     if (!t)
         return lks_text_nomem(name, err);
-    lks_status st = lks_model_open(&t->model, json_object_get(root, "model"), name, err);
+    lks_status st = lks_token_model_open(&t->model, json_object_get(root, "model"), name, err);
     if (st == LKS_OK)
         st = lks_normalizers_open(&t->normalizers, json_object_get(root, "normalizer"), name, err);
     if (st == LKS_OK)
@@ -48,7 +48,7 @@ lks_status lks_tokenizer_open_root(lks_tokenizer **out, const json_t *root, cons
         lks_tokenizer_close(t);
         return st;
     }
-    t->clean_up = lks_json_bool(root, CLEAN_UP, false);
+    t->clean_up = lks_token_json_bool(root, CLEAN_UP, false);
     *out = t;
     return LKS_OK;
 }
@@ -85,7 +85,7 @@ lks_status lks_tokenizer_keep(lks_tokenizer *t, const json_t *root, char *source
 lks_status lks_tokenizer_open_json(lks_tokenizer **out, const char *json, size_t n, const char *name, lks_error *err)
 {
     json_t *root = NULL;
-    lks_status st = lks_json_parse(&root, json, n, name, err);
+    lks_status st = lks_token_json_parse(&root, json, n, name, err);
     if (st != LKS_OK)
         return st;
     lks_tokenizer *t = NULL;
@@ -109,7 +109,7 @@ void lks_tokenizer_close(lks_tokenizer *t)
     if (!t)
         return;
     lks_added_release(&t->added);
-    lks_model_release(&t->model);
+    lks_token_model_release(&t->model);
     lks_normalizers_release(&t->normalizers);
     lks_splitters_release(&t->splitters);
     lks_templates_release(&t->templates);
@@ -202,7 +202,7 @@ lks_status lks_tokenizer_encode(const lks_tokenizer *t, int32_t **ids, size_t *n
         if (piece->id >= 0)
             lks_ids_put(&list, piece->id);
         else if (piece->n)
-            st = lks_model_encode(&t->model, &list, pieces.text.at + piece->start, piece->n, err);
+            st = lks_token_model_encode(&t->model, &list, pieces.text.at + piece->start, piece->n, err);
     }
     if (st == LKS_OK && add_special)
         lks_templates_apply(&t->templates, &list, &spare);
@@ -280,7 +280,7 @@ lks_status lks_tokenizer_to_json(const lks_tokenizer *t, char **json, size_t *n,
     json_t *root = NULL;
     lks_status st = LKS_OK;
     if (t->source)
-        st = lks_json_parse(&root, t->source, t->n_source, "tokenizer", err);
+        st = lks_token_json_parse(&root, t->source, t->n_source, "tokenizer", err);
     else
         root = json_object();
     if (st != LKS_OK)

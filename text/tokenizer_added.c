@@ -46,18 +46,18 @@ static lks_status read_token(lks_added *token, const json_t *item, const char *n
 {
     const json_t *content = json_object_get(item, "content");
     if (!json_is_string(content))
-        return lks_json_damaged(name, "an added token has no content", err);
+        return lks_token_json_damaged(name, "an added token has no content", err);
     size_t n = json_string_length(content);
     token->content = malloc(n + 1);
     if (!token->content)
         return lks_text_nomem(name, err);
     memcpy(token->content, json_string_value(content), n + 1);
     token->n = n;
-    token->special = lks_json_bool(item, "special", false);
-    token->single_word = lks_json_bool(item, "single_word", false);
-    token->lstrip = lks_json_bool(item, "lstrip", false);
-    token->rstrip = lks_json_bool(item, "rstrip", false);
-    token->normalized = lks_json_bool(item, "normalized", !token->special);
+    token->special = lks_token_json_bool(item, "special", false);
+    token->single_word = lks_token_json_bool(item, "single_word", false);
+    token->lstrip = lks_token_json_bool(item, "lstrip", false);
+    token->rstrip = lks_token_json_bool(item, "rstrip", false);
+    token->normalized = lks_token_json_bool(item, "normalized", !token->special);
     return LKS_OK;
 }
 
@@ -67,7 +67,7 @@ static lks_status read_tokens(lks_added_tokens *added, const json_t *array, cons
 {
     size_t n = json_array_size(array);
     if (n > MOST_ADDED)
-        return lks_json_damaged(name, "there are too many added tokens", err);
+        return lks_token_json_damaged(name, "there are too many added tokens", err);
     added->at = calloc(n + 1, sizeof *added->at);
     if (!added->at || !lks_trie_init(&added->by_text, 0))
         return lks_text_nomem(name, err);

@@ -80,10 +80,10 @@ lks_status lks_bpe_open(lks_token_model *model, const json_t *root, const char *
 {
     const json_t *dropout = json_object_get(root, "dropout");
     if (json_is_number(dropout) && json_number_value(dropout) != 0.0)
-        return lks_json_unsupported(name, "option of the BPE model", "dropout", err);
-    model->fuse_unk = lks_json_bool(root, "fuse_unk", false);
-    model->byte_fallback = lks_json_bool(root, "byte_fallback", false);
-    model->ignore_merges = lks_json_bool(root, "ignore_merges", false);
+        return lks_token_json_unsupported(name, "option of the BPE model", "dropout", err);
+    model->fuse_unk = lks_token_json_bool(root, "fuse_unk", false);
+    model->byte_fallback = lks_token_json_bool(root, "byte_fallback", false);
+    model->ignore_merges = lks_token_json_bool(root, "ignore_merges", false);
     for (int byte = 0; byte < 256; byte++) {
         char code[8];
         int n = snprintf(code, sizeof code, "<0x%02X>", (unsigned)byte);
@@ -93,7 +93,7 @@ lks_status lks_bpe_open(lks_token_model *model, const json_t *root, const char *
     const json_t *merges = json_object_get(root, "merges");
     size_t n = json_array_size(merges);
     if (!json_is_array(merges) || n > INT32_MAX / 4)
-        return lks_json_damaged(name, "the BPE model has no list of merges", err);
+        return lks_token_json_damaged(name, "the BPE model has no list of merges", err);
     model->n_merge_slots = 16;
     while (model->n_merge_slots < 2 * n)
         model->n_merge_slots *= 2;

@@ -59,7 +59,7 @@ lks_status lks_charsmap_open(lks_charsmap *map, const char *base64, size_t n, co
     lks_status st = LKS_OK;
     if (!base64_decode(bytes, &n_bytes, base64, n) || n_bytes < 8 || read_u32(bytes) > n_bytes - 4 ||
         read_u32(bytes) % 4 != 0 || read_u32(bytes) == 0) {
-        st = lks_json_damaged(name, "precompiled_charsmap is not a character map", err);
+        st = lks_token_json_damaged(name, "precompiled_charsmap is not a character map", err);
         goto done;
     }
     size_t n_trie = read_u32(bytes);

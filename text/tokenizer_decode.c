@@ -9,9 +9,9 @@ static lks_status open_strip(lks_decoder *step, const json_t *root, const char *
     json_int_t start = json_integer_value(json_object_get(root, "start"));
     json_int_t stop = json_integer_value(json_object_get(root, "stop"));
     size_t length = 0;
-    if (!lks_json_text(root, "content", &step->content) || step->content.n == 0 || start < 0 || stop < 0 ||
+    if (!lks_token_json_text(root, "content", &step->content) || step->content.n == 0 || start < 0 || stop < 0 ||
         (lks_utf8_next(step->content.at, step->content.n, &length), length != step->content.n))
-        return lks_json_damaged(name, "a Strip decoder is malformed", err);
+        return lks_token_json_damaged(name, "a Strip decoder is malformed", err);
     step->start = (size_t)start;
     step->stop = (size_t)stop;
     return LKS_OK;
@@ -22,22 +22,22 @@ static lks_status open_decoder(void *list_pointer, const json_t *root, const cha
     lks_decoders *list = list_pointer;
     lks_decoder *step = lks_stage_new(&list->at, &list->n, sizeof *step);
     if (!step)
-        return lks_json_damaged(name, "too many decoders", err);
-    const char *type = lks_json_type(root);
+        return lks_token_json_damaged(name, "too many decoders", err);
+    const char *type = lks_token_json_type(root);
     if (strcmp(type, "ByteLevel") == 0) {
         step->kind = LKS_DECODE_BYTE_LEVEL;
     } else if (strcmp(type, "WordPiece") == 0) {
         step->kind = LKS_DECODE_WORDPIECE;
-        step->cleanup = lks_json_bool(root, "cleanup", true);
-        if (!lks_json_text(root, "prefix", &step->content))
+        step->cleanup = lks_token_json_bool(root, "cleanup", true);
+        if (!lks_token_json_text(root, "prefix", &step->content))
             lks_str_put(&step->content, "##", 2);
     } else if (strcmp(type, "Metaspace") == 0) {
         step->kind = LKS_DECODE_METASPACE;
         return lks_metaspace_open(&step->prepend, &step->content, root, name, err);
     } else if (strcmp(type, "Replace") == 0) {
         step->kind = LKS_DECODE_REPLACE;
-        if (!lks_json_text(root, "content", &step->content))
-            return lks_json_damaged(name, "a Replace decoder has no content", err);
+        if (!lks_token_json_text(root, "content", &step->content))
+            return lks_token_json_damaged(name, "a Replace decoder has no content", err);
         return lks_pattern_open(&step->pattern, json_object_get(root, "pattern"), name, err);
     } else if (strcmp(type, "Strip") == 0) {
         step->kind = LKS_DECODE_STRIP;
@@ -48,10 +48,10 @@ static lks_status open_decoder(void *list_pointer, const json_t *root, const cha
         step->kind = LKS_DECODE_BYTE_FALLBACK;
     } else if (strcmp(type, "BPEDecoder") == 0) {
         step->kind = LKS_DECODE_BPE;
-        if (!lks_json_text(root, "suffix", &step->content))
+        if (!lks_token_json_text(root, "suffix", &step->content))
             lks_str_put(&step->content, "</w>", 4);
     } else {
-        return lks_json_unsupported(name, "decoder", type, err);
+        return lks_token_json_unsupported(name, "decoder", type, err);
     }
     return step->content.failed ? lks_text_nomem(name, err) : LKS_OK;
 }

@@ -44,7 +44,7 @@ static lks_status read_json(json_t **out, const char *dir, const char *file, lks
         return LKS_OK;
     lks_status st = lks_file_read(&data, &n, path, MOST_BYTES, err);
     if (st == LKS_OK)
-        st = lks_json_parse(out, data, n, path, err);
+        st = lks_token_json_parse(out, data, n, path, err);
     free(data);
     return st;
 }
@@ -111,12 +111,12 @@ static int add_token(json_t *list, const char *content, const json_t *value, boo
     json_t *there = find_added(list, content);
     if (there)
         return special ? json_object_set_new(there, "special", json_true()) : 0;
-    special |= lks_json_bool(value, "special", false);
+    special |= lks_token_json_bool(value, "special", false);
     return json_array_append_new(list, json_pack("{s:s, s:b, s:b, s:b, s:b, s:b}", "content", content, "single_word",
-                                                 lks_json_bool(value, "single_word", false), "lstrip",
-                                                 lks_json_bool(value, "lstrip", false), "rstrip",
-                                                 lks_json_bool(value, "rstrip", false), "normalized",
-                                                 lks_json_bool(value, "normalized", !special), "special", special));
+                                                 lks_token_json_bool(value, "single_word", false), "lstrip",
+                                                 lks_token_json_bool(value, "lstrip", false), "rstrip",
+                                                 lks_token_json_bool(value, "rstrip", false), "normalized",
+                                                 lks_token_json_bool(value, "normalized", !special), "special", special));
 }
 
 static int compare_numbers(const void *a, const void *b)
@@ -140,7 +140,7 @@ static int add_numbered(json_t *list, const json_t *decoder)
         const json_t *value = json_object_get(decoder, keys[i]);
         const char *content = text_of(value, "content");
         if (content)
-            failed |= add_token(list, content, value, lks_json_bool(value, "special", false));
+            failed |= add_token(list, content, value, lks_token_json_bool(value, "special", false));
     }
     free(keys);
     return failed;
@@ -304,7 +304,7 @@ static lks_status read_root(json_t **out, directory *d, char **source, size_t *n
     char merges[MOST_PATH];
     if (file_path(d->name, d->path, "tokenizer.json")) {
         lks_status st = lks_file_read(source, n_source, d->name, MOST_BYTES, err);
-        return st == LKS_OK ? lks_json_parse(out, *source, *n_source, d->name, err) : st;
+        return st == LKS_OK ? lks_token_json_parse(out, *source, *n_source, d->name, err) : st;
     }
     if (file_path(merges, d->path, "merges.txt") && file_path(d->name, d->path, "vocab.json"))
         return build_bpe(out, d, merges, err);
@@ -330,7 +330,7 @@ static lks_status complete(const directory *d, json_t *root, lks_error *err)
     }
     failed |= add_all(d, list);
     failed |= json_object_set_new(root, "looksay_clean_up",
-                                  json_boolean(lks_json_bool(d->config, "clean_up_tokenization_spaces", false)));
+                                  json_boolean(lks_token_json_bool(d->config, "clean_up_tokenization_spaces", false)));
     return failed ? lks_text_nomem(d->name, err) : LKS_OK;
 }
 

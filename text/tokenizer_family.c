@@ -96,9 +96,9 @@ static int set_bert(json_t *root, json_t *model, const json_t *config, const cha
     const json_t *accents = json_object_get(config, "strip_accents");
     json_t *normalizer =
         json_pack("{s:s, s:b, s:b, s:o, s:b}", "type", "BertNormalizer", "clean_text", true, "handle_chinese_chars",
-                  lks_json_bool(config, "tokenize_chinese_chars", true), "strip_accents",
+                  lks_token_json_bool(config, "tokenize_chinese_chars", true), "strip_accents",
                   json_is_boolean(accents) ? json_boolean(json_is_true(accents)) : json_null(), "lowercase",
-                  lks_json_bool(config, "do_lower_case", true));
+                  lks_token_json_bool(config, "do_lower_case", true));
     int failed = json_object_set_new(root, "normalizer", normalizer);
     failed |= json_object_set_new(root, "pre_tokenizer", json_pack("{s:s}", "type", "BertPreTokenizer"));
     failed |= json_object_set_new(root, "decoder",
@@ -119,18 +119,18 @@ static int set_byte_level(json_t *root, json_t *model, const json_t *config)
     failed |= json_object_set_new(root, "normalizer", json_null());
     failed |= json_object_set_new(root, "pre_tokenizer",
                                   json_pack("{s:s, s:b}", "type", "ByteLevel", "add_prefix_space",
-                                            lks_json_bool(config, "add_prefix_space", false)));
+                                            lks_token_json_bool(config, "add_prefix_space", false)));
     return failed | json_object_set_new(root, "decoder", json_pack("{s:s}", "type", "ByteLevel"));
 }
 
 /* Only the character map of the file's normalizers stays. */
 static json_t *find_char_map(const json_t *normalizer)
 {
-    if (strcmp(lks_json_type(normalizer), "Precompiled") == 0)
+    if (strcmp(lks_token_json_type(normalizer), "Precompiled") == 0)
         return json_deep_copy(normalizer);
     const json_t *list = json_object_get(normalizer, "normalizers");
     for (size_t i = 0; i < json_array_size(list); i++) {
-        if (strcmp(lks_json_type(json_array_get(list, i)), "Precompiled") == 0)
+        if (strcmp(lks_token_json_type(json_array_get(list, i)), "Precompiled") == 0)
             return json_deep_copy(json_array_get(list, i));
     }
     return json_null();
@@ -138,7 +138,7 @@ static json_t *find_char_map(const json_t *normalizer)
 
 static int set_xlm_roberta(json_t *root, json_t *model, const json_t *config)
 {
-    bool prefix = lks_json_bool(config, "add_prefix_space", true);
+    bool prefix = lks_token_json_bool(config, "add_prefix_space", true);
     int failed = json_object_set_new(root, "normalizer", find_char_map(json_object_get(root, "normalizer")));
     failed |= json_object_set_new(root, "pre_tokenizer",
                                   json_pack("{s:s, s:[{s:s}, o]}", "type", "Sequence", "pretokenizers", "type",
@@ -151,7 +151,7 @@ static int set_xlm_roberta(json_t *root, json_t *model, const json_t *config)
 int lks_family_apply(const lks_family *family, json_t *root, const json_t *config, const json_t *specials)
 {
     json_t *model = json_object_get(root, "model");
-    const char *type = lks_json_type(model);
+    const char *type = lks_token_json_type(model);
     if (!family || (*type && strcmp(type, family->model) != 0) || !json_is_object(model))
         return 0;
     if (!*type && json_object_set_new(model, "type", json_string(family->model)) != 0)

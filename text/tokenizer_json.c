@@ -6,7 +6,7 @@
 
 enum { MOST_STAGES = 64, DEEPEST = 16 };
 
-bool lks_json_text(const json_t *object, const char *key, lks_str *out)
+bool lks_token_json_text(const json_t *object, const char *key, lks_str *out)
 {
     const json_t *value = json_object_get(object, key);
     if (!json_is_string(value))
@@ -16,24 +16,24 @@ bool lks_json_text(const json_t *object, const char *key, lks_str *out)
     return true;
 }
 
-bool lks_json_bool(const json_t *object, const char *key, bool otherwise)
+bool lks_token_json_bool(const json_t *object, const char *key, bool otherwise)
 {
     const json_t *value = json_object_get(object, key);
     return json_is_boolean(value) ? json_is_true(value) : otherwise;
 }
 
-const char *lks_json_type(const json_t *object)
+const char *lks_token_json_type(const json_t *object)
 {
     const char *type = json_string_value(json_object_get(object, "type"));
     return type ? type : "";
 }
 
-lks_status lks_json_unsupported(const char *name, const char *part, const char *type, lks_error *err)
+lks_status lks_token_json_unsupported(const char *name, const char *part, const char *type, lks_error *err)
 {
     return lks_error_set(err, LKS_ERR_UNSUPPORTED, "%s: the %s \"%.60s\" is not supported", name, part, type);
 }
 
-lks_status lks_json_damaged(const char *name, const char *what, lks_error *err)
+lks_status lks_token_json_damaged(const char *name, const char *what, lks_error *err)
 {
     return lks_error_set(err, LKS_ERR_MODEL, "%s: %s; the tokenizer file is damaged, fetch it again", name, what);
 }
@@ -61,14 +61,14 @@ static lks_status open_stages(void *list, const json_t *root, const char *items,
     if (!root || json_is_null(root))
         return LKS_OK;
     if (!json_is_object(root))
-        return lks_json_damaged(name, "a processing step is not an object", err);
-    if (strcmp(lks_json_type(root), "Sequence") != 0)
+        return lks_token_json_damaged(name, "a processing step is not an object", err);
+    if (strcmp(lks_token_json_type(root), "Sequence") != 0)
         return open(list, root, name, err);
     const json_t *array = json_object_get(root, items);
     if (!json_is_array(array))
-        return lks_json_damaged(name, "a Sequence has no list of steps", err);
+        return lks_token_json_damaged(name, "a Sequence has no list of steps", err);
     if (depth >= DEEPEST || json_array_size(array) > MOST_STAGES)
-        return lks_json_damaged(name, "a Sequence is too long or too deep", err);
+        return lks_token_json_damaged(name, "a Sequence is too long or too deep", err);
     for (size_t i = 0; i < json_array_size(array); i++) {
         lks_status st = open_stages(list, json_array_get(array, i), items, open, depth + 1, name, err);
         if (st != LKS_OK)

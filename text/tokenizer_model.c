@@ -14,7 +14,7 @@ static bool id_is_sane(json_int_t id, size_t n_tokens)
 static lks_status open_vocab(lks_vocab *vocab, const json_t *object, const char *name, lks_error *err)
 {
     if (!json_is_object(object))
-        return lks_json_damaged(name, "the model has no vocabulary", err);
+        return lks_token_json_damaged(name, "the model has no vocabulary", err);
     size_t n_ids = 0, n_bytes = 0, n_tokens = json_object_size(object);
     const char *key;
     json_t *value;
@@ -22,7 +22,7 @@ static lks_status open_vocab(lks_vocab *vocab, const json_t *object, const char 
     {
         json_int_t id = json_integer_value(value);
         if (!json_is_integer(value) || !id_is_sane(id, n_tokens))
-            return lks_json_damaged(name, "the vocabulary holds an id that is not a small whole number", err);
+            return lks_token_json_damaged(name, "the vocabulary holds an id that is not a small whole number", err);
         n_ids = (size_t)id + 1 > n_ids ? (size_t)id + 1 : n_ids;
         n_bytes += strlen(key);
     }
@@ -35,7 +35,7 @@ static lks_status open_vocab(lks_vocab *vocab, const json_t *object, const char 
     return LKS_OK;
 }
 
-static lks_model_kind guess_kind(const json_t *root)
+static lks_token_model_kind guess_kind(const json_t *root)
 {
     if (json_object_get(root, "merges"))
         return LKS_MODEL_BPE;
@@ -49,16 +49,16 @@ static lks_status open_wordpiece(lks_token_model *model, const json_t *root, con
     const json_t *most = json_object_get(root, "max_input_chars_per_word");
     json_int_t max_chars = json_is_integer(most) ? json_integer_value(most) : 100;
     if (max_chars < 0 || max_chars > 10000)
-        return lks_json_damaged(name, "max_input_chars_per_word is out of range", err);
+        return lks_token_json_damaged(name, "max_input_chars_per_word is out of range", err);
     model->max_chars = (size_t)max_chars;
     return LKS_OK;
 }
 
-lks_status lks_model_open(lks_token_model *model, const json_t *root, const char *name, lks_error *err)
+lks_status lks_token_model_open(lks_token_model *model, const json_t *root, const char *name, lks_error *err)
 {
     if (!json_is_object(root))
-        return lks_json_damaged(name, "there is no model", err);
-    const char *type = lks_json_type(root);
+        return lks_token_json_damaged(name, "there is no model", err);
+    const char *type = lks_token_json_type(root);
     if (strcmp(type, "BPE") == 0)
         model->kind = LKS_MODEL_BPE;
     else if (strcmp(type, "WordPiece") == 0)
@@ -70,7 +70,7 @@ lks_status lks_model_open(lks_token_model *model, const json_t *root, const char
     else if (*type == '\0')
         model->kind = guess_kind(root);
     else
-        return lks_json_unsupported(name, "model", type, err);
+        return lks_token_json_unsupported(name, "model", type, err);
 
     model->unk = -1;
     if (model->kind == LKS_MODEL_UNIGRAM)
@@ -79,12 +79,12 @@ lks_status lks_model_open(lks_token_model *model, const json_t *root, const char
     lks_status st = open_vocab(&model->vocab, json_object_get(root, "vocab"), name, err);
     if (st != LKS_OK)
         return st;
-    if (lks_json_text(root, "unk_token", &model->unk_text))
+    if (lks_token_json_text(root, "unk_token", &model->unk_text))
         model->unk = lks_vocab_find(&model->vocab, model->unk_text.at, model->unk_text.n);
     else if (model->kind == LKS_MODEL_WORDPIECE)
-        return lks_json_damaged(name, "the WordPiece model names no unk_token", err);
-    lks_json_text(root, "continuing_subword_prefix", &model->prefix);
-    lks_json_text(root, "end_of_word_suffix", &model->suffix);
+        return lks_token_json_damaged(name, "the WordPiece model names no unk_token", err);
+    lks_token_json_text(root, "continuing_subword_prefix", &model->prefix);
+    lks_token_json_text(root, "end_of_word_suffix", &model->suffix);
     if (model->unk_text.failed || model->prefix.failed || model->suffix.failed)
         return lks_text_nomem(name, err);
     if (model->kind == LKS_MODEL_BPE)
@@ -92,7 +92,7 @@ lks_status lks_model_open(lks_token_model *model, const json_t *root, const char
     return model->kind == LKS_MODEL_WORDPIECE ? open_wordpiece(model, root, name, err) : LKS_OK;
 }
 
-void lks_model_release(lks_token_model *model)
+void lks_token_model_release(lks_token_model *model)
 {
     lks_vocab_release(&model->vocab);
     lks_str_release(&model->unk_text);
@@ -161,7 +161,7 @@ static lks_status encode_wordpiece(const lks_token_model *model, lks_ids *ids, c
     return st;
 }
 
-lks_status lks_model_encode(const lks_token_model *model, lks_ids *ids, const char *text, size_t n, lks_error *err)
+lks_status lks_token_model_encode(const lks_token_model *model, lks_ids *ids, const char *text, size_t n, lks_error *err)
 {
     int32_t id;
     switch (model->kind) {

@@ -7,8 +7,8 @@
 static lks_status open_replace(lks_normalizer *step, const json_t *root, const char *name, lks_error *err)
 {
     step->kind = LKS_NORMALIZE_REPLACE;
-    if (!lks_json_text(root, "content", &step->content))
-        return lks_json_damaged(name, "a Replace normalizer has no content", err);
+    if (!lks_token_json_text(root, "content", &step->content))
+        return lks_token_json_damaged(name, "a Replace normalizer has no content", err);
     return lks_pattern_open(&step->pattern, json_object_get(root, "pattern"), name, err);
 }
 
@@ -19,7 +19,7 @@ static lks_status open_charsmap(lks_normalizer *step, const json_t *root, const 
     if (json_is_null(text))
         return LKS_OK;
     if (!json_is_string(text))
-        return lks_json_damaged(name, "a Precompiled normalizer has no precompiled_charsmap", err);
+        return lks_token_json_damaged(name, "a Precompiled normalizer has no precompiled_charsmap", err);
     return lks_charsmap_open(&step->map, json_string_value(text), json_string_length(text), name, err);
 }
 
@@ -42,8 +42,8 @@ static lks_status open_step(void *list_pointer, const json_t *root, const char *
     lks_normalizers *list = list_pointer;
     lks_normalizer *step = lks_stage_new(&list->at, &list->n, sizeof *step);
     if (!step)
-        return lks_json_damaged(name, "too many normalizers", err);
-    const char *type = lks_json_type(root);
+        return lks_token_json_damaged(name, "too many normalizers", err);
+    const char *type = lks_token_json_type(root);
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
         if (strcmp(type, plain[i].type) == 0) {
             step->kind = plain[i].kind;
@@ -53,29 +53,29 @@ static lks_status open_step(void *list_pointer, const json_t *root, const char *
     }
     if (strcmp(type, "BertNormalizer") == 0) {
         step->kind = LKS_NORMALIZE_BERT;
-        step->clean = lks_json_bool(root, "clean_text", true);
-        step->han = lks_json_bool(root, "handle_chinese_chars", true);
-        step->lowercase = lks_json_bool(root, "lowercase", true);
-        step->strip_accents = lks_json_bool(root, "strip_accents", step->lowercase);
+        step->clean = lks_token_json_bool(root, "clean_text", true);
+        step->han = lks_token_json_bool(root, "handle_chinese_chars", true);
+        step->lowercase = lks_token_json_bool(root, "lowercase", true);
+        step->strip_accents = lks_token_json_bool(root, "strip_accents", step->lowercase);
         return LKS_OK;
     }
     if (strcmp(type, "Strip") == 0) {
         step->kind = LKS_NORMALIZE_STRIP;
-        step->left = lks_json_bool(root, "strip_left", true);
-        step->right = lks_json_bool(root, "strip_right", true);
+        step->left = lks_token_json_bool(root, "strip_left", true);
+        step->right = lks_token_json_bool(root, "strip_right", true);
         return LKS_OK;
     }
     if (strcmp(type, "Prepend") == 0) {
         step->kind = LKS_NORMALIZE_PREPEND;
-        if (!lks_json_text(root, "prepend", &step->content))
-            return lks_json_damaged(name, "a Prepend normalizer has no text", err);
+        if (!lks_token_json_text(root, "prepend", &step->content))
+            return lks_token_json_damaged(name, "a Prepend normalizer has no text", err);
         return step->content.failed ? lks_text_nomem(name, err) : LKS_OK;
     }
     if (strcmp(type, "Replace") == 0)
         return open_replace(step, root, name, err);
     if (strcmp(type, "Precompiled") == 0)
         return open_charsmap(step, root, name, err);
-    return lks_json_unsupported(name, "normalizer", type, err);
+    return lks_token_json_unsupported(name, "normalizer", type, err);
 }
 
 lks_status lks_normalizers_open(lks_normalizers *list, const json_t *root, const char *name, lks_error *err)

@@ -112,12 +112,12 @@ void lks_vocab_release(lks_vocab *vocab);
 
 /* --- models --- */
 
-typedef enum lks_model_kind {
+typedef enum lks_token_model_kind {
     LKS_MODEL_BPE,
     LKS_MODEL_WORDPIECE,
     LKS_MODEL_UNIGRAM,
     LKS_MODEL_WORDLEVEL
-} lks_model_kind;
+} lks_token_model_kind;
 
 typedef struct lks_merge {
     uint64_t pair; /* left << 32 | right */
@@ -133,7 +133,7 @@ typedef struct lks_lazy_trie {
 } lks_lazy_trie;
 
 typedef struct lks_token_model {
-    lks_model_kind kind;
+    lks_token_model_kind kind;
     lks_vocab vocab;
     int32_t unk; /* -1: none */
     lks_str unk_text;
@@ -148,10 +148,10 @@ typedef struct lks_token_model {
     lks_lazy_trie *lazy;
 } lks_token_model;
 
-lks_status lks_model_open(lks_token_model *model, const json_t *root, const char *name, lks_error *err);
-void lks_model_release(lks_token_model *model);
+lks_status lks_token_model_open(lks_token_model *model, const json_t *root, const char *name, lks_error *err);
+void lks_token_model_release(lks_token_model *model);
 /* Appends the ids of one piece, text [n > 0]. */
-lks_status lks_model_encode(const lks_token_model *model, lks_ids *ids, const char *text, size_t n, lks_error *err);
+lks_status lks_token_model_encode(const lks_token_model *model, lks_ids *ids, const char *text, size_t n, lks_error *err);
 
 lks_status lks_bpe_open(lks_token_model *model, const json_t *root, const char *name, lks_error *err);
 lks_status lks_bpe_encode(const lks_token_model *model, lks_ids *ids, const char *text, size_t n, lks_error *err);
@@ -358,11 +358,11 @@ void lks_added_split(const lks_added_tokens *added, bool normalized, lks_pieces 
 /* --- reading JSON (tokenizer_json.c) --- */
 
 /* The member's text into `out`; false when it is missing, null or no string. */
-bool lks_json_text(const json_t *object, const char *key, lks_str *out);
-bool lks_json_bool(const json_t *object, const char *key, bool otherwise);
-const char *lks_json_type(const json_t *object); /* "" when there is none */
-lks_status lks_json_unsupported(const char *name, const char *part, const char *type, lks_error *err);
-lks_status lks_json_damaged(const char *name, const char *what, lks_error *err);
+bool lks_token_json_text(const json_t *object, const char *key, lks_str *out);
+bool lks_token_json_bool(const json_t *object, const char *key, bool otherwise);
+const char *lks_token_json_type(const json_t *object); /* "" when there is none */
+lks_status lks_token_json_unsupported(const char *name, const char *part, const char *type, lks_error *err);
+lks_status lks_token_json_damaged(const char *name, const char *what, lks_error *err);
 lks_status lks_text_nomem(const char *name, lks_error *err);
 
 /* Calls open(list, item, name, err) for `root`, or for each item of a Sequence (member `items`), nested ones flattened. */
@@ -417,6 +417,6 @@ lks_status lks_tokenizer_open_root(lks_tokenizer **out, const json_t *root, cons
 lks_status lks_tokenizer_keep(lks_tokenizer *tokenizer, const json_t *root, char *source, size_t n_source,
                               const char *name, lks_error *err);
 /* Text as JSON; syntax errors name the place. */
-lks_status lks_json_parse(json_t **out, const char *text, size_t n, const char *name, lks_error *err);
+lks_status lks_token_json_parse(json_t **out, const char *text, size_t n, const char *name, lks_error *err);
 
 #endif

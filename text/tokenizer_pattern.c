@@ -24,13 +24,13 @@ static bool read_spaces(const char *regex, size_t *least)
 
 lks_status lks_pattern_open(lks_pattern *pattern, const json_t *value, const char *name, lks_error *err)
 {
-    if (lks_json_text(value, "String", &pattern->text)) {
+    if (lks_token_json_text(value, "String", &pattern->text)) {
         pattern->kind = LKS_PATTERN_TEXT;
         return pattern->text.failed ? lks_text_nomem(name, err) : LKS_OK;
     }
     const char *regex = json_string_value(json_object_get(value, "Regex"));
     if (!regex)
-        return lks_json_damaged(name, "a pattern is neither a String nor a Regex", err);
+        return lks_token_json_damaged(name, "a pattern is neither a String nor a Regex", err);
     if (read_spaces(regex, &pattern->least))
         pattern->kind = LKS_PATTERN_SPACES;
     else if (strcmp(regex, "\\s+") == 0)
@@ -38,7 +38,7 @@ lks_status lks_pattern_open(lks_pattern *pattern, const json_t *value, const cha
     else if (strcmp(regex, GPT2_WORDS) == 0 || strcmp(regex, GPT2_GROUPED) == 0)
         pattern->kind = LKS_PATTERN_GPT2;
     else
-        return lks_json_unsupported(name, "regular expression", regex, err);
+        return lks_token_json_unsupported(name, "regular expression", regex, err);
     return LKS_OK;
 }
 

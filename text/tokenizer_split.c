@@ -36,11 +36,11 @@ lks_status lks_metaspace_open(lks_prepend *prepend, lks_str *replacement, const 
                               lks_error *err)
 {
     size_t length = 0;
-    if (!lks_json_text(root, "replacement", replacement) || replacement->n == 0 ||
+    if (!lks_token_json_text(root, "replacement", replacement) || replacement->n == 0 ||
         (lks_utf8_next(replacement->at, replacement->n, &length), length != replacement->n))
-        return lks_json_damaged(name, "the replacement of a Metaspace is not one character", err);
+        return lks_token_json_damaged(name, "the replacement of a Metaspace is not one character", err);
     const char *scheme = json_string_value(json_object_get(root, "prepend_scheme"));
-    *prepend = lks_json_bool(root, "add_prefix_space", true) ? LKS_PREPEND_ALWAYS : LKS_PREPEND_NEVER;
+    *prepend = lks_token_json_bool(root, "add_prefix_space", true) ? LKS_PREPEND_ALWAYS : LKS_PREPEND_NEVER;
     if (scheme && strcmp(scheme, "always") == 0)
         *prepend = LKS_PREPEND_ALWAYS;
     else if (scheme && strcmp(scheme, "first") == 0)
@@ -48,7 +48,7 @@ lks_status lks_metaspace_open(lks_prepend *prepend, lks_str *replacement, const 
     else if (scheme && strcmp(scheme, "never") == 0)
         *prepend = LKS_PREPEND_NEVER;
     else if (scheme)
-        return lks_json_unsupported(name, "prepend_scheme", scheme, err);
+        return lks_token_json_unsupported(name, "prepend_scheme", scheme, err);
     return LKS_OK;
 }
 
@@ -64,7 +64,7 @@ static lks_status open_behavior(lks_behavior *behavior, const json_t *root, lks_
             return LKS_OK;
         }
     }
-    return text ? lks_json_unsupported(name, "split behavior", text, err) : LKS_OK;
+    return text ? lks_token_json_unsupported(name, "split behavior", text, err) : LKS_OK;
 }
 
 static lks_status open_splitter(void *list_pointer, const json_t *root, const char *name, lks_error *err)
@@ -72,12 +72,12 @@ static lks_status open_splitter(void *list_pointer, const json_t *root, const ch
     lks_splitters *list = list_pointer;
     lks_splitter *step = lks_stage_new(&list->at, &list->n, sizeof *step);
     if (!step)
-        return lks_json_damaged(name, "too many pre-tokenizers", err);
-    const char *type = lks_json_type(root);
+        return lks_token_json_damaged(name, "too many pre-tokenizers", err);
+    const char *type = lks_token_json_type(root);
     if (strcmp(type, "ByteLevel") == 0) {
         step->kind = LKS_SPLIT_BYTE_LEVEL;
-        step->add_prefix_space = lks_json_bool(root, "add_prefix_space", true);
-        step->use_regex = lks_json_bool(root, "use_regex", true);
+        step->add_prefix_space = lks_token_json_bool(root, "add_prefix_space", true);
+        step->use_regex = lks_token_json_bool(root, "use_regex", true);
     } else if (strcmp(type, "BertPreTokenizer") == 0) {
         step->kind = LKS_SPLIT_BERT;
     } else if (strcmp(type, "Whitespace") == 0) {
@@ -86,25 +86,25 @@ static lks_status open_splitter(void *list_pointer, const json_t *root, const ch
         step->kind = LKS_SPLIT_WHITESPACE_ONLY;
     } else if (strcmp(type, "Metaspace") == 0) {
         step->kind = LKS_SPLIT_METASPACE;
-        step->split = lks_json_bool(root, "split", true);
+        step->split = lks_token_json_bool(root, "split", true);
         return lks_metaspace_open(&step->prepend, &step->replacement, root, name, err);
     } else if (strcmp(type, "Digits") == 0) {
         step->kind = LKS_SPLIT_DIGITS;
-        step->individual = lks_json_bool(root, "individual_digits", false);
+        step->individual = lks_token_json_bool(root, "individual_digits", false);
     } else if (strcmp(type, "Punctuation") == 0) {
         step->kind = LKS_SPLIT_PUNCTUATION;
         return open_behavior(&step->behavior, root, LKS_ISOLATED, name, err);
     } else if (strcmp(type, "CharDelimiterSplit") == 0) {
         step->kind = LKS_SPLIT_DELIMITER;
-        if (!lks_json_text(root, "delimiter", &step->replacement) || step->replacement.n == 0)
-            return lks_json_damaged(name, "a CharDelimiterSplit has no delimiter", err);
+        if (!lks_token_json_text(root, "delimiter", &step->replacement) || step->replacement.n == 0)
+            return lks_token_json_damaged(name, "a CharDelimiterSplit has no delimiter", err);
     } else if (strcmp(type, "Split") == 0) {
         step->kind = LKS_SPLIT_PATTERN;
-        step->invert = lks_json_bool(root, "invert", false);
+        step->invert = lks_token_json_bool(root, "invert", false);
         lks_status st = open_behavior(&step->behavior, root, LKS_REMOVED, name, err);
         return st != LKS_OK ? st : lks_pattern_open(&step->pattern, json_object_get(root, "pattern"), name, err);
     } else {
-        return lks_json_unsupported(name, "pre-tokenizer", type, err);
+        return lks_token_json_unsupported(name, "pre-tokenizer", type, err);
     }
     return LKS_OK;
 }

@@ -185,9 +185,9 @@ static lks_status read_model(spm *m, const char *data, size_t n, const char *nam
             fine = read_normalizer(m, &f);
     }
     if (bad || !fine || m->n == 0)
-        return lks_json_damaged(name, "this is no SentencePiece model", err);
+        return lks_token_json_damaged(name, "this is no SentencePiece model", err);
     if (m->model_type != 1 && m->model_type != 2)
-        return lks_json_unsupported(name, "SentencePiece model type", m->model_type == 3 ? "word" : "char", err);
+        return lks_token_json_unsupported(name, "SentencePiece model type", m->model_type == 3 ? "word" : "char", err);
     return LKS_OK;
 }
 

@@ -14,12 +14,12 @@ static lks_status open_pieces(lks_token_model *model, const json_t *vocab, const
 {
     size_t n = json_array_size(vocab), n_bytes = 0;
     if (!json_is_array(vocab) || n > INT32_MAX / 4)
-        return lks_json_damaged(name, "the Unigram model has no list of pieces", err);
+        return lks_token_json_damaged(name, "the Unigram model has no list of pieces", err);
     for (size_t i = 0; i < n; i++) {
         const json_t *piece = json_array_get(vocab, i);
         if (json_array_size(piece) != 2 || !json_is_string(json_array_get(piece, 0)) ||
             !json_is_number(json_array_get(piece, 1)))
-            return lks_json_damaged(name, "a piece of the Unigram model is not [text, score]", err);
+            return lks_token_json_damaged(name, "a piece of the Unigram model is not [text, score]", err);
         n_bytes += json_string_length(json_array_get(piece, 0));
     }
     model->scores = malloc((n + 1) * sizeof *model->scores);
@@ -44,10 +44,10 @@ lks_status lks_unigram_open(lks_token_model *model, const json_t *root, const ch
     const json_t *unk = json_object_get(root, "unk_id");
     if (json_is_integer(unk)) {
         if (json_integer_value(unk) < 0 || json_integer_value(unk) >= model->vocab.n_ids)
-            return lks_json_damaged(name, "unk_id lies outside the vocabulary", err);
+            return lks_token_json_damaged(name, "unk_id lies outside the vocabulary", err);
         model->unk = (int32_t)json_integer_value(unk);
     }
-    model->byte_fallback = lks_json_bool(root, "byte_fallback", false);
+    model->byte_fallback = lks_token_json_bool(root, "byte_fallback", false);
     for (int byte = 0; byte < 256; byte++) {
         char code[8];
         int n = snprintf(code, sizeof code, "<0x%02X>", (unsigned)byte);

@@ -53,16 +53,14 @@ lks_status lks_vit_config_parse(lks_vit_config *out, const json_t *config, const
     if (n_channels != 3)
         return lks_error_set(err, LKS_ERR_UNSUPPORTED, "%s: num_channels is %d; only RGB encoders are served", path,
                              n_channels);
-    if (patch_size[0] != patch_size[1])
-        return lks_error_set(err, LKS_ERR_UNSUPPORTED, "%s: patches of %d x %d are not square", path, patch_size[0],
-                             patch_size[1]);
-    c.patch = patch_size[0];
-    c.table_rows = image_size[0] / c.patch;
-    c.table_columns = image_size[1] / c.patch;
+    c.patch_height = patch_size[0];
+    c.patch_width = patch_size[1];
+    c.table_rows = image_size[0] / c.patch_height;
+    c.table_columns = image_size[1] / c.patch_width;
     if (c.width % c.n_heads != 0 || c.table_rows < 1 || c.table_columns < 1)
         return lks_error_set(err, LKS_ERR_MODEL,
                              "%s: hidden_size %d, num_attention_heads %d, image_size %d and patch_size %d do not fit together",
-                             path, c.width, c.n_heads, image_size[0], c.patch);
+                             path, c.width, c.n_heads, image_size[0], c.patch_height);
     *out = c;
     return LKS_OK;
 }

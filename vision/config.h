@@ -18,7 +18,7 @@ typedef enum lks_vit_family {
 typedef struct lks_vit_config {
     lks_vit_family family;
     int width, n_layers, n_heads, d_mlp;
-    int patch;                      /* side of a patch in pixels */
+    int patch_height, patch_width;  /* in pixels */
     int table_rows, table_columns;  /* patches that the position table covers */
     int n_prefix;          /* class token (1), and DeiT's distillation token (2) */
     float eps;

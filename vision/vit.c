@@ -33,7 +33,7 @@ struct lks_vit {
     float *positions;       /* [n_tokens, d], interpolated, or NULL: the table fits */
 };
 
-enum { D_ONE, D_WIDTH, D_3WIDTH, D_MLP, D_FC1, D_PATCH, D_POSITIONS, D_FEATURES, D_COUNT };
+enum { D_ONE, D_WIDTH, D_3WIDTH, D_MLP, D_FC1, D_PATCH, D_PATCH_WIDTH, D_POSITIONS, D_FEATURES, D_COUNT };
 
 #define EMBEDDING(field) offsetof(vit_embedding, field)
 #define BLOCK(field) offsetof(vit_block, field)
@@ -151,11 +151,11 @@ lks_status lks_vit_open(lks_vit **out, const lks_weights *weights, const char *p
     const lks_vit_config *c = &vit->config;
     vit->image_width = width;
     vit->image_height = height;
-    vit->grid_rows = height / c->patch;
-    vit->grid_columns = width / c->patch;
+    vit->grid_rows = height / c->patch_height;
+    vit->grid_columns = width / c->patch_width;
     if (vit->grid_rows < 1 || vit->grid_columns < 1 || vit->grid_rows > 512 || vit->grid_columns > 512) {
-        st = lks_error_set(err, LKS_ERR_MODEL, "%s: an image of %d x %d pixels does not fit patches of %d", path, width,
-                           height, c->patch);
+        st = lks_error_set(err, LKS_ERR_MODEL, "%s: an image of %d x %d pixels does not fit patches of %d x %d",
+                           path, width, height, c->patch_width, c->patch_height);
         goto fail;
     }
     vit->n_tokens = c->n_prefix + vit->grid_rows * vit->grid_columns;
@@ -180,7 +180,8 @@ lks_status lks_vit_open(lks_vit **out, const lks_weights *weights, const char *p
         [D_3WIDTH] = 3 * c->width,
         [D_MLP] = c->d_mlp,
         [D_FC1] = c->swiglu ? 2 * c->d_mlp : c->d_mlp,
-        [D_PATCH] = c->patch,
+        [D_PATCH] = c->patch_height,
+        [D_PATCH_WIDTH] = c->patch_width,
         [D_POSITIONS] = c->n_prefix + c->table_rows * c->table_columns,
         [D_FEATURES] = d_features,
     };
@@ -371,7 +372,8 @@ static lks_status embed(const lks_vit *vit, const lks_compute *compute, float *x
         if (st != LKS_OK)
             return st;
     } else {
-        compute->ops->patches(compute, hidden, pixels, vit->image_height, vit->image_width, vit->config.patch);
+        compute->ops->patches(compute, hidden, pixels, vit->image_height, vit->image_width,
+                              vit->config.patch_height, vit->config.patch_width);
     }
     linear(compute, &vit->embedding.patch, x + n_prefix * d, hidden, n_patches, LKS_ACT_NONE, positions + n_prefix * d);
     return LKS_OK;

@@ -87,27 +87,33 @@ void lks_ref_depthwise_conv2d(const lks_compute *compute, const lks_conv2d *conv
 typedef struct patches_job {
     float *x;
     const float *image;
-    int height, width, patch;
+    int height, width, patch_height, patch_width;
 } patches_job;
 
-/* A patch row is one run of 3 * patch floats of an image row. */
+/* A patch row is one run of 3 * patch_width floats of an image row. */
 static void patches_part(void *argument, int thread, int n_threads)
 {
     const patches_job *job = argument;
-    int n_y = job->height / job->patch, n_x = job->width / job->patch;
-    size_t run = 3 * (size_t)job->patch;
+    int n_y = job->height / job->patch_height, n_x = job->width / job->patch_width;
+    size_t run = 3 * (size_t)job->patch_width, rows = (size_t)job->patch_height;
     long begin, end;
     lks_threads_share((long)n_y * n_x, 1, thread, n_threads, &begin, &end);
     for (long p = begin; p < end; p++) {
-        size_t top = (size_t)(p / n_x) * (size_t)job->patch, left = (size_t)(p % n_x) * run;
-        for (size_t i = 0; i < (size_t)job->patch; i++)
-            memcpy(job->x + ((size_t)p * (size_t)job->patch + i) * run,
+        size_t top = (size_t)(p / n_x) * rows, left = (size_t)(p % n_x) * run;
+        for (size_t i = 0; i < rows; i++)
+            memcpy(job->x + ((size_t)p * rows + i) * run,
                    job->image + (top + i) * 3 * (size_t)job->width + left, run * sizeof *job->x);
     }
 }
 
-void lks_ref_patches(const lks_compute *compute, float *x, const float *image, int height, int width, int patch)
+void lks_ref_patches(const lks_compute *compute, float *x, const float *image, int height, int width, int patch_height,
+                     int patch_width)
 {
-    patches_job job = {.x = x, .image = image, .height = height, .width = width, .patch = patch};
+    patches_job job = {.x = x,
+                       .image = image,
+                       .height = height,
+                       .width = width,
+                       .patch_height = patch_height,
+                       .patch_width = patch_width};
     lks_parallel(compute, 3.0 * height * width, patches_part, &job);
 }

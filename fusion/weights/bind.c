@@ -10,7 +10,8 @@ enum { MAX_PARTS = 3, NAME_BYTES = 192, PANEL = 64 };
 typedef struct parts {
     int n;
     const lks_tensor *weight[MAX_PARTS], *bias[MAX_PARTS];
-    int rows, columns; /* of the joined matrix */
+    int rows, columns; /* of the joined matrix; of a convolution: the kernel's height and width in columns, width */
+    int width;
 } parts;
 
 static lks_status missing(const lks_binder *binder, const char *name, lks_error *err)
@@ -134,9 +135,10 @@ static lks_status check_shapes(const lks_binder *binder, parts *found, const lks
     int rows = binder->dims[row->rows], columns = binder->dims[row->columns];
     found->rows = rows;
     found->columns = columns;
+    found->width = row->kind == LKS_BIND_PATCH ? binder->dims[row->columns + 1] : columns;
     for (int i = 0; i < found->n; i++) {
         int64_t part_rows = rows / found->n;
-        int64_t expected[4] = {part_rows, columns, columns, columns};
+        int64_t expected[4] = {part_rows, columns, columns, found->width};
         int n = 2;
         if (row->kind == LKS_BIND_NORM || (row->kind == LKS_BIND_ARRAY && row->columns == 0)) {
             n = 1;
@@ -293,7 +295,7 @@ static void pack_panels(void *argument, int thread, int n_threads)
 static lks_status bind_linear(lks_binder *binder, lks_linear *out, const parts *found, lks_bind_kind kind,
                               lks_error *err)
 {
-    int d_in = kind == LKS_BIND_PATCH ? 3 * found->columns * found->columns : found->columns;
+    int d_in = kind == LKS_BIND_PATCH ? 3 * found->columns * found->width : found->columns;
     size_t count = binder->ops->linear_packed_count(d_in, found->rows);
     lks_linear layer = {.d_in = d_in, .d_out = found->rows};
     lks_status st = bind_bias(binder, &layer.bias, found, err);

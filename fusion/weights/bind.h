@@ -19,7 +19,8 @@ typedef enum lks_bind_kind {
     LKS_BIND_NORM,   /* lks_norm: NAME.weight, NAME.bias */
     LKS_BIND_LINEAR, /* lks_linear: NAME.weight [rows, columns], NAME.bias [rows] */
     LKS_BIND_CONV1D, /* lks_linear whose NAME.weight is stored [columns, rows] (GPT-2's Conv1D) */
-    LKS_BIND_PATCH, /* lks_linear from a convolution NAME.weight [rows, 3, p, p], turned to [rows, p, p, 3]; columns p */
+    LKS_BIND_PATCH, /* lks_linear from a convolution NAME.weight [rows, 3, p, q], turned to [rows, p, q, 3]; `columns` is p's
+                        index into dims, columns + 1 is q's */
     LKS_BIND_MATRIX, /* lks_linear without bias: the tensor named exactly so, [rows, columns] */
     LKS_BIND_CONV2D /* lks_filter_weights: NAME.weight [rows, 3, k, k] turned to [rows, k, k, 3] or depthwise [rows, k, k]
                         turned to [k, k, rows]; columns k */

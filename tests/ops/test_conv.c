@@ -96,12 +96,12 @@ static void patches(void **state)
 {
     bench b;
     bench_open(&b, test_isa(state), 2);
-    enum { HEIGHT = 12, WIDTH = 20, PATCH = 4 };
+    enum { HEIGHT = 12, WIDTH = 20, ROWS = 3, COLUMNS = 4 };
     float *image = random_floats(HEIGHT * WIDTH * 3, 1), *x = constant_floats(HEIGHT * WIDTH * 3, 9.0f);
-    b.compute.ops->patches(&b.compute, x, image, HEIGHT, WIDTH, PATCH);
+    b.compute.ops->patches(&b.compute, x, image, HEIGHT, WIDTH, ROWS, COLUMNS);
     for (int i = 0; i < HEIGHT * WIDTH * 3; i++) {
-        int patch = i / (PATCH * PATCH * 3), row = i / (PATCH * 3) % PATCH, column = i / 3 % PATCH, channel = i % 3;
-        int h = patch / (WIDTH / PATCH) * PATCH + row, w = patch % (WIDTH / PATCH) * PATCH + column;
+        int patch = i / (ROWS * COLUMNS * 3), row = i / (COLUMNS * 3) % ROWS, column = i / 3 % COLUMNS, channel = i % 3;
+        int h = patch / (WIDTH / COLUMNS) * ROWS + row, w = patch % (WIDTH / COLUMNS) * COLUMNS + column;
         assert_true(x[i] == image[(h * WIDTH + w) * 3 + channel]);
     }
     free(image);

@@ -1,0 +1,71 @@
+/* What the search's parts share: histories, processed scores, constraints. Private to text/search*.c. */
+#ifndef LKS_SEARCH_PRIVATE_H
+#define LKS_SEARCH_PRIVATE_H
+
+#include "text/search.h"
+
+/* One growing sequence: start token and prompt, then generated tokens. */
+typedef struct lks_path {
+    int n;           /* tokens so far, start token and prompt included */
+    int32_t *tokens; /* [capacity] */
+    float *logprobs; /* [capacity], zero before the first generated token */
+    int32_t *rows;   /* [capacity] decoder row that scored each token */
+    float score;     /* sum of processed log-probabilities */
+} lks_path;
+
+/* The work space of one search, taken in one block. */
+typedef struct lks_search {
+    const lks_step_model *model;
+    const lks_search_options *options;
+    lks_error *err;
+    int n_rows;           /* rows that may run at a time */
+    int n_prefix;         /* start token and prompt */
+    int limit;            /* n_prefix and the tokens that may be generated */
+    float *logits;        /* [n_rows, vocab] raw */
+    float *log_sum_exp;   /* [n_rows] of the raw logits */
+    float *scores;        /* [n_rows, vocab] processed */
+    lks_path *running;    /* [n_rows] */
+    lks_path *next;       /* [n_rows] */
+    lks_path *finished;   /* [n_rows] */
+    int32_t *parents, *tokens; /* [n_rows] of the next step */
+    unsigned char *seen;  /* [vocab] marks for the repetition penalty */
+    void *block;
+} lks_search;
+
+/* Takes the work space for n_rows rows; search->block is freed by lks_search_release. */
+lks_status lks_search_init(lks_search *search, const lks_step_model *model, const lks_search_options *options,
+                           int n_rows, lks_error *err);
+void lks_search_release(lks_search *search);
+
+/* Runs the decoder on start token and prompt; one row of logits. */
+lks_status lks_search_begin(lks_search *search);
+/* Feeds search->tokens to n_rows rows that continue search->parents. */
+lks_status lks_search_step(lks_search *search, int n_rows, bool reorder);
+
+/* scores[row] = the row's raw logits (normalised: log-probabilities) after all processors, given the path's history. */
+void lks_search_process(lks_search *search, int row, const lks_path *path, bool normalised);
+
+bool lks_search_is_end(const lks_search_options *options, int32_t token);
+void lks_path_extend(lks_path *out, const lks_path *path, int32_t token, float logprob, int row);
+
+/* Packs the best `n` of paths (already sorted) into hypotheses. */
+lks_status lks_search_pack(lks_hypothesis **out, const lks_search *search, const lks_path *paths, int n, lks_error *err);
+
+lks_status lks_search_sample(lks_hypothesis **out, int *n_out, lks_search *search);
+lks_status lks_search_beam(lks_hypothesis **out, int *n_out, lks_search *search);
+
+/* How far a path is with the required phrases. */
+typedef struct lks_progress {
+    uint32_t met; /* one bit per fulfilled phrase */
+    int open, at; /* phrase in the making (-1: none) and its tokens so far */
+} lks_progress;
+
+enum { LKS_MAX_REQUIRED = 16 };
+
+lks_progress lks_progress_start(const lks_search_options *options);
+lks_progress lks_progress_next(const lks_search_options *options, lks_progress progress, int32_t token);
+bool lks_progress_done(const lks_search_options *options, lks_progress progress);
+int lks_progress_count(const lks_search_options *options, lks_progress progress); /* tokens fulfilled */
+int lks_required_tokens(const lks_search_options *options);                       /* tokens of all phrases */
+
+#endif

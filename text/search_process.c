@@ -1,0 +1,131 @@
+/* Logits processors, in transformers' order: repetition penalty (Keskar et al. 2019), no-repeat n-gram (Paulus et al. 2018),
+ * banned phrases, minimum length, forced first and last token, suppressed tokens. Also the bookkeeping of required phrases. */
+#include <math.h>
+#include <string.h>
+
+#include "text/search_private.h"
+
+static void penalise_repetition(const lks_search *s, float *scores, const lks_path *path)
+{
+    float penalty = s->options->repetition_penalty;
+    for (int i = 0; i < path->n; i++) {
+        int32_t token = path->tokens[i];
+        if (s->seen[token])
+            continue;
+        s->seen[token] = 1;
+        scores[token] = scores[token] < 0.0f ? scores[token] * penalty : scores[token] / penalty;
+    }
+    for (int i = 0; i < path->n; i++)
+        s->seen[path->tokens[i]] = 0;
+}
+
+/* Forbids every token that would complete an n-gram the path already has. */
+static void forbid_ngrams(float *scores, const lks_path *path, int n)
+{
+    const int32_t *tail = path->tokens + path->n - (n - 1);
+    for (int i = 0; i + n <= path->n; i++)
+        if (memcmp(path->tokens + i, tail, (size_t)(n - 1) * sizeof *tail) == 0)
+            scores[path->tokens[i + n - 1]] = -INFINITY;
+}
+
+static void forbid_phrases(const lks_search_options *o, float *scores, const lks_path *path, int vocab)
+{
+    for (int i = 0; i < o->n_banned; i++) {
+        int n = o->banned_lengths[i] - 1;
+        int32_t last = o->banned[i][n];
+        if (last < 0 || last >= vocab || n > path->n)
+            continue;
+        if (memcmp(path->tokens + path->n - n, o->banned[i], (size_t)n * sizeof *path->tokens) == 0)
+            scores[last] = -INFINITY;
+    }
+}
+
+static void forbid_end(const lks_search_options *o, float *scores, int vocab)
+{
+    for (int i = 0; i < o->n_end_tokens; i++)
+        if (o->end_tokens[i] < vocab)
+            scores[o->end_tokens[i]] = -INFINITY;
+}
+
+static void force(float *scores, int vocab, int32_t token)
+{
+    for (int i = 0; i < vocab; i++)
+        scores[i] = -INFINITY;
+    scores[token] = 0.0f;
+}
+
+void lks_search_process(lks_search *s, int row, const lks_path *path, bool normalised)
+{
+    const lks_search_options *o = s->options;
+    int vocab = s->model->vocab_size;
+    const float *logits = s->logits + (size_t)row * (size_t)vocab;
+    float *scores = s->scores + (size_t)row * (size_t)vocab, shift = normalised ? s->log_sum_exp[row] : 0.0f;
+    for (int i = 0; i < vocab; i++)
+        scores[i] = logits[i] - shift;
+
+    if (o->repetition_penalty != 1.0f)
+        penalise_repetition(s, scores, path);
+    if (o->no_repeat_ngram > 0 && path->n >= o->no_repeat_ngram)
+        forbid_ngrams(scores, path, o->no_repeat_ngram);
+    forbid_phrases(o, scores, path, vocab);
+    if (path->n - s->n_prefix < o->min_tokens)
+        forbid_end(o, scores, vocab);
+    if (o->forced_first_token >= 0 && path->n == 1)
+        force(scores, vocab, o->forced_first_token);
+    if (o->forced_last_token >= 0 && path->n == s->limit - 1)
+        force(scores, vocab, o->forced_last_token);
+    for (int i = 0; i < o->n_suppressed; i++)
+        if (o->suppressed[i] >= 0 && o->suppressed[i] < vocab)
+            scores[o->suppressed[i]] = -INFINITY;
+}
+
+int lks_required_tokens(const lks_search_options *options)
+{
+    int total = 0;
+    for (int i = 0; i < options->n_required; i++)
+        total += options->required_lengths[i];
+    return total;
+}
+
+lks_progress lks_progress_start(const lks_search_options *options)
+{
+    lks_progress progress = {.open = -1};
+    for (int i = 0; i < options->n_prompt; i++)
+        progress = lks_progress_next(options, progress, options->prompt[i]);
+    return progress;
+}
+
+lks_progress lks_progress_next(const lks_search_options *o, lks_progress p, int32_t token)
+{
+    if (p.open >= 0 && o->required[p.open][p.at] == token) {
+        p.at++;
+    } else {
+        p.open = -1;
+        p.at = 0;
+        for (int i = 0; i < o->n_required && p.open < 0; i++)
+            if (!(p.met >> i & 1u) && o->required[i][0] == token) {
+                p.open = i;
+                p.at = 1;
+            }
+    }
+    if (p.open >= 0 && p.at == o->required_lengths[p.open]) {
+        p.met |= 1u << p.open;
+        p.open = -1;
+        p.at = 0;
+    }
+    return p;
+}
+
+bool lks_progress_done(const lks_search_options *options, lks_progress progress)
+{
+    return progress.met == (1u << options->n_required) - 1u;
+}
+
+int lks_progress_count(const lks_search_options *options, lks_progress progress)
+{
+    int count = progress.at;
+    for (int i = 0; i < options->n_required; i++)
+        if (progress.met >> i & 1u)
+            count += options->required_lengths[i];
+    return count;
+}
