@@ -1,4 +1,4 @@
-#include "fixtures.h"
+#include "tests/vision/fixtures.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "fixtures.h"
+#include "tests/vision/fixtures.h"
 #include "vision/preprocess.h"
 
 static int integer(const json_t *entry, const char *key)

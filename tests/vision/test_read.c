@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "fixtures.h"
+#include "tests/vision/fixtures.h"
 #include "vision/image.h"
 
 static char folder[] = "/tmp/looksay-read-XXXXXX";
