@@ -11,6 +11,10 @@
 
 #define LKS_IMAGE_MAX_PIXELS 50000000 /* default limit, checked before any pixel memory is taken */
 
+/* JPEGs of fewer pixels are always decoded whole, bit for bit as Pillow does. Larger ones (cameras) may be decoded at 1/2, 1/4
+ * or 1/8, which is several times faster; what is then left to resize differs from Pillow's by a few levels at edges. */
+#define LKS_IMAGE_SCALED_MIN_PIXELS 4000000
+
 typedef struct lks_image {
     int width, height;
     uint8_t *rgb; /* [height, width, 3], malloc'ed, owned */
@@ -20,8 +24,9 @@ typedef struct lks_decode_options {
     int64_t max_pixels;              /* 0: LKS_IMAGE_MAX_PIXELS */
     bool lenient;                    /* accept truncated or corrupt data where a decoder can go on; *damaged tells */
     bool exact;                      /* never use a JPEG's scaled decoding */
-    int target_width, target_height; /* what resizing will ask for; 0: unknown. A JPEG at least 4 times larger in both
-                                        directions (and not `exact`) is decoded at 1/2, 1/4 or 1/8, still >= 2x target */
+    int target_width, target_height; /* what resizing will ask for; 0: unknown. A JPEG of LKS_IMAGE_SCALED_MIN_PIXELS that is
+                                        at least 4 times larger in both directions (and not `exact`) is decoded at 1/2,
+                                        1/4 or 1/8, still >= 2x target */
     bool ignore_orientation;         /* leave EXIF orientation alone */
 } lks_decode_options;
 

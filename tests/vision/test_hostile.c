@@ -9,6 +9,9 @@
 #include <time.h>
 
 #include <cmocka.h>
+#ifndef LKS_PORTABLE
+#include <jpeglib.h>
+#endif
 
 #include "tests/vision/fixtures.h"
 #include "vision/image.h"
@@ -358,7 +361,34 @@ static void test_known_but_unsupported(void **state)
     assert_non_null(strstr(err.message, "known format"));
 }
 
-/* Scaled decoding happens only when both sides are at least 4 times the target and leaves at least twice the target. */
+#ifndef LKS_PORTABLE
+/* A grey JPEG of side x side pixels, malloc'ed. */
+static unsigned char *make_grey_jpeg(unsigned long *n_bytes, JDIMENSION side)
+{
+    struct jpeg_compress_struct jpeg;
+    struct jpeg_error_mgr errors;
+    unsigned char *bytes = NULL;
+    jpeg.err = jpeg_std_error(&errors);
+    jpeg_create_compress(&jpeg);
+    jpeg_mem_dest(&jpeg, &bytes, n_bytes);
+    jpeg.image_width = jpeg.image_height = side;
+    jpeg.input_components = 1;
+    jpeg.in_color_space = JCS_GRAYSCALE;
+    jpeg_set_defaults(&jpeg);
+    jpeg_start_compress(&jpeg, TRUE);
+    JSAMPROW row = calloc(side, 1);
+    assert_non_null(row);
+    while (jpeg.next_scanline < side)
+        jpeg_write_scanlines(&jpeg, &row, 1);
+    jpeg_finish_compress(&jpeg);
+    jpeg_destroy_compress(&jpeg);
+    free(row);
+    return bytes;
+}
+#endif
+
+/* Scaled decoding happens only to large photos, when both sides are at least 4 times the target, and leaves at least twice
+ * the target. */
 static void test_scaled_decoding(void **state)
 {
     (void)state;
@@ -367,22 +397,26 @@ static void test_scaled_decoding(void **state)
     skip();
 #else
     static const struct {
-        int target_width, target_height, width, height;
+        int side, target_width, target_height, decoded_side;
         bool exact;
     } cases[] = {
-        {50, 50, 100, 100, false}, {51, 50, 200, 200, false}, {50, 51, 200, 200, false}, {50, 50, 200, 200, true},
-        {25, 25, 50, 50, false},   {26, 26, 100, 100, false}, {12, 12, 25, 25, false},   {1, 1, 25, 25, false},
-        {0, 0, 200, 200, false},   {1, 50, 100, 100, false},
+        {2000, 500, 500, 1000, false}, {2000, 501, 500, 2000, false}, {2000, 500, 501, 2000, false},
+        {2000, 500, 500, 2000, true},  {2000, 250, 250, 500, false},  {2000, 251, 251, 1000, false},
+        {2000, 120, 120, 250, false},  {2000, 1, 1, 250, false},      {2000, 0, 0, 2000, false},
+        {2000, 1, 500, 1000, false},   {1999, 250, 250, 1999, false}, {1999, 1, 1, 1999, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        unsigned long n_bytes = 0;
+        unsigned char *bytes = make_grey_jpeg(&n_bytes, (JDIMENSION)cases[i].side);
         const lks_decode_options options = {
             .exact = cases[i].exact, .target_width = cases[i].target_width, .target_height = cases[i].target_height};
         lks_error err;
         lks_image image;
-        assert_int_equal(lks_image_read(&image, NULL, fixture_path("photo_444.jpg"), &options, &err), LKS_OK);
-        assert_int_equal(image.width, cases[i].width);
-        assert_int_equal(image.height, cases[i].height);
+        assert_int_equal(lks_image_decode(&image, NULL, bytes, n_bytes, "grey.jpg", &options, &err), LKS_OK);
+        assert_int_equal(image.width, cases[i].decoded_side);
+        assert_int_equal(image.height, cases[i].decoded_side);
         lks_image_release(&image);
+        free(bytes);
     }
 #endif
 }
