@@ -164,8 +164,21 @@ typedef struct lks_machine {
 
 LKS_API void lks_machine_describe(lks_machine *machine);
 
-/* Measures the roofline on n_threads threads (0: all): multiply-add peak and memory read bandwidth, each about `seconds`. */
-LKS_API lks_status lks_machine_measure(double *f32_gflops, double *dram_gbps, int n_threads, double seconds,
+typedef struct lks_machine_speed {
+    const char *isa; /* what was measured, static */
+    int n_threads;
+    double f32_gflops; /* multiply-adds in registers: the peak */
+    double dram_gbps;  /* memory reads */
+    struct {
+        int n_tokens;            /* 197, 257, 577: a ViT at 224 px, 256 px with patches of 16, 384 px */
+        double linear_gflops;    /* the four linear layers of a transformer block of width 768 */
+        double attention_gflops; /* its self-attention, 12 heads of 64 */
+    } layers[3];
+} lks_machine_speed;
+
+/* Measures the roofline and typical layers, all threads busy, best of several rounds; takes about `seconds`. isa NULL: the
+ * best. n_threads 0: all. */
+LKS_API lks_status lks_machine_measure(lks_machine_speed *speed, const char *isa, int n_threads, double seconds,
                                        lks_error *err);
 
 /* Frees what lks_model_info returned. */

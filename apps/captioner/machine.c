@@ -1,8 +1,7 @@
-/* The machine: what it can run and how fast it is. */
+/* The machine: what it can run. */
 #include "apps/captioner/looksay.h"
 #include "fusion/cpuinfo.h"
 #include "fusion/ops.h"
-#include "fusion/roofline.h"
 
 void lks_machine_describe(lks_machine *machine)
 {
@@ -19,20 +18,4 @@ void lks_machine_describe(lks_machine *machine)
     };
     for (size_t i = 0; i < sizeof machine->cpu; i++)
         machine->cpu[i] = cpu.brand[i];
-}
-
-lks_status lks_machine_measure(double *f32_gflops, double *dram_gbps, int n_threads, double seconds, lks_error *err)
-{
-    lks_threads *threads;
-    lks_status st = lks_threads_open(&threads, n_threads, err);
-    if (st != LKS_OK)
-        return st;
-    lks_roofline roofline;
-    st = lks_roofline_measure(&roofline, LKS_ISA_AUTO, threads, seconds, err);
-    lks_threads_close(threads);
-    if (st == LKS_OK) {
-        *f32_gflops = roofline.f32_gflops;
-        *dram_gbps = roofline.dram_gbps;
-    }
-    return st;
 }

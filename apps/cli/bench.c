@@ -1,0 +1,202 @@
+/* looksay bench: this machine's peak, layers as a share of it, and a model's stages beside the least time they could take. */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "apps/cli/commands.h"
+#include "apps/cli/engine.h"
+
+enum { DEFAULT_REPEAT = 9, DRAWN_WIDTH = 640, DRAWN_HEIGHT = 480 };
+#define MACHINE_SECONDS 3.0
+
+extern char **environ;
+
+typedef struct figures {
+    double read_ms, encode_ms, decode_ms_per_token, caption_ms, floor_ms, start_ms, peak_mib, file_mib;
+    int n_steps;
+} figures;
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, int n)
+{
+    qsort(values, (size_t)n, sizeof *values, by_size);
+    return values[n / 2];
+}
+
+/* A picture for those who name none: waves of colour, written as PNM to a temporary file. */
+static bool draw_picture(char *path, size_t n_path)
+{
+    const char *folder = getenv("TMPDIR");
+    snprintf(path, n_path, "%s/looksay-bench-XXXXXX", folder && *folder ? folder : "/tmp");
+    int descriptor = mkstemp(path);
+    FILE *file = descriptor < 0 ? NULL : fdopen(descriptor, "wb");
+    if (!file) {
+        complain("%s: cannot be written: %s", path, strerror(errno));
+        return false;
+    }
+    fprintf(file, "P6 %d %d 255\n", DRAWN_WIDTH, DRAWN_HEIGHT);
+    for (int y = 0; y < DRAWN_HEIGHT; y++)
+        for (int x = 0; x < DRAWN_WIDTH; x++) {
+            const unsigned char pixel[3] = {(unsigned char)(x * y / 64), (unsigned char)(x + y), (unsigned char)(y * 2)};
+            fwrite(pixel, 1, 3, file);
+        }
+    return fclose(file) == 0;
+}
+
+/* Starts the program afresh on the picture: milliseconds until it ends, and its peak of memory. */
+static bool run_process(double *ms, double *peak_mib, const engine *e, const settings *s, const char *image)
+{
+    char threads[16];
+    snprintf(threads, sizeof threads, "%d", s->n_threads);
+    const char *words[] = {"looksay", "caption", "--model", e->path, image, "--threads", threads, NULL};
+    if (s->n_threads == OPTION_UNSET)
+        words[5] = NULL;
+    posix_spawn_file_actions_t files;
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    pid_t child;
+    int status = -1;
+    struct rusage usage = {.ru_maxrss = 0};
+    double began = engine_now_ms();
+    bool done = posix_spawn(&child, "/proc/self/exe", &files, NULL, (char *const *)(size_t)words, environ) == 0 &&
+                wait4(child, &status, 0, &usage) == child && status == 0;
+    *ms = engine_now_ms() - began;
+    *peak_mib = (double)usage.ru_maxrss / 1024.0;
+    posix_spawn_file_actions_destroy(&files);
+    return done;
+}
+
+static double size_mib(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode) ? (double)info.st_size / (1 << 20) : 0.0;
+}
+
+/* Captions the picture `n` times, in this process and in fresh ones. */
+static bool measure_model(figures *out, engine *e, const settings *s, const char *image, int n,
+                          const lks_machine_speed *machine)
+{
+    double *samples = calloc((size_t)n * 5, sizeof *samples);
+    double *read = samples, *encode = samples + n, *decode = samples + 2 * n, *all = samples + 3 * n,
+           *start = samples + 4 * n;
+    lks_caption_options options;
+    engine_caption_options(&options, e, s);
+    bool done = samples != NULL;
+    for (int i = -1; i < n && done; i++) { /* the first is thrown away: it warms caches */
+        lks_caption *caption;
+        lks_error err;
+        double ms, peak;
+        if (lks_caption_file(e->session, &caption, image, &options, &err) != LKS_OK) {
+            complain("%s", err.message);
+            done = false;
+            break;
+        }
+        int k = i < 0 ? 0 : i;
+        out->n_steps = caption->n_steps;
+        read[k] = caption->read_ms;
+        encode[k] = caption->encode_ms;
+        decode[k] = caption->decode_ms / caption->n_steps;
+        all[k] = caption->read_ms + caption->encode_ms + caption->decode_ms;
+        lks_caption_free(caption);
+        done = run_process(&ms, &peak, e, s, image);
+        start[k] = ms;
+        out->peak_mib = peak > out->peak_mib ? peak : out->peak_mib;
+    }
+    if (done) {
+        lks_model_cost cost;
+        lks_model_cost_estimate(e->model, &cost);
+        double peak = machine->f32_gflops * 1e6, memory = machine->dram_gbps * 1e6; /* per millisecond */
+        double flops = cost.decode_flops_per_token * options.n_beams / peak, bytes = cost.decode_bytes_per_token / memory;
+        out->floor_ms = cost.encode_flops / peak + out->n_steps * (flops > bytes ? flops : bytes);
+        out->read_ms = median(read, n);
+        out->encode_ms = median(encode, n);
+        out->decode_ms_per_token = median(decode, n);
+        out->caption_ms = median(all, n);
+        out->start_ms = median(start, n);
+        out->file_mib = size_mib(e->path);
+    }
+    free(samples);
+    return done;
+}
+
+static void print_json(const lks_machine_speed *m, const figures *f, const engine *e)
+{
+    json_t *layers = json_array();
+    for (int i = 0; i < 3; i++)
+        json_array_append_new(layers, json_pack("{s:i, s:f, s:f}", "tokens", m->layers[i].n_tokens, "linear_gflops",
+                                                m->layers[i].linear_gflops, "attention_gflops",
+                                                m->layers[i].attention_gflops));
+    json_t *root = json_pack(
+        "{s:{s:i, s:s, s:f, s:f, s:o}, s:[{s:s, s:s, s:f, s:f, s:f, s:i, s:f, s:f, s:f, s:f, s:f}]}", "machine", "threads",
+        m->n_threads, "isa", m->isa, "f32_gflops", m->f32_gflops, "dram_gbps", m->dram_gbps, "layers", layers, "models",
+        "model", e->name, "dtype", "f32", "read_ms", f->read_ms, "encode_ms", f->encode_ms, "decode_ms_per_token",
+        f->decode_ms_per_token, "tokens", f->n_steps, "caption_ms", f->caption_ms, "floor_ms", f->floor_ms, "photos_per_s",
+        1e3 / f->caption_ms, "start_to_caption_ms", f->start_ms, "peak_mib", f->peak_mib);
+    json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(5));
+    putchar('\n');
+    json_decref(root);
+}
+
+static void print_text(const lks_machine_speed *m, const figures *f, const engine *e)
+{
+    printf("machine    %d threads, %s: %.1f GFLOP/s multiply-adds, %.1f GB/s memory reads\n", m->n_threads, m->isa,
+           m->f32_gflops, m->dram_gbps);
+    for (int i = 0; i < 3; i++)
+        printf("layers     %3d tokens: linear %6.1f GFLOP/s, %3.0f %% of peak; attention %6.1f GFLOP/s, %.2f x its floor\n",
+               m->layers[i].n_tokens, m->layers[i].linear_gflops, 100.0 * m->layers[i].linear_gflops / m->f32_gflops,
+               m->layers[i].attention_gflops, m->f32_gflops / m->layers[i].attention_gflops);
+    printf("model      %s, f32, %d tokens a caption\n", e->name, f->n_steps);
+    printf("stages     read %.2f ms, encode %.2f ms, decode %.3f ms a token\n", f->read_ms, f->encode_ms,
+           f->decode_ms_per_token);
+    printf("caption    %.2f ms (%.1f photos/s); floor %.2f ms, %.0f %% of the time\n", f->caption_ms, 1e3 / f->caption_ms,
+           f->floor_ms, 100.0 * f->floor_ms / f->caption_ms);
+    printf("process    %.1f ms from start to end with one caption, peak memory %.1f MiB", f->start_ms, f->peak_mib);
+    if (f->file_mib > 0.0)
+        printf(" (model file %.1f MiB)", f->file_mib);
+    putchar('\n');
+}
+
+int command_bench(const settings *s)
+{
+    if (s->n_operands > 1) {
+        complain("bench takes one image");
+        return EXIT_USAGE;
+    }
+    engine e;
+    if (!engine_open(&e, s))
+        return EXIT_MODEL;
+    char drawn[PATH_MAX] = "";
+    const char *image = s->n_operands ? s->operands[0] : drawn;
+    lks_machine_speed machine;
+    figures f = {.n_steps = 0};
+    lks_error err;
+    int status = EXIT_ALL_DONE, n_threads = s->n_threads == OPTION_UNSET ? 0 : s->n_threads;
+    if (s->n_operands == 0 && !draw_picture(drawn, sizeof drawn)) {
+        status = EXIT_OUTPUT;
+    } else if (lks_machine_measure(&machine, s->isa, n_threads, MACHINE_SECONDS, &err) != LKS_OK) {
+        complain("%s", err.message);
+        status = EXIT_SOME_FAILED;
+    } else if (!measure_model(&f, &e, s, image, s->repeat == OPTION_UNSET ? DEFAULT_REPEAT : s->repeat, &machine)) {
+        status = EXIT_SOME_FAILED;
+    } else if (s->report_format && strcmp(s->report_format, "json") == 0) {
+        print_json(&machine, &f, &e);
+    } else {
+        print_text(&machine, &f, &e);
+    }
+    if (*drawn)
+        unlink(drawn);
+    engine_close(&e);
+    return status;
+}

@@ -1,0 +1,191 @@
+/* The model and session that a command line asks for: see engine.h. */
+#include "apps/cli/engine.h"
+
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MODEL_FILE "looksay.gguf"
+#define MAX_STDIN_BYTES ((size_t)1 << 30)
+
+static volatile sig_atomic_t interrupted; /* a signal handler has nowhere else to leave its news */
+
+static void note_interrupt(int signal_number)
+{
+    (void)signal_number;
+    interrupted = 1;
+}
+
+void engine_catch_interrupts(void)
+{
+    struct sigaction action = {.sa_handler = note_interrupt, .sa_flags = (int)SA_RESETHAND};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+bool engine_is_interrupted(void)
+{
+    return interrupted;
+}
+
+static int stop(void *context)
+{
+    (void)context;
+    return interrupted;
+}
+
+double engine_now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+bool engine_find_model(char *out, size_t n_out, const settings *s)
+{
+    if (s->model) {
+        snprintf(out, n_out, "%s", s->model);
+        return true;
+    }
+    char program[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (n <= 0)
+        n = snprintf(program, sizeof program, "./looksay");
+    program[n] = '\0';
+    *strrchr(program, '/') = '\0';
+    static const char *const places[] = {"../share/looksay", "../assets/model"};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        char path[PATH_MAX + 64];
+        snprintf(path, sizeof path, "%s/%s/" MODEL_FILE, program, places[i]);
+        bool found = access(path, R_OK) == 0;
+        if (found || i == 0)
+            snprintf(out, n_out, "%s", path);
+        if (found)
+            return true;
+    }
+    return false;
+}
+
+static const char *last_part(char *path)
+{
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/')
+        path[--n] = '\0';
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+
+bool engine_open(engine *out, const settings *s)
+{
+    engine *e = out;
+    *e = (engine){.name = ""};
+    if (!engine_find_model(e->path, sizeof e->path, s)) {
+        complain("%s: the default model is missing; install it there, or name a model with --model", e->path);
+        return false;
+    }
+    e->name = last_part(e->path);
+    double began = engine_now_ms();
+    int n_threads = s->n_threads == OPTION_UNSET ? 0 : s->n_threads;
+    lks_model_options model_options = {.size = sizeof model_options, .n_threads = n_threads, .isa = s->isa};
+    lks_session_options session_options = {.size = sizeof session_options, .n_threads = n_threads};
+    lks_error err = {.message = ""};
+    if (lks_model_open(&e->model, e->path, &model_options, &err) != LKS_OK ||
+        lks_session_open(&e->session, e->model, &session_options, &err) != LKS_OK) {
+        complain("%s", err.message);
+        engine_close(e);
+        return false;
+    }
+    e->open_ms = engine_now_ms() - began;
+    if (s->verbose)
+        complain("opened %s in %.0f ms", e->path, e->open_ms);
+    return true;
+}
+
+void engine_close(engine *e)
+{
+    lks_session_close(e->session);
+    lks_model_close(e->model);
+    e->session = NULL;
+    e->model = NULL;
+}
+
+void engine_caption_options(lks_caption_options *out, const engine *e, const settings *s)
+{
+    lks_caption_options o;
+    lks_caption_options_init(&o, e->model);
+    const struct {
+        int *to, from;
+    } whole[] = {{&o.n_beams, s->n_beams},
+                 {&o.max_tokens, s->max_tokens},
+                 {&o.min_tokens, s->min_tokens},
+                 {&o.n_best, s->n_best},
+                 {&o.no_repeat_ngram, s->no_repeat_ngram},
+                 {&o.top_k, s->top_k}};
+    const struct {
+        float *to;
+        double from;
+    } real[] = {{&o.length_penalty, s->length_penalty},
+                {&o.repetition_penalty, s->repetition_penalty},
+                {&o.temperature, s->temperature},
+                {&o.top_p, s->top_p}};
+    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
+        if (whole[i].from != OPTION_UNSET)
+            *whole[i].to = whole[i].from;
+    for (size_t i = 0; i < sizeof real / sizeof *real; i++)
+        if (!isnan(real[i].from))
+            *real[i].to = (float)real[i].from;
+    o.sample = s->sample || s->seed != OPTION_UNSET || s->top_k != OPTION_UNSET || !isnan(s->temperature) ||
+               !isnan(s->top_p);
+    if (o.sample && s->n_beams == OPTION_UNSET)
+        o.n_beams = 1;
+    if (s->n_beams == OPTION_UNSET && !o.sample && o.n_best > o.n_beams)
+        o.n_beams = o.n_best;
+    o.seed = s->seed == OPTION_UNSET ? 0 : (uint64_t)s->seed;
+    o.prompt = s->prompt;
+    o.banned = s->banned.words;
+    o.n_banned = s->banned.n;
+    o.required = s->required.words;
+    o.n_required = s->required.n;
+    o.lenient = s->lenient;
+    o.stop = stop;
+    *out = o;
+}
+
+lks_status engine_read_stdin(void **bytes, size_t *n_bytes, lks_error *err)
+{
+    size_t n = 0, capacity = 1 << 16;
+    char *buffer = malloc(capacity);
+    lks_error failure = {.status = LKS_OK};
+    while (buffer && !feof(stdin) && !ferror(stdin) && n < MAX_STDIN_BYTES) {
+        if (n == capacity) {
+            char *grown = realloc(buffer, capacity *= 2);
+            if (!grown)
+                free(buffer);
+            buffer = grown;
+        }
+        if (buffer)
+            n += fread(buffer + n, 1, capacity - n, stdin);
+    }
+    if (!buffer)
+        failure = (lks_error){LKS_ERR_NOMEM, "standard input: out of memory"};
+    else if (ferror(stdin))
+        failure = (lks_error){LKS_ERR_IO, "standard input cannot be read"};
+    else if (n == 0)
+        failure = (lks_error){LKS_ERR_IMAGE, "standard input is empty; '-' reads the bytes of one image"};
+    else if (n >= MAX_STDIN_BYTES)
+        failure = (lks_error){LKS_ERR_IMAGE, "standard input holds more than 1 GiB, too large for an image"};
+    if (failure.status != LKS_OK) {
+        free(buffer);
+        *err = failure;
+        return failure.status;
+    }
+    *bytes = buffer;
+    *n_bytes = n;
+    return LKS_OK;
+}

@@ -1,0 +1,38 @@
+/* The model and session that a command line asks for. */
+#ifndef LOOKSAY_CLI_ENGINE_H
+#define LOOKSAY_CLI_ENGINE_H
+
+#include <limits.h>
+
+#include "apps/captioner/looksay.h"
+#include "apps/cli/options.h"
+
+typedef struct engine {
+    char path[PATH_MAX]; /* of the model */
+    const char *name;    /* what rows call it: the last part of the path */
+    lks_model *model;
+    lks_session *session;
+    double open_ms;
+} engine;
+
+/* Where the model is: --model, or looksay.gguf in ../share/looksay or ../assets/model seen from the program. Returns false
+ * when neither exists; `out` then holds the first place that was tried. */
+bool engine_find_model(char *out, size_t n_out, const settings *s);
+
+/* Opens model and session. Returns false after a message. */
+bool engine_open(engine *out, const settings *s);
+void engine_close(engine *e);
+
+/* Caption options of the command line on top of the model's defaults. They borrow from `s`. */
+void engine_caption_options(lks_caption_options *out, const engine *e, const settings *s);
+
+/* From now on SIGINT and SIGTERM end the work in hand instead of the process. */
+void engine_catch_interrupts(void);
+bool engine_is_interrupted(void);
+
+/* Bytes of standard input, malloc'ed; at most 1 GiB. */
+lks_status engine_read_stdin(void **bytes, size_t *n_bytes, lks_error *err);
+
+double engine_now_ms(void);
+
+#endif

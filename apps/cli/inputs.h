@@ -1,0 +1,32 @@
+/* What the user wants captioned, one image path at a time, in order: files and folders from the command line, then the lines
+ * of --files-from, which may be a pipe that is still being written. */
+#ifndef LOOKSAY_CLI_INPUTS_H
+#define LOOKSAY_CLI_INPUTS_H
+
+#include <stdio.h>
+
+#include "apps/cli/options.h"
+
+typedef struct inputs {
+    char **paths; /* from operands and folders, expanded */
+    size_t n_paths, capacity, next;
+    FILE *list; /* --files-from, or NULL */
+    int separator;
+    char *line;
+    size_t line_capacity;
+    int several; /* 1: more than one image, or a folder or list that may hold more */
+} inputs;
+
+/* Expands operands and opens the list. Returns false after a message when the list cannot be opened, or when memory runs
+ * out. A folder without images is no error; one that cannot be read stays in the list, and fails as an image would. */
+bool inputs_open(inputs *out, const settings *s);
+
+/* The next path, or NULL at the end. "-" means the bytes on standard input. Valid until the next call. */
+const char *inputs_next(inputs *in);
+
+/* How many paths there are, or 0 when a list makes that unknown. */
+size_t inputs_count(const inputs *in);
+
+void inputs_close(inputs *in);
+
+#endif

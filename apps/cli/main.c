@@ -1,0 +1,145 @@
+/* looksay: a picture in, a caption out, on the command line. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "apps/captioner/looksay.h"
+#include "apps/cli/commands.h"
+
+static const command commands[] = {
+    {.name = "caption",
+     .synopsis = "[caption] [OPTION...] FILE|DIR|-...",
+     .summary = "say what pictures show",
+     .description = "Captions JPEG, PNG, WebP, BMP, GIF, PNM and TGA pictures. A folder stands for the images in it; - reads\n"
+                    "one image from standard input. 'caption' may be left out.",
+     .examples = "  looksay photo.jpg                            a caption\n"
+                 "  looksay --beams 5 --n-best 3 photo.jpg       three alternatives\n"
+                 "  looksay -r photos -f jsonl -o captions.jsonl a library, one JSON object per photo\n"
+                 "  looksay photos -f txt                        photo.txt beside every photo, for training tools\n"
+                 "  looksay --prompt 'a photo of' photo.jpg      the caption continues the prompt\n"
+                 "  curl -s URL | looksay -                      an image from a pipe\n"
+                 "  find . -name '*.png' -print0 | looksay --files-from - -0\n",
+     .groups = GROUP_MODEL | GROUP_SEARCH | GROUP_INPUT | GROUP_CAPTION_OUTPUT | GROUP_OUTPUT,
+     .run = command_caption},
+    {.name = "info",
+     .synopsis = "info [OPTION...] [MODEL]",
+     .summary = "what a model is",
+     .description = "Opens a model and prints its family, sizes, vocabulary, generation defaults and cost.",
+     .examples = "  looksay info\n  looksay info --format json models/blip\n",
+     .groups = GROUP_MODEL | GROUP_REPORT,
+     .run = command_info},
+    {.name = "verify",
+     .synopsis = "verify [OPTION...] [GOLDEN]",
+     .summary = "compare a model's captions with a golden file",
+     .description = "GOLDEN is a file of captions made by another program, token by token (default: golden.json in the\n"
+                    "model's folder). Every case must agree: the same tokens, each log-probability within the tolerance.",
+     .examples = "  looksay verify --model models/blip\n"
+                 "  looksay verify --model models/blip --photos photos golden.json\n",
+     .groups = GROUP_MODEL | GROUP_VERIFY,
+     .run = command_verify},
+    {.name = "eval",
+     .synopsis = "eval [OPTION...] DATA.jsonl",
+     .summary = "caption a data set, references beside each caption",
+     .description = "DATA.jsonl holds one object per photo: \"image\" (a path), the human captions, perhaps a \"split\". Prints\n"
+                    "one JSON object per photo with \"caption\" and \"references\", ready for scoring.",
+     .examples = "  looksay eval --split val --beams 3 --photos images captions.jsonl -o val.jsonl\n",
+     .groups = GROUP_MODEL | GROUP_SEARCH | GROUP_DATA | GROUP_OUTPUT,
+     .run = command_eval},
+    {.name = "bench",
+     .synopsis = "bench [OPTION...] [IMAGE]",
+     .summary = "measure this machine, and a model on it",
+     .description = "Measures the multiply-add peak and the memory bandwidth, layers of typical sizes as a share of that peak,\n"
+                    "and each stage of a caption, all in one run.",
+     .examples = "  looksay bench\n  looksay bench --model models/blip --format json photo.jpg\n",
+     .groups = GROUP_MODEL | GROUP_SEARCH | GROUP_REPORT | GROUP_BENCH,
+     .run = command_bench},
+    {.name = "doctor",
+     .synopsis = "doctor [OPTION...]",
+     .summary = "what this machine can do, what is missing, how to get it",
+     .description = "Checks the processor, the instruction sets, the default model and a caption of a drawn picture.",
+     .examples = "  looksay doctor\n",
+     .groups = GROUP_MODEL | GROUP_REPORT,
+     .run = command_doctor},
+};
+
+enum { N_COMMANDS = sizeof commands / sizeof *commands };
+
+static void print_overview(FILE *to)
+{
+    fputs("Looksay looks at a picture and says what it shows.\n\nusage:\n", to);
+    for (int i = 0; i < N_COMMANDS; i++)
+        fprintf(to, "  looksay %-38s %s\n", commands[i].synopsis, commands[i].summary);
+    fputs("  looksay completion bash|zsh|fish               print completions for a shell\n"
+          "  looksay COMMAND --help                         options and examples of a command\n"
+          "  looksay --version\n\nexamples:\n",
+          to);
+    fputs(commands[0].examples, to);
+    fputs("\nResults go to standard output, everything else to standard error. Exit status: 0 all done, 1 some images\n"
+          "failed, 2 usage, 3 model, 4 output, 130 interrupted. Every option has a twin in the environment:\n"
+          "LOOKSAY_MODEL for --model, LOOKSAY_MAX_TOKENS for --max-tokens; the option wins.\n",
+          to);
+}
+
+static int print_help(const command *c)
+{
+    printf("usage: looksay %s\n\n%s\n\noptions:\n", c->synopsis, c->description);
+    options_print_help(stdout, c->groups);
+    printf("\nexamples:\n%s", c->examples);
+    return fflush(stdout) == 0 ? EXIT_ALL_DONE : EXIT_OUTPUT;
+}
+
+static const command *find_command(const char *name)
+{
+    for (int i = 0; i < N_COMMANDS; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+/* Words that are no command of their own: help, version, completions. Returns -1 for anything else. */
+static int answer(int argc, char **argv)
+{
+    const char *first = argv[1];
+    if (strcmp(first, "--version") == 0 || strcmp(first, "version") == 0) {
+        printf("looksay %s\n", lks_version());
+        return EXIT_ALL_DONE;
+    }
+    const command *c = argc > 2 ? find_command(argv[2]) : NULL;
+    if (strcmp(first, "help") == 0 && c)
+        return print_help(c);
+    if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0 || strcmp(first, "help") == 0) {
+        print_overview(stdout);
+        return EXIT_ALL_DONE;
+    }
+    if (strcmp(first, "completion") == 0) {
+        if (argc == 3 && options_print_completion(stdout, argv[2], commands, N_COMMANDS))
+            return EXIT_ALL_DONE;
+        complain("completion takes bash, zsh or fish");
+        return EXIT_USAGE;
+    }
+    return -1;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_overview(stderr);
+        return EXIT_USAGE;
+    }
+    int status = answer(argc, argv);
+    if (status >= 0)
+        return status;
+    const command *c = find_command(argv[1]);
+    int skip = c ? 2 : 1;
+    if (!c)
+        c = &commands[0];
+    settings s;
+    if (!settings_parse(&s, c, argc - skip, argv + skip))
+        return EXIT_USAGE;
+    status = s.help ? print_help(c) : c->run(&s);
+    settings_release(&s);
+    if (fflush(stdout) != 0 && status == EXIT_ALL_DONE) {
+        complain("standard output cannot be written");
+        status = EXIT_OUTPUT;
+    }
+    return status;
+}

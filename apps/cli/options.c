@@ -1,0 +1,399 @@
+/* The command line: see options.h. */
+#include "apps/cli/options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef enum option_kind { KIND_FLAG, KIND_INT, KIND_REAL, KIND_TEXT, KIND_CHOICE, KIND_WORDS } option_kind;
+
+typedef struct option {
+    const char *name;
+    char letter; /* short form, or 0 */
+    option_kind kind;
+    option_group group;
+    size_t field;        /* offset in settings */
+    const char *metavar; /* what the value is called; the choices of KIND_CHOICE, separated by | */
+    const char *help;
+    double min, max; /* of numbers */
+} option;
+
+#define FIELD(name) offsetof(settings, name)
+#define FLAG(name, letter, group, field, help)                                                                         \
+    {                                                                                                                  \
+        name, letter, KIND_FLAG, group, FIELD(field), NULL, help, 0, 0                                                 \
+    }
+#define NUMBER(name, letter, kind, group, field, metavar, min, max, help)                                              \
+    {                                                                                                                  \
+        name, letter, kind, group, FIELD(field), metavar, help, min, max                                               \
+    }
+#define TEXT(name, letter, kind, group, field, metavar, help)                                                          \
+    {                                                                                                                  \
+        name, letter, kind, group, FIELD(field), metavar, help, 0, 0                                                   \
+    }
+
+/* clang-format off */
+static const option options[] = {
+    TEXT("model", 'm', KIND_TEXT, GROUP_MODEL, model, "PATH", "Hugging Face directory or GGUF file; default: the one that came with the program"),
+    NUMBER("threads", 't', KIND_INT, GROUP_MODEL, n_threads, "N", 1, 1024, "CPU threads; default: all this process may use"),
+    TEXT("isa", 0, KIND_CHOICE, GROUP_MODEL, isa, "auto|ref|blas|avx2|avx512", "instruction set; auto takes the best this CPU has"),
+    TEXT("dtype", 0, KIND_CHOICE, GROUP_MODEL, dtype, "f32", "precision of weights and arithmetic"),
+
+    NUMBER("beams", 'b', KIND_INT, GROUP_SEARCH, n_beams, "N", 1, 256, "beams of beam search; 1 is greedy"),
+    NUMBER("max-tokens", 0, KIND_INT, GROUP_SEARCH, max_tokens, "N", 1, 100000, "longest caption, in tokens"),
+    NUMBER("min-tokens", 0, KIND_INT, GROUP_SEARCH, min_tokens, "N", 0, 100000, "shortest caption, in tokens"),
+    TEXT("prompt", 'p', KIND_TEXT, GROUP_SEARCH, prompt, "TEXT", "the caption continues this text"),
+    NUMBER("n-best", 'n', KIND_INT, GROUP_SEARCH, n_best, "N", 1, 256, "alternatives per image, at most one per beam"),
+    TEXT("ban", 0, KIND_WORDS, GROUP_SEARCH, banned, "WORDS", "words or phrases that never appear; commas between, may be repeated"),
+    TEXT("must", 0, KIND_WORDS, GROUP_SEARCH, required, "WORDS", "words or phrases that all appear; commas between, may be repeated"),
+    NUMBER("no-repeat-ngram", 0, KIND_INT, GROUP_SEARCH, no_repeat_ngram, "N", 0, 1000, "no run of N tokens appears twice; 0: off"),
+    NUMBER("length-penalty", 0, KIND_REAL, GROUP_SEARCH, length_penalty, "X", -100, 100, "above 0 beam search prefers long captions, below 0 short ones"),
+    NUMBER("repetition-penalty", 0, KIND_REAL, GROUP_SEARCH, repetition_penalty, "X", 1e-3, 1000, "above 1 tokens already used become less likely"),
+    FLAG("sample", 0, GROUP_SEARCH, sample, "draw tokens at random; implied by --temperature, --top-k, --top-p and --seed"),
+    NUMBER("temperature", 0, KIND_REAL, GROUP_SEARCH, temperature, "X", 1e-3, 1000, "below 1 draws likely tokens more often"),
+    NUMBER("top-k", 0, KIND_INT, GROUP_SEARCH, top_k, "N", 0, 1000000, "draw among the N likeliest tokens; 0: all"),
+    NUMBER("top-p", 0, KIND_REAL, GROUP_SEARCH, top_p, "P", 1e-6, 1, "draw among the likeliest tokens that hold this probability together"),
+    NUMBER("seed", 0, KIND_INT, GROUP_SEARCH, seed, "N", 0, INT_MAX, "start of the random numbers; the same seed draws the same caption"),
+    FLAG("lenient", 0, GROUP_SEARCH, lenient, "caption what can be read of a damaged image"),
+
+    TEXT("files-from", 0, KIND_TEXT, GROUP_INPUT, files_from, "LIST", "file with one image path per line; - is standard input"),
+    FLAG("null", '0', GROUP_INPUT, null_separated, "paths of --files-from end in a zero byte, not a line end"),
+    FLAG("recursive", 'r', GROUP_INPUT, recursive, "folders with all folders in them"),
+
+    TEXT("format", 'f', KIND_CHOICE, GROUP_CAPTION_OUTPUT, format, "text|jsonl|csv|txt", "txt writes PHOTO.txt beside every photo"),
+    FLAG("details", 0, GROUP_CAPTION_OUTPUT, details, "with jsonl: tokens, log-probabilities, sizes and timings"),
+    TEXT("existing", 0, KIND_CHOICE, GROUP_CAPTION_OUTPUT, existing, "skip|overwrite|append|prepend", "what txt does with a PHOTO.txt that is there; default: skip"),
+    TEXT("output", 'o', KIND_TEXT, GROUP_OUTPUT, output, "FILE", "write here, not to standard output; appears when it is complete"),
+    TEXT("format", 'f', KIND_CHOICE, GROUP_REPORT, report_format, "text|json", "for people or for programs"),
+
+    TEXT("photos", 0, KIND_TEXT, GROUP_DATA | GROUP_VERIFY, photos, "DIR", "folder of the photos; default: where the data file is"),
+    TEXT("split", 0, KIND_TEXT, GROUP_DATA, split, "NAME", "only rows whose \"split\" is NAME"),
+    TEXT("references", 0, KIND_TEXT, GROUP_DATA, references, "KEY", "key of the human captions; default: captions"),
+    NUMBER("limit", 0, KIND_INT, GROUP_DATA, limit, "N", 1, INT_MAX, "only the first N photos"),
+    NUMBER("tolerance", 0, KIND_REAL, GROUP_VERIFY, tolerance, "X", 0, 100, "largest difference of a log-probability; default: 0.002"),
+    NUMBER("repeat", 0, KIND_INT, GROUP_BENCH, repeat, "N", 1, 10000, "runs of each measurement; default: 9"),
+
+    FLAG("quiet", 'q', GROUP_ALWAYS, quiet, "no progress and no messages about single images"),
+    FLAG("verbose", 'v', GROUP_ALWAYS, verbose, "say what is opened and how long it takes"),
+    FLAG("help", 'h', GROUP_ALWAYS, help, "this text"),
+};
+/* clang-format on */
+
+enum { N_OPTIONS = sizeof options / sizeof *options };
+
+void complain(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("looksay: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+}
+
+static bool one_of(const char *choices, const char *value)
+{
+    size_t n = strlen(value);
+    for (const char *p = choices; p; p = strchr(p, '|') ? strchr(p, '|') + 1 : NULL)
+        if (strncmp(p, value, n) == 0 && (p[n] == '|' || p[n] == '\0') && n > 0)
+            return true;
+    return false;
+}
+
+/* Adds the words of `value`, which commas separate; spaces around them do not count. */
+static bool add_words(word_list *list, const char *value)
+{
+    while (*value) {
+        size_t n = strcspn(value, ",");
+        const char *begin = value, *end = value + n;
+        value = *end ? end + 1 : end;
+        while (begin < end && isspace((unsigned char)*begin))
+            begin++;
+        while (end > begin && isspace((unsigned char)end[-1]))
+            end--;
+        if (begin == end)
+            continue;
+        const char **grown = realloc(list->words, (list->n + 1) * sizeof *grown);
+        char *word = strndup(begin, (size_t)(end - begin));
+        if (grown)
+            list->words = grown;
+        if (!grown || !word) {
+            free(word);
+            return false;
+        }
+        list->words[list->n++] = word;
+    }
+    return true;
+}
+
+/* Sets an option; `given` is how the user wrote its name. */
+static bool set(settings *s, const option *o, const char *given, const char *value)
+{
+    char *field = (char *)s + o->field, *end = NULL;
+    errno = 0;
+    switch (o->kind) {
+    case KIND_FLAG:
+        *(bool *)(void *)field = true;
+        return true;
+    case KIND_INT: {
+        long number = strtol(value, &end, 10);
+        if (end == value || *end || errno || (double)number < o->min || (double)number > o->max) {
+            complain("%s takes a whole number from %.0f to %.0f, not '%s'", given, o->min, o->max, value);
+            return false;
+        }
+        *(int *)(void *)field = (int)number;
+        return true;
+    }
+    case KIND_REAL: {
+        double number = strtod(value, &end);
+        if (end == value || *end || !(number >= o->min && number <= o->max)) {
+            complain("%s takes a number from %g to %g, not '%s'", given, o->min, o->max, value);
+            return false;
+        }
+        *(double *)(void *)field = number;
+        return true;
+    }
+    case KIND_CHOICE:
+        if (!one_of(o->metavar, value)) {
+            complain("%s takes %s, not '%s'", given, o->metavar, value);
+            return false;
+        }
+        *(const char **)(void *)field = value;
+        return true;
+    case KIND_TEXT:
+        *(const char **)(void *)field = value;
+        return true;
+    case KIND_WORDS:
+        if (!add_words((word_list *)(void *)field, value)) {
+            complain("out of memory");
+            return false;
+        }
+        return true;
+    }
+    return false;
+}
+
+/* LOOKSAY_MAX_TOKENS for "max-tokens". */
+static void twin_name(char *out, size_t n_out, const char *name)
+{
+    int n = snprintf(out, n_out, "LOOKSAY_%s", name);
+    for (int i = 0; i < n; i++)
+        out[i] = out[i] == '-' ? '_' : (char)toupper((unsigned char)out[i]);
+}
+
+/* Two options may share a name (--format): the environment may hold a value meant for the other. */
+static bool is_meant_for_another(const option *o, const char *value)
+{
+    if (o->kind != KIND_CHOICE || one_of(o->metavar, value))
+        return false;
+    for (int i = 0; i < N_OPTIONS; i++)
+        if (&options[i] != o && strcmp(options[i].name, o->name) == 0 && one_of(options[i].metavar, value))
+            return true;
+    return false;
+}
+
+static bool read_environment(settings *s, unsigned groups)
+{
+    for (int i = 0; i < N_OPTIONS; i++) {
+        char name[64];
+        twin_name(name, sizeof name, options[i].name);
+        const char *value = options[i].group & groups ? getenv(name) : NULL;
+        bool off = options[i].kind == KIND_FLAG && value && strcmp(value, "0") == 0;
+        if (value && *value && !off && !is_meant_for_another(&options[i], value) && !set(s, &options[i], name, value))
+            return false;
+    }
+    return true;
+}
+
+static const option *find_long(const char *name, size_t n, unsigned groups)
+{
+    for (int i = 0; i < N_OPTIONS; i++)
+        if ((options[i].group & groups) && strncmp(options[i].name, name, n) == 0 && options[i].name[n] == '\0')
+            return &options[i];
+    return NULL;
+}
+
+static const option *find_letter(char letter, unsigned groups)
+{
+    for (int i = 0; i < N_OPTIONS; i++)
+        if ((options[i].group & groups) && options[i].letter == letter)
+            return &options[i];
+    return NULL;
+}
+
+/* A command line being read. */
+typedef struct reader {
+    settings *s;
+    const command *command;
+    int argc, next;
+    char **argv;
+} reader;
+
+/* `attached`: the value that came with the name, or NULL. Lists of the command line replace the environment's. */
+static bool take(reader *r, const option *o, const char *given, const char *attached, unsigned *replaced)
+{
+    if (!o) {
+        complain("unknown option %s; 'looksay %s --help' lists those it takes", given, r->command->name);
+        return false;
+    }
+    if (o->kind == KIND_FLAG) {
+        if (attached) {
+            complain("%s takes no value", given);
+            return false;
+        }
+        return set(r->s, o, given, NULL);
+    }
+    if (!attached && r->next == r->argc) {
+        complain("%s needs a value: %s", given, o->metavar);
+        return false;
+    }
+    word_list *list = o->kind == KIND_WORDS ? (word_list *)(void *)((char *)r->s + o->field) : NULL;
+    unsigned bit = list == &r->s->banned ? 1u : 2u;
+    if (list && !(*replaced & bit)) {
+        for (size_t i = 0; i < list->n; i++)
+            free((void *)(size_t)list->words[i]);
+        list->n = 0;
+        *replaced |= bit;
+    }
+    return set(r->s, o, given, attached ? attached : r->argv[r->next++]);
+}
+
+static bool read_arguments(reader *r)
+{
+    settings *s = r->s;
+    unsigned groups = r->command->groups | GROUP_ALWAYS, replaced = 0;
+    bool only_operands = false;
+    while (r->next < r->argc) {
+        char *word = r->argv[r->next++];
+        if (only_operands || word[0] != '-' || word[1] == '\0') {
+            s->operands[s->n_operands++] = word;
+        } else if (strcmp(word, "--") == 0) {
+            only_operands = true;
+        } else if (word[1] == '-') {
+            size_t n = strcspn(word + 2, "=");
+            const char *attached = word[2 + n] ? word + 3 + n : NULL;
+            if (!take(r, find_long(word + 2, n, groups), word, attached, &replaced))
+                return false;
+        } else {
+            for (char *p = word + 1; *p; p++) {
+                const option *o = find_letter(*p, groups);
+                char given[3] = {'-', *p, '\0'};
+                bool rest = o && o->kind != KIND_FLAG && p[1];
+                if (!take(r, o, given, rest ? p + 1 : NULL, &replaced))
+                    return false;
+                if (rest)
+                    break;
+            }
+        }
+    }
+    return true;
+}
+
+bool settings_parse(settings *out, const command *chosen, int argc, char **argv)
+{
+    settings *s = out;
+    *s = (settings){.operands = calloc((size_t)argc + 1, sizeof *s->operands)};
+    for (int i = 0; i < N_OPTIONS; i++) {
+        char *field = (char *)s + options[i].field;
+        if (options[i].kind == KIND_INT)
+            *(int *)(void *)field = OPTION_UNSET;
+        else if (options[i].kind == KIND_REAL)
+            *(double *)(void *)field = NAN;
+    }
+    reader r = {.s = s, .command = chosen, .argc = argc, .argv = argv};
+    if (!s->operands) {
+        complain("out of memory");
+        return false;
+    }
+    if (read_environment(s, chosen->groups | GROUP_ALWAYS) && read_arguments(&r))
+        return true;
+    settings_release(s);
+    return false;
+}
+
+void settings_release(settings *s)
+{
+    word_list *lists[] = {&s->banned, &s->required};
+    for (size_t k = 0; k < 2; k++) {
+        for (size_t i = 0; i < lists[k]->n; i++)
+            free((void *)(size_t)lists[k]->words[i]);
+        free(lists[k]->words);
+        *lists[k] = (word_list){0};
+    }
+    free(s->operands);
+    s->operands = NULL;
+}
+
+void options_print_help(FILE *to, unsigned groups)
+{
+    groups |= GROUP_ALWAYS;
+    for (int i = 0; i < N_OPTIONS; i++) {
+        const option *o = &options[i];
+        if (!(o->group & groups))
+            continue;
+        char name[80], letter[8] = "    ";
+        if (o->letter)
+            snprintf(letter, sizeof letter, "-%c, ", o->letter);
+        int n = snprintf(name, sizeof name, "%s--%s%s%s", letter, o->name, o->metavar ? " " : "",
+                         o->metavar ? o->metavar : "");
+        if (n > 28)
+            fprintf(to, "  %s\n  %-28s  %s\n", name, "", o->help);
+        else
+            fprintf(to, "  %-28s  %s\n", name, o->help);
+    }
+}
+
+static void print_bash(FILE *to, const command *commands, size_t n_commands)
+{
+    fputs("_looksay() {\n    local word=${COMP_WORDS[COMP_CWORD]} words= i command=caption\n"
+          "    for ((i = 1; i < COMP_CWORD; i++)); do\n        case ${COMP_WORDS[i]} in\n",
+          to);
+    for (size_t c = 0; c < n_commands; c++)
+        fprintf(to, "        %s) command=%s ;;\n", commands[c].name, commands[c].name);
+    fputs("        esac\n    done\n    case $command in\n", to);
+    for (size_t c = 0; c < n_commands; c++) {
+        fprintf(to, "    %s) words='", commands[c].name);
+        for (int i = 0; i < N_OPTIONS; i++)
+            if (options[i].group & (commands[c].groups | GROUP_ALWAYS))
+                fprintf(to, "--%s ", options[i].name);
+        fputs("' ;;\n", to);
+    }
+    fputs("    esac\n    if [[ $word == -* ]]; then\n        mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n"
+          "    elif ((COMP_CWORD == 1)); then\n        mapfile -t COMPREPLY < <(compgen -f -W '",
+          to);
+    for (size_t c = 0; c < n_commands; c++)
+        fprintf(to, "%s ", commands[c].name);
+    fputs("' -- \"$word\")\n    else\n        mapfile -t COMPREPLY < <(compgen -f -- \"$word\")\n    fi\n}\n"
+          "complete -o filenames -F _looksay looksay\n",
+          to);
+}
+
+static void print_fish(FILE *to, const command *commands, size_t n_commands)
+{
+    for (size_t c = 0; c < n_commands; c++)
+        fprintf(to, "complete -c looksay -n __fish_use_subcommand -a %s -d '%s'\n", commands[c].name,
+                commands[c].summary);
+    for (size_t c = 0; c < n_commands; c++)
+        for (int i = 0; i < N_OPTIONS; i++)
+            if (options[i].group & (commands[c].groups | GROUP_ALWAYS))
+                fprintf(to, "complete -c looksay -n '__fish_seen_subcommand_from %s' -l %s%s\n", commands[c].name,
+                        options[i].name, options[i].kind == KIND_FLAG ? "" : " -r");
+}
+
+bool options_print_completion(FILE *to, const char *shell, const command *commands, size_t n_commands)
+{
+    if (strcmp(shell, "bash") == 0) {
+        print_bash(to, commands, n_commands);
+    } else if (strcmp(shell, "zsh") == 0) {
+        fputs("autoload -U +X bashcompinit && bashcompinit\n", to);
+        print_bash(to, commands, n_commands);
+    } else if (strcmp(shell, "fish") == 0) {
+        print_fish(to, commands, n_commands);
+    } else {
+        return false;
+    }
+    return true;
+}

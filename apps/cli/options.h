@@ -1,0 +1,87 @@
+/* The command line: one table of options for all commands, each with a twin in the environment (LOOKSAY_BEAMS for --beams); the
+ * flag wins. Help texts and shell completions are printed from the same table. */
+#ifndef LOOKSAY_CLI_OPTIONS_H
+#define LOOKSAY_CLI_OPTIONS_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+/* Exit statuses. */
+enum {
+    EXIT_ALL_DONE = 0,
+    EXIT_SOME_FAILED = 1,
+    EXIT_USAGE = 2,
+    EXIT_MODEL = 3,
+    EXIT_OUTPUT = 4,
+    EXIT_INTERRUPTED = 130
+};
+
+#define OPTION_UNSET INT_MIN /* an int that nobody gave; floats are NAN, texts NULL */
+
+/* Which commands take an option: the groups of a command are or-ed together. */
+typedef enum option_group {
+    GROUP_ALWAYS = 1 << 0,
+    GROUP_MODEL = 1 << 1,
+    GROUP_SEARCH = 1 << 2,
+    GROUP_INPUT = 1 << 3,
+    GROUP_CAPTION_OUTPUT = 1 << 4,
+    GROUP_OUTPUT = 1 << 5,
+    GROUP_REPORT = 1 << 6,
+    GROUP_DATA = 1 << 7,
+    GROUP_VERIFY = 1 << 8,
+    GROUP_BENCH = 1 << 9
+} option_group;
+
+typedef struct word_list {
+    const char **words;
+    size_t n;
+} word_list;
+
+typedef struct settings {
+    /* what is open, and how it computes */
+    const char *model, *isa, *dtype;
+    int n_threads;
+    /* search; unset: the model's own */
+    int n_beams, max_tokens, min_tokens, n_best, no_repeat_ngram, top_k, seed;
+    double length_penalty, repetition_penalty, temperature, top_p;
+    bool sample;
+    const char *prompt;
+    word_list banned, required;
+    /* input */
+    const char *files_from;
+    bool null_separated, recursive, lenient;
+    /* output */
+    const char *format, *report_format, *existing, *output;
+    bool details, quiet, verbose, help;
+    /* eval, verify, bench */
+    const char *photos, *split, *references;
+    int limit, repeat;
+    double tolerance;
+    /* what is left when the options are taken out */
+    char **operands;
+    int n_operands;
+} settings;
+
+typedef struct command {
+    const char *name, *synopsis, *summary, *description, *examples;
+    unsigned groups; /* of option_group */
+    int (*run)(const settings *s);
+} command;
+
+/* Fills `out` for the chosen command from the environment, then from argv[0..argc). Returns false after a message on standard error. Operands and
+ * texts are borrowed from argv and the environment; lists are released with settings_release. */
+bool settings_parse(settings *out, const command *chosen, int argc, char **argv);
+void settings_release(settings *s);
+
+/* The part of a help text that lists the options of `groups`. */
+void options_print_help(FILE *to, unsigned groups);
+
+/* Completion script for "bash", "zsh" or "fish"; false for any other shell. */
+bool options_print_completion(FILE *to, const char *shell, const command *commands, size_t n_commands);
+
+/* Message on standard error, "looksay: ..." */
+void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

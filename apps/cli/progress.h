@@ -1,0 +1,20 @@
+/* One line on a terminal that says how far a batch is; nothing where standard error is no terminal. */
+#ifndef LOOKSAY_CLI_PROGRESS_H
+#define LOOKSAY_CLI_PROGRESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct progress {
+    bool shown;
+    size_t n_total; /* 0: unknown */
+    double began_ms, drawn_ms;
+} progress;
+
+/* on: whether the user wants it. */
+void progress_begin(progress *p, size_t n_total, bool on);
+void progress_step(progress *p, size_t n_done);
+/* Removes the line, so that messages and results have the terminal to themselves. */
+void progress_clear(progress *p);
+
+#endif

@@ -1,0 +1,212 @@
+/* Captions as text, JSON lines, CSV or sidecar files: see report.h. */
+#include "apps/cli/report.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <utf8proc.h>
+
+#include "apps/cli/sidecar.h"
+
+enum { JSON_STYLE = JSON_COMPACT | JSON_REAL_PRECISION(9) };
+
+json_t *json_text(const char *text)
+{
+    json_t *valid = json_string(text);
+    if (valid)
+        return valid;
+    size_t n = strlen(text), used = 0;
+    char *lossy = malloc(3 * n + 1);
+    if (!lossy)
+        return NULL;
+    for (size_t i = 0; i < n;) {
+        utf8proc_int32_t c;
+        utf8proc_ssize_t length = utf8proc_iterate((const utf8proc_uint8_t *)text + i, (utf8proc_ssize_t)(n - i), &c);
+        const char *from = length > 0 ? text + i : "\xEF\xBF\xBD";
+        size_t n_from = length > 0 ? (size_t)length : 3;
+        memcpy(lossy + used, from, n_from);
+        used += n_from;
+        i += length > 0 ? (size_t)length : 1;
+    }
+    json_t *made = json_stringn(lossy, used);
+    free(lossy);
+    return made;
+}
+
+bool report_open(report *out, const settings *s, const char *model, bool several)
+{
+    report r = {.details = s->details, .quiet = s->quiet, .name_images = several, .model = model};
+    const char *format = s->format ? s->format : "text";
+    if (strcmp(format, "jsonl") == 0)
+        r.format = REPORT_JSONL;
+    else if (strcmp(format, "csv") == 0)
+        r.format = REPORT_CSV;
+    else if (strcmp(format, "txt") == 0)
+        r.format = REPORT_SIDECARS;
+    r.existing = s->existing ? s->existing : "skip";
+    if (r.format == REPORT_SIDECARS && s->output) {
+        complain("--format txt writes beside the photos; it does not go with --output");
+        return false;
+    }
+    if (!sink_open(&r.sink, s->output))
+        return false;
+    if (r.format == REPORT_CSV) {
+        fputs("image,caption,score,status,error\r\n", r.sink.stream);
+        r.broken = !sink_end_row(&r.sink);
+    }
+    *out = r;
+    return true;
+}
+
+bool report_skips(report *r, const char *image)
+{
+    if (r->format != REPORT_SIDECARS || strcmp(r->existing, "skip") != 0 || !sidecar_exists(image))
+        return false;
+    r->n_skipped++;
+    return true;
+}
+
+static void add_tokens(json_t *to, const lks_sequence *s)
+{
+    json_t *tokens = json_array(), *logprobs = json_array();
+    for (int i = 0; i < s->n_tokens; i++) {
+        json_array_append_new(tokens, json_integer(s->tokens[i]));
+        json_array_append_new(logprobs, json_real((double)s->logprobs[i]));
+    }
+    json_object_set_new(to, "tokens", tokens);
+    json_object_set_new(to, "logprobs", logprobs);
+}
+
+static json_t *alternatives(const lks_caption *caption, bool details)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < caption->n_sequences; i++) {
+        const lks_sequence *s = &caption->sequences[i];
+        json_t *one = json_object();
+        json_object_set_new(one, "caption", json_text(s->text));
+        json_object_set_new(one, "score", json_real((double)s->score));
+        if (details)
+            add_tokens(one, s);
+        json_array_append_new(list, one);
+    }
+    return list;
+}
+
+static void write_json(report *r, json_t *row, const json_t *extra)
+{
+    if (extra)
+        json_object_update(row, (json_t *)(size_t)extra);
+    if (json_dumpf(row, r->sink.stream, JSON_STYLE) != 0)
+        errno = errno ? errno : ENOMEM;
+    fputc('\n', r->sink.stream);
+    json_decref(row);
+}
+
+static void write_json_caption(report *r, const char *image, const lks_caption *caption, double ms, const json_t *extra)
+{
+    const lks_sequence *best = &caption->sequences[0];
+    json_t *row = json_object();
+    json_object_set_new(row, "image", json_text(image));
+    json_object_set_new(row, "caption", json_text(best->text));
+    json_object_set_new(row, "score", json_real((double)best->score));
+    json_object_set_new(row, "model", json_text(r->model));
+    json_object_set_new(row, "status", json_string("ok"));
+    json_object_set_new(row, "ms", json_real(ms));
+    if (caption->damaged)
+        json_object_set_new(row, "damaged", json_true());
+    if (caption->n_sequences > 1)
+        json_object_set_new(row, "alternatives", alternatives(caption, r->details));
+    if (r->details) {
+        add_tokens(row, best);
+        json_object_set_new(row, "size", json_pack("[i, i]", caption->width, caption->height));
+        json_object_set_new(row, "timings",
+                            json_pack("{s:f, s:f, s:f, s:i}", "read_ms", caption->read_ms, "encode_ms",
+                                      caption->encode_ms, "decode_ms", caption->decode_ms, "steps", caption->n_steps));
+    }
+    write_json(r, row, extra);
+}
+
+/* A field in quotes, quotes doubled (RFC 4180). */
+static void write_csv_field(FILE *to, const char *text)
+{
+    fputc('"', to);
+    for (const char *p = text; *p; p++) {
+        if (*p == '"')
+            fputc('"', to);
+        fputc(*p, to);
+    }
+    fputc('"', to);
+}
+
+static void write_csv(FILE *to, const char *image, const char *caption, double score, const char *error)
+{
+    write_csv_field(to, image);
+    fputc(',', to);
+    write_csv_field(to, caption);
+    if (error)
+        fputs(",,error,", to);
+    else
+        fprintf(to, ",%.6g,ok,", score);
+    write_csv_field(to, error ? error : "");
+    fputs("\r\n", to);
+}
+
+static void write_text(const report *r, const char *image, const lks_caption *caption)
+{
+    for (int i = 0; i < caption->n_sequences; i++) {
+        if (r->name_images)
+            fprintf(r->sink.stream, "%s: ", image);
+        fprintf(r->sink.stream, "%s\n", caption->sequences[i].text);
+    }
+}
+
+bool report_caption(report *r, const char *image, const lks_caption *caption, double ms, const json_t *extra)
+{
+    if (r->broken)
+        return false;
+    switch (r->format) {
+    case REPORT_TEXT:
+        write_text(r, image, caption);
+        break;
+    case REPORT_JSONL:
+        write_json_caption(r, image, caption, ms, extra);
+        break;
+    case REPORT_CSV:
+        write_csv(r->sink.stream, image, caption->sequences[0].text, (double)caption->sequences[0].score, NULL);
+        break;
+    case REPORT_SIDECARS:
+        r->broken = !sidecar_write(image, caption->sequences[0].text, r->existing);
+        break;
+    }
+    r->broken = r->broken || !sink_end_row(&r->sink);
+    if (!r->broken)
+        r->n_done++;
+    return !r->broken;
+}
+
+bool report_error(report *r, const char *image, const lks_error *err, double ms, const json_t *extra)
+{
+    r->n_failed++;
+    if (r->format == REPORT_JSONL) {
+        json_t *row = json_object();
+        json_object_set_new(row, "image", json_text(image));
+        json_object_set_new(row, "model", json_text(r->model));
+        json_object_set_new(row, "status", json_string("error"));
+        json_object_set_new(row, "error", json_text(err->message));
+        json_object_set_new(row, "ms", json_real(ms));
+        write_json(r, row, extra);
+    } else if (r->format == REPORT_CSV) {
+        write_csv(r->sink.stream, image, "", 0.0, err->message);
+    } else if (!r->quiet) {
+        complain("%s", err->message);
+    }
+    r->broken = r->broken || !sink_end_row(&r->sink);
+    return !r->broken;
+}
+
+bool report_close(report *r)
+{
+    bool written = sink_close(&r->sink);
+    return written && !r->broken;
+}

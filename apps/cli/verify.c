@@ -1,0 +1,153 @@
+/* looksay verify: a model's captions against a golden file that another program made from the same files.
+ *
+ *     {"cases": [{"image": "a.jpg", "args": {"max_tokens": 20, "beams": 3}, "tokens": [...], "logprobs": [...],
+ *                 "caption": "..."}]}
+ *
+ * `args` are named after the options of looksay caption. */
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "apps/cli/commands.h"
+#include "apps/cli/dataset.h"
+#include "apps/cli/engine.h"
+
+#define DEFAULT_TOLERANCE 2e-3
+
+typedef struct verification {
+    const settings *settings;
+    const char *file;
+    engine engine;
+    double tolerance, worst;
+} verification;
+
+/* Options of a case on top of the model's defaults; false after a message when one is unknown. */
+static bool case_options(lks_caption_options *o, const verification *v, const json_t *args)
+{
+    lks_caption_options_init(o, v->engine.model);
+    const struct {
+        const char *name;
+        int *whole;
+        float *real;
+    } known[] = {{"beams", &o->n_beams, NULL},
+                 {"n_best", &o->n_best, NULL},
+                 {"max_tokens", &o->max_tokens, NULL},
+                 {"min_tokens", &o->min_tokens, NULL},
+                 {"no_repeat_ngram", &o->no_repeat_ngram, NULL},
+                 {"length_penalty", NULL, &o->length_penalty},
+                 {"repetition_penalty", NULL, &o->repetition_penalty}};
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)(size_t)args, name, value) {
+        size_t i = 0, n = sizeof known / sizeof *known;
+        while (i < n && strcmp(known[i].name, name) != 0)
+            i++;
+        if (strcmp(name, "prompt") == 0 && json_is_string(value)) {
+            o->prompt = json_string_value(value);
+        } else if (i < n && known[i].whole && json_is_integer(value)) {
+            *known[i].whole = (int)json_integer_value(value);
+        } else if (i < n && known[i].real && json_is_number(value)) {
+            *known[i].real = (float)json_number_value(value);
+        } else {
+            complain("%s: unknown argument \"%s\"", v->file, name);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Compares; on a difference says which in `why`. A NaN is a difference. */
+static bool agrees(verification *v, const lks_sequence *got, const json_t *golden, char *why, size_t n_why)
+{
+    const json_t *tokens = json_object_get(golden, "tokens"), *logprobs = json_object_get(golden, "logprobs");
+    const char *caption = json_string_value(json_object_get(golden, "caption"));
+    size_t n = json_array_size(tokens);
+    for (size_t i = 0; i < n && i < (size_t)got->n_tokens; i++) {
+        long long want = json_integer_value(json_array_get(tokens, i));
+        if (want != got->tokens[i]) {
+            snprintf(why, n_why, "token %zu is %d, should be %lld", i, (int)got->tokens[i], want);
+            return false;
+        }
+    }
+    if (n != (size_t)got->n_tokens || json_array_size(logprobs) != n) {
+        snprintf(why, n_why, "%d tokens, should be %zu", got->n_tokens, n);
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        double want = json_number_value(json_array_get(logprobs, i)), gap = fabs((double)got->logprobs[i] - want);
+        if (!(gap <= v->tolerance)) {
+            snprintf(why, n_why, "log-probability %zu is %.6f, should be %.6f", i, (double)got->logprobs[i], want);
+            return false;
+        }
+        v->worst = gap > v->worst ? gap : v->worst;
+    }
+    if (caption && strcmp(caption + strspn(caption, " "), got->text) != 0) {
+        snprintf(why, n_why, "the text is '%s', should be '%s'", got->text, caption);
+        return false;
+    }
+    return true;
+}
+
+static bool run_case(verification *v, const json_t *golden)
+{
+    const char *image = json_string_value(json_object_get(golden, "image"));
+    lks_caption_options options;
+    char why[600] = "a case needs \"image\"", *path = NULL;
+    bool well = image && case_options(&options, v, json_object_get(golden, "args"));
+    if (well) {
+        path = dataset_photo_path(v->settings->photos, v->file, image);
+        lks_caption *caption = NULL;
+        lks_error err = {LKS_ERR_NOMEM, "out of memory"};
+        well = path && lks_caption_file(v->engine.session, &caption, path, &options, &err) == LKS_OK;
+        if (well)
+            well = agrees(v, &caption->sequences[0], golden, why, sizeof why);
+        else
+            snprintf(why, sizeof why, "%s", err.message);
+        lks_caption_free(caption);
+    }
+    char *args = json_dumps(json_object_get(golden, "args"), JSON_COMPACT);
+    if (well)
+        printf("ok   %s %s\n", image, args ? args : "");
+    else
+        printf("FAIL %s %s: %s\n", image ? image : "?", args ? args : "", why);
+    free(args);
+    free(path);
+    return well;
+}
+
+static int run(verification *v)
+{
+    json_error_t detail;
+    json_t *golden = json_load_file(v->file, 0, &detail);
+    const json_t *cases = json_object_get(golden, "cases");
+    size_t n = json_array_size(cases), n_well = 0;
+    if (!golden)
+        complain("%s: %s", v->file, detail.text);
+    else if (n == 0)
+        complain("%s: holds no \"cases\"", v->file);
+    for (size_t i = 0; i < n; i++)
+        n_well += run_case(v, json_array_get(cases, i));
+    json_decref(golden);
+    if (n == 0)
+        return EXIT_USAGE;
+    printf("%zu of %zu cases agree, log-probabilities within %.1e\n", n_well, n, v->worst);
+    return n_well == n ? EXIT_ALL_DONE : EXIT_SOME_FAILED;
+}
+
+int command_verify(const settings *s)
+{
+    verification v = {.settings = s, .tolerance = isnan(s->tolerance) ? DEFAULT_TOLERANCE : s->tolerance};
+    if (s->n_operands > 1) {
+        complain("verify takes one golden file");
+        return EXIT_USAGE;
+    }
+    if (!engine_open(&v.engine, s))
+        return EXIT_MODEL;
+    char beside[PATH_MAX + 32];
+    snprintf(beside, sizeof beside, "%s/golden.json", v.engine.path);
+    v.file = s->n_operands ? s->operands[0] : beside;
+    int status = run(&v);
+    engine_close(&v.engine);
+    return status;
+}
