@@ -1,0 +1,33 @@
+"""Captions of validation photos by beam search, scored by tests/quality/score.py."""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+SCORER = Path(__file__).resolve().parents[2] / "tests" / "quality" / "score.py"
+BATCH, BEAMS = 50, 3
+
+
+def words_of(tokenizer, ids):
+    return tokenizer.decode(ids).strip()
+
+
+def caption(net, tokenizer, features, rows):
+    """[caption of each row]"""
+    net.eval()
+    captions = []
+    for at in range(0, len(rows), BATCH):
+        batch = torch.from_numpy(features.batch(rows[at : at + BATCH]))
+        captions += [words_of(tokenizer, ids) for ids in net.beam(net.memory(batch), BEAMS)]
+    return captions
+
+
+def evaluate(net, tokenizer, features, photos, rows, out):
+    """Writes the captions to `out` (JSON lines) and returns their scores."""
+    with open(out, "w", encoding="utf-8") as lines:
+        for row, text in zip(rows, caption(net, tokenizer, features, rows)):
+            lines.write(json.dumps({"image": photos.names[row], "caption": text}) + "\n")
+    command = [sys.executable, str(SCORER), str(out), str(photos.captions_file), "--references", "en"]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
