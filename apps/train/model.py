@@ -178,14 +178,15 @@ class Net(nn.Module):
         return self.logits(x[:, -1])
 
     @torch.inference_mode()
-    def sample(self, memory, samples, longest):
+    def sample(self, memory, samples, longest, temperature):
         """`samples` random captions of each photo: lists of ids, the end token included when reached."""
         keys, past = [layer.cross_keys(memory) for layer in self.blocks], [None] * len(self.blocks)
         last = torch.full((len(memory) * samples, 1), END)
         running = torch.ones(len(last), dtype=torch.bool)
         steps = []
         for time in range(longest):
-            words = torch.multinomial(self.next_logits(last, time, keys, samples, past).softmax(-1), 1)
+            logits = self.next_logits(last, time, keys, samples, past) / temperature
+            words = torch.multinomial(logits.softmax(-1), 1)
             steps.append(words.masked_fill(~running[:, None], -1))
             running &= words[:, 0] != END
             last = words
