@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <spawn.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -55,12 +56,13 @@ static bool draw_picture(char *path, size_t n_path)
     return fclose(file) == 0;
 }
 
-/* Starts the program afresh on the picture: milliseconds until it ends, and its peak of memory. */
-static bool run_process(double *ms, double *peak_mib, const engine *e, const settings *s, const char *image)
+/* Starts the program afresh on the picture: milliseconds until it ends, and its peak of memory. A child's peak counts what its
+ * parent held when it was born, so this comes before the model is opened here. */
+static bool run_process(double *ms, double *peak_mib, const char *model, const settings *s, const char *image)
 {
     char threads[16];
     snprintf(threads, sizeof threads, "%d", s->n_threads);
-    const char *words[] = {"looksay", "caption", "--model", e->path, image, "--threads", threads, NULL};
+    const char *words[] = {"looksay", "caption", "--model", model, image, "--threads", threads, NULL};
     if (s->n_threads == OPTION_UNSET)
         words[5] = NULL;
     posix_spawn_file_actions_t files;
@@ -70,11 +72,27 @@ static bool run_process(double *ms, double *peak_mib, const engine *e, const set
     int status = -1;
     struct rusage usage = {.ru_maxrss = 0};
     double began = engine_now_ms();
-    bool done = posix_spawn(&child, "/proc/self/exe", &files, NULL, (char *const *)(size_t)words, environ) == 0 &&
+    bool done = posix_spawn(&child, "/proc/self/exe", &files, NULL, (char *const *)(uintptr_t)words, environ) == 0 &&
                 wait4(child, &status, 0, &usage) == child && status == 0;
     *ms = engine_now_ms() - began;
     *peak_mib = (double)usage.ru_maxrss / 1024.0;
     posix_spawn_file_actions_destroy(&files);
+    return done;
+}
+
+static bool measure_process(figures *out, const char *model, const settings *s, const char *image, int n)
+{
+    double *samples = calloc((size_t)n, sizeof *samples);
+    bool done = samples != NULL;
+    for (int i = -1; i < n && done; i++) { /* the first is thrown away: it warms the file cache */
+        double ms, peak;
+        done = run_process(&ms, &peak, model, s, image);
+        samples[i < 0 ? 0 : i] = ms;
+        out->peak_mib = done && peak > out->peak_mib ? peak : out->peak_mib;
+    }
+    if (done)
+        out->start_ms = median(samples, n);
+    free(samples);
     return done;
 }
 
@@ -84,23 +102,20 @@ static double size_mib(const char *path)
     return stat(path, &info) == 0 && S_ISREG(info.st_mode) ? (double)info.st_size / (1 << 20) : 0.0;
 }
 
-/* Captions the picture `n` times, in this process and in fresh ones. */
 static bool measure_model(figures *out, engine *e, const settings *s, const char *image, int n,
                           const lks_machine_speed *machine)
 {
-    double *samples = calloc((size_t)n * 5, sizeof *samples);
-    double *read = samples, *encode = samples + n, *decode = samples + 2 * n, *all = samples + 3 * n,
-           *start = samples + 4 * n;
+    double *samples = calloc((size_t)n * 4, sizeof *samples);
+    double *read = samples, *encode = samples + n, *decode = samples + 2 * n, *all = samples + 3 * n;
     lks_caption_options options;
     engine_caption_options(&options, e, s);
     bool done = samples != NULL;
     for (int i = -1; i < n && done; i++) { /* the first is thrown away: it warms caches */
         lks_caption *caption;
         lks_error err;
-        double ms, peak;
-        if (lks_caption_file(e->session, &caption, image, &options, &err) != LKS_OK) {
+        done = lks_caption_file(e->session, &caption, image, &options, &err) == LKS_OK;
+        if (!done) {
             complain("%s", err.message);
-            done = false;
             break;
         }
         int k = i < 0 ? 0 : i;
@@ -110,9 +125,6 @@ static bool measure_model(figures *out, engine *e, const settings *s, const char
         decode[k] = caption->decode_ms / caption->n_steps;
         all[k] = caption->read_ms + caption->encode_ms + caption->decode_ms;
         lks_caption_free(caption);
-        done = run_process(&ms, &peak, e, s, image);
-        start[k] = ms;
-        out->peak_mib = peak > out->peak_mib ? peak : out->peak_mib;
     }
     if (done) {
         lks_model_cost cost;
@@ -124,7 +136,6 @@ static bool measure_model(figures *out, engine *e, const settings *s, const char
         out->encode_ms = median(encode, n);
         out->decode_ms_per_token = median(decode, n);
         out->caption_ms = median(all, n);
-        out->start_ms = median(start, n);
         out->file_mib = size_mib(e->path);
     }
     free(samples);
@@ -168,35 +179,44 @@ static void print_text(const lks_machine_speed *m, const figures *f, const engin
     putchar('\n');
 }
 
-int command_bench(const settings *s)
+static int measure(const settings *s, const char *image)
 {
-    if (s->n_operands > 1) {
-        complain("bench takes one image");
-        return EXIT_USAGE;
-    }
+    figures f = {.n_steps = 0};
+    int n = s->repeat == OPTION_UNSET ? DEFAULT_REPEAT : s->repeat;
+    char model[PATH_MAX];
+    if (engine_find_model(model, sizeof model, s) && !measure_process(&f, model, s, image, n))
+        return EXIT_MODEL; /* the child said why */
     engine e;
     if (!engine_open(&e, s))
         return EXIT_MODEL;
-    char drawn[PATH_MAX] = "";
-    const char *image = s->n_operands ? s->operands[0] : drawn;
     lks_machine_speed machine;
-    figures f = {.n_steps = 0};
     lks_error err;
     int status = EXIT_ALL_DONE, n_threads = s->n_threads == OPTION_UNSET ? 0 : s->n_threads;
-    if (s->n_operands == 0 && !draw_picture(drawn, sizeof drawn)) {
-        status = EXIT_OUTPUT;
-    } else if (lks_machine_measure(&machine, s->isa, n_threads, MACHINE_SECONDS, &err) != LKS_OK) {
+    if (lks_machine_measure(&machine, s->isa, n_threads, MACHINE_SECONDS, &err) != LKS_OK) {
         complain("%s", err.message);
         status = EXIT_SOME_FAILED;
-    } else if (!measure_model(&f, &e, s, image, s->repeat == OPTION_UNSET ? DEFAULT_REPEAT : s->repeat, &machine)) {
+    } else if (!measure_model(&f, &e, s, image, n, &machine)) {
         status = EXIT_SOME_FAILED;
     } else if (s->report_format && strcmp(s->report_format, "json") == 0) {
         print_json(&machine, &f, &e);
     } else {
         print_text(&machine, &f, &e);
     }
+    engine_close(&e);
+    return status;
+}
+
+int command_bench(const settings *s)
+{
+    if (s->n_operands > 1) {
+        complain("bench takes one image");
+        return EXIT_USAGE;
+    }
+    char drawn[PATH_MAX] = "";
+    if (s->n_operands == 0 && !draw_picture(drawn, sizeof drawn))
+        return EXIT_OUTPUT;
+    int status = measure(s, s->n_operands ? s->operands[0] : drawn);
     if (*drawn)
         unlink(drawn);
-    engine_close(&e);
     return status;
 }

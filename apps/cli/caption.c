@@ -1,13 +1,12 @@
 /* looksay caption: photos, folders, lists and standard input become rows. One bad image is one failed row. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "apps/cli/commands.h"
 #include "apps/cli/engine.h"
 #include "apps/cli/inputs.h"
 #include "apps/cli/progress.h"
 #include "apps/cli/report.h"
-
-#include <string.h>
 
 typedef struct batch {
     engine *engine;
@@ -32,7 +31,7 @@ static lks_status caption_one(const batch *b, lks_caption **caption, const char 
 /* Options that this model cannot serve fail for every image alike: that is one usage error, not a failed row each. */
 static bool is_fatal(lks_status st)
 {
-    return st == LKS_ERR_ARGUMENT || st == LKS_ERR_NOMEM || st == LKS_ERR_MODEL;
+    return st == LKS_ERR_ARGUMENT || st == LKS_ERR_MODEL;
 }
 
 static int status_of(lks_status st)
@@ -86,6 +85,10 @@ int command_caption(const settings *s)
 {
     if (s->n_operands == 0 && !s->files_from) {
         complain("name an image, a folder, or - for standard input; 'looksay --help' shows examples");
+        return EXIT_USAGE;
+    }
+    if (s->output && s->format && strcmp(s->format, "txt") == 0) {
+        complain("--format txt writes beside the photos; it does not go with --output");
         return EXIT_USAGE;
     }
     inputs in;

@@ -1,5 +1,6 @@
 /* looksay eval: captions of a data set, each with its human references beside it. */
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,7 +30,7 @@ static lks_status caption_row(evaluation *v, const char *image, const json_t *re
 {
     char *path = dataset_photo_path(v->settings->photos, v->file, image);
     json_t *extra = json_object();
-    json_object_set(extra, "references", (json_t *)(size_t)references);
+    json_object_set(extra, "references", (json_t *)(uintptr_t)references);
     lks_caption *caption = NULL;
     lks_error err = {LKS_ERR_NOMEM, "out of memory"};
     lks_status st = LKS_ERR_NOMEM;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -254,7 +255,7 @@ static bool take(reader *r, const option *o, const char *given, const char *atta
     unsigned bit = list == &r->s->banned ? 1u : 2u;
     if (list && !(*replaced & bit)) {
         for (size_t i = 0; i < list->n; i++)
-            free((void *)(size_t)list->words[i]);
+            free((void *)(uintptr_t)list->words[i]);
         list->n = 0;
         *replaced |= bit;
     }
@@ -319,7 +320,7 @@ void settings_release(settings *s)
     word_list *lists[] = {&s->banned, &s->required};
     for (size_t k = 0; k < 2; k++) {
         for (size_t i = 0; i < lists[k]->n; i++)
-            free((void *)(size_t)lists[k]->words[i]);
+            free((void *)(uintptr_t)lists[k]->words[i]);
         free(lists[k]->words);
         *lists[k] = (word_list){0};
     }

@@ -2,6 +2,7 @@
 #include "apps/cli/report.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -45,10 +46,6 @@ bool report_open(report *out, const settings *s, const char *model, bool several
     else if (strcmp(format, "txt") == 0)
         r.format = REPORT_SIDECARS;
     r.existing = s->existing ? s->existing : "skip";
-    if (r.format == REPORT_SIDECARS && s->output) {
-        complain("--format txt writes beside the photos; it does not go with --output");
-        return false;
-    }
     if (!sink_open(&r.sink, s->output))
         return false;
     if (r.format == REPORT_CSV) {
@@ -96,7 +93,7 @@ static json_t *alternatives(const lks_caption *caption, bool details)
 static void write_json(report *r, json_t *row, const json_t *extra)
 {
     if (extra)
-        json_object_update(row, (json_t *)(size_t)extra);
+        json_object_update(row, (json_t *)(uintptr_t)extra);
     if (json_dumpf(row, r->sink.stream, JSON_STYLE) != 0)
         errno = errno ? errno : ENOMEM;
     fputc('\n', r->sink.stream);
