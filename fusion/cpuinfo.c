@@ -94,7 +94,7 @@ void lks_cpu_detect(lks_cpu *cpu)
     detect_brand(cpu);
 }
 
-static const char *const isa_names[LKS_ISA_COUNT] = {"ref", "blas", "avx2", "avx512"};
+static const char *const isa_names[LKS_ISA_COUNT] = {"ref", "blas", "avx2", "avx-vnni", "avx512", "avx512-vnni"};
 
 const char *lks_isa_name(lks_isa isa)
 {

@@ -9,7 +9,9 @@ typedef enum lks_isa {
     LKS_ISA_REF,       /* scalar reference */
     LKS_ISA_BLAS,      /* reference with OpenBLAS linear layers */
     LKS_ISA_AVX2,      /* AVX2 + FMA */
+    LKS_ISA_AVX_VNNI,  /* the same with AVX-VNNI for int8 layers */
     LKS_ISA_AVX512,    /* AVX-512 F, BW, DQ, VL */
+    LKS_ISA_AVX512_VNNI,
     LKS_ISA_COUNT
 } lks_isa;
 
@@ -21,7 +23,7 @@ typedef struct lks_cpu {
 
 void lks_cpu_detect(lks_cpu *cpu);
 
-const char *lks_isa_name(lks_isa isa);              /* "ref", "blas", "avx2", "avx512", "auto" */
+const char *lks_isa_name(lks_isa isa);              /* "ref", "blas", "avx2", "avx-vnni", "avx512", "avx512-vnni", "auto" */
 bool lks_isa_parse(lks_isa *isa, const char *name); /* false: unknown name, *isa untouched */
 bool lks_isa_available(lks_isa isa);                /* in this build and on this CPU */
 

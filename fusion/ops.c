@@ -11,10 +11,14 @@ static const lks_ops *vector_table(lks_isa isa)
 #ifdef LKS_HAVE_AVX2
     if (isa == LKS_ISA_AVX2 && cpu.avx2_fma)
         return &lks_ops_avx2;
+    if (isa == LKS_ISA_AVX_VNNI && cpu.avx_vnni)
+        return &lks_ops_avx_vnni;
 #endif
 #ifdef LKS_HAVE_AVX512
     if (isa == LKS_ISA_AVX512 && cpu.avx512)
         return &lks_ops_avx512;
+    if (isa == LKS_ISA_AVX512_VNNI && cpu.avx512_vnni)
+        return &lks_ops_avx512_vnni;
 #endif
     return NULL;
 }
@@ -28,7 +32,7 @@ static const lks_ops *vector_table(lks_isa isa)
 
 static const lks_ops *best_table(void)
 {
-    static const lks_isa order[] = {LKS_ISA_AVX512, LKS_ISA_AVX2, LKS_ISA_BLAS};
+    static const lks_isa order[] = {LKS_ISA_AVX512_VNNI, LKS_ISA_AVX512, LKS_ISA_AVX_VNNI, LKS_ISA_AVX2, LKS_ISA_BLAS};
     for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
         const lks_ops *ops = lks_ops_get(order[i]);
         if (ops)
@@ -45,7 +49,9 @@ const lks_ops *lks_ops_get(lks_isa isa)
     case LKS_ISA_REF:
         return &lks_ops_ref;
     case LKS_ISA_AVX2:
+    case LKS_ISA_AVX_VNNI:
     case LKS_ISA_AVX512:
+    case LKS_ISA_AVX512_VNNI:
         return vector_table(isa);
     case LKS_ISA_BLAS:
 #ifdef LKS_HAVE_BLAS
@@ -57,7 +63,15 @@ const lks_ops *lks_ops_get(lks_isa isa)
     return NULL;
 }
 
-/* Attention is the only op that takes scratch; the fused kernels need more of it than the reference. */
+void lks_linear_run(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args)
+{
+    if (layer->int8.panels)
+        compute->ops->linear_int8(compute, layer, args);
+    else
+        compute->ops->linear(compute, layer, args);
+}
+
+/* Attention is the only other op that takes scratch; the fused kernels need more of it than the reference. */
 size_t lks_ops_scratch(int n_threads, int max_keys, int max_d_head, int max_d)
 {
     (void)max_d;

@@ -13,6 +13,7 @@
 #include "fusion/arena.h"
 #include "fusion/attention.h"
 #include "fusion/cpuinfo.h"
+#include "fusion/int8.h"
 #include "fusion/threads.h"
 
 typedef enum lks_activation {
@@ -29,8 +30,9 @@ typedef enum lks_activation {
 /* A linear layer's weights as a backend wants them. `packed` is made by ops->linear_pack and belongs to the model. */
 typedef struct lks_linear {
     int d_in, d_out;
-    const float *packed; /* ops->linear_packed_count(d_in, d_out) floats, aligned to LKS_ALIGNMENT */
-    const float *bias;   /* [d_out] or NULL */
+    const float *packed;   /* ops->linear_packed_count(d_in, d_out) floats, aligned to LKS_ALIGNMENT; NULL: int8 */
+    const float *bias;     /* [d_out] or NULL */
+    lks_int8_weights int8; /* panels NULL: f32 */
 } lks_linear;
 
 /* y = activation(x w^T + bias) + residual.  x [n, d_in]  y [n, d_out]  residual [n, d_out] or NULL (may be y itself). */
@@ -74,6 +76,8 @@ typedef struct lks_ops {
     size_t (*linear_packed_count)(int d_in, int d_out);
     void (*linear_pack)(float *packed, const float *w, int d_in, int d_out, int column_begin, int column_end);
     void (*linear)(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
+    /* The same for a layer with int8 weights. Takes lks_int8_scratch(n, d_in) bytes of scratch. */
+    void (*linear_int8)(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
 
     void (*attention)(const lks_compute *compute, const lks_attention *attention);
 
@@ -112,7 +116,11 @@ typedef struct lks_ops {
 /* The table for `isa` (LKS_ISA_AUTO: the best available). NULL when the CPU or the build lacks it. Immutable. */
 const lks_ops *lks_ops_get(lks_isa isa);
 
-/* Scratch bytes that any op of any table needs for layers up to these sizes on n_threads threads. */
+/* Runs a layer in the precision of its weights. */
+void lks_linear_run(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
+
+/* Scratch bytes that any op of any table needs for layers up to these sizes on n_threads threads, int8
+ * layers excepted. */
 size_t lks_ops_scratch(int n_threads, int max_keys, int max_d_head, int max_d);
 
 #endif

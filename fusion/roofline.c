@@ -7,16 +7,19 @@
 #include <string.h>
 #include <time.h>
 
+#include "fusion/cpu/int8_rows.h"
 #include "fusion/cpu/kernels.h"
 
-#define FMA_ROUNDS 50000               /* about a millisecond */
+#define CHAIN_ROUNDS 50000             /* of multiply-adds: about a millisecond */
 #define READ_BYTES ((size_t)256 << 20) /* far beyond any L3 share */
 #define MIN_ROUNDS 3
 
 typedef double fma_function(long n_rounds, float *sink);
+typedef double int8_function(long n_rounds, int32_t *sink);
 
 typedef struct roof_job {
     fma_function *run_fma;
+    int8_function *run_int8;
     const uint64_t *block;
     double work; /* of one thread */
     _Atomic uint64_t sink;
@@ -33,10 +36,20 @@ static void fma_part(void *argument, int thread, int n_threads)
 {
     roof_job *job = argument;
     float value = 0.999f;
-    double work = job->run_fma(FMA_ROUNDS, &value);
+    double work = job->run_fma(CHAIN_ROUNDS, &value);
     if (thread == 0)
         job->work = work * n_threads;
     job->sink += value > 0.0f;
+}
+
+static void int8_part(void *argument, int thread, int n_threads)
+{
+    roof_job *job = argument;
+    int32_t value = 3;
+    double work = job->run_int8(CHAIN_ROUNDS, &value);
+    if (thread == 0)
+        job->work = work * n_threads;
+    job->sink += value > 0;
 }
 
 static void read_part(void *argument, int thread, int n_threads)
@@ -68,15 +81,31 @@ static double best_rate(lks_threads *threads, lks_job part, roof_job *job, doubl
 static fma_function *fma_of(lks_isa isa)
 {
 #ifdef LKS_HAVE_AVX512
-    if (isa == LKS_ISA_AVX512)
+    if (isa == LKS_ISA_AVX512 || isa == LKS_ISA_AVX512_VNNI)
         return lks_avx512_run_fma;
 #endif
 #ifdef LKS_HAVE_AVX2
-    if (isa == LKS_ISA_AVX2)
+    if (isa == LKS_ISA_AVX2 || isa == LKS_ISA_AVX_VNNI)
         return lks_avx2_run_fma;
 #endif
     (void)isa;
     return lks_ref_run_fma;
+}
+
+static int8_function *int8_of(lks_isa isa)
+{
+#ifdef LKS_HAVE_AVX512
+    if (isa == LKS_ISA_AVX512_VNNI)
+        return lks_avx512_vnni_run_int8;
+#endif
+#ifdef LKS_HAVE_AVX2
+    if (isa == LKS_ISA_AVX_VNNI)
+        return lks_avx_vnni_run_int8;
+    if (isa == LKS_ISA_AVX2 || isa == LKS_ISA_AVX512)
+        return lks_avx2_run_int8;
+#endif
+    (void)isa;
+    return lks_ref_run_int8;
 }
 
 lks_status lks_roofline_measure(lks_roofline *out, lks_isa isa, lks_threads *threads, double seconds, lks_error *err)
@@ -91,11 +120,14 @@ lks_status lks_roofline_measure(lks_roofline *out, lks_isa isa, lks_threads *thr
         return status;
     memset(arena.base, 1, READ_BYTES);
 
-    roof_job job = {.run_fma = fma_of(ops->isa), .block = (const uint64_t *)(const void *)arena.base};
+    roof_job job = {.run_fma = fma_of(ops->isa),
+                    .run_int8 = int8_of(ops->isa),
+                    .block = (const uint64_t *)(const void *)arena.base};
     lks_roofline result = {.isa = ops->isa, .n_threads = lks_threads_count(threads)};
-    result.f32_gflops = best_rate(threads, fma_part, &job, seconds / 2) * 1e-9;
+    result.f32_gflops = best_rate(threads, fma_part, &job, seconds / 3) * 1e-9;
+    result.int8_gops = best_rate(threads, int8_part, &job, seconds / 3) * 1e-9;
     job.work = (double)READ_BYTES;
-    result.dram_gbps = best_rate(threads, read_part, &job, seconds / 2) * 1e-9;
+    result.dram_gbps = best_rate(threads, read_part, &job, seconds / 3) * 1e-9;
     lks_arena_release(&arena);
     *out = result;
     return LKS_OK;

@@ -10,6 +10,7 @@ typedef struct lks_roofline {
     lks_isa isa;       /* whose multiply-adds were timed */
     int n_threads;     /* all figures are with all of them running */
     double f32_gflops; /* independent multiply-adds in registers, 10^9 operations per second */
+    double int8_gops;  /* the same for the integer multiply-adds of int8 layers */
     double dram_gbps;  /* reads of a block far larger than the caches, 10^9 bytes per second */
 } lks_roofline;
 

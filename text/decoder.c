@@ -121,7 +121,7 @@ static void linear(const lks_compute *compute, const lks_linear *layer, float *y
                             .activation = activation,
                             .residual = residual,
                             .residual_stride = y_stride};
-    compute->ops->linear(compute, layer, &args);
+    lks_linear_run(compute, layer, &args);
 }
 
 lks_status lks_decoder_begin(lks_decoder_state *s, const float *tokens, lks_error *err)

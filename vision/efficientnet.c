@@ -209,7 +209,7 @@ static void pointwise(const lks_compute *compute, const lks_linear *layer, float
                             .activation = activation,
                             .residual = residual,
                             .residual_stride = layer->d_out};
-    compute->ops->linear(compute, layer, &args);
+    lks_linear_run(compute, layer, &args);
 }
 
 /* y = block(x); `hidden` and `filtered` hold the expanded maps. */

@@ -301,7 +301,7 @@ static void linear(const lks_compute *compute, const lks_linear *layer, float *y
                             .activation = activation,
                             .residual = residual,
                             .residual_stride = layer->d_out};
-    compute->ops->linear(compute, layer, &args);
+    lks_linear_run(compute, layer, &args);
 }
 
 /* x = x + scale * layer(input); without a scale the addition is fused into the linear layer. */

@@ -62,7 +62,7 @@ LKS_API const char *lks_version(void);
 typedef struct lks_model_options {
     size_t size;     /* sizeof(lks_model_options) */
     int n_threads;   /* for packing weights; 0: all CPUs */
-    const char *isa; /* "ref", "blas", "avx2", "avx512"; NULL or "auto": the best this CPU has */
+    const char *isa; /* "ref", "blas", "avx2", "avx-vnni", "avx512", "avx512-vnni"; NULL or "auto": the best this CPU has */
 } lks_model_options;
 
 /* Opens a Hugging Face directory (VisionEncoderDecoder or BLIP) or a Looksay GGUF file. `options` may be NULL. */
@@ -168,10 +168,12 @@ typedef struct lks_machine_speed {
     const char *isa; /* what was measured, static */
     int n_threads;
     double f32_gflops; /* multiply-adds in registers: the peak */
+    double int8_gops;  /* the same for int8 */
     double dram_gbps;  /* memory reads */
     struct {
         int n_tokens;            /* 197, 257, 577: a ViT at 224 px, 256 px with patches of 16, 384 px */
         double linear_gflops;    /* the four linear layers of a transformer block of width 768 */
+        double int8_gops;        /* the same layers with int8 weights, quantising their inputs included */
         double attention_gflops; /* its self-attention, 12 heads of 64 */
     } layers[3];
 } lks_machine_speed;

@@ -20,7 +20,7 @@ static const struct {
 
 typedef struct bench {
     lks_compute compute;
-    lks_linear layers[N_LAYERS];
+    lks_linear layers[N_LAYERS], int8_layers[N_LAYERS];
     float *x, *y; /* [MAX_TOKENS, D_MLP]: also query, key and value */
 } bench;
 
@@ -31,16 +31,34 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* Layer i in both precisions, from w [d_out, d_in]. */
+static void make_layers(bench *b, int i, lks_arena *arena, const lks_ops *ops, const float *w)
+{
+    int d_in = block[i].d_in, d_out = block[i].d_out;
+    float *packed = lks_arena_take(arena, ops->linear_packed_count(d_in, d_out), sizeof(float));
+    float *bias = lks_arena_take(arena, (size_t)d_out, sizeof(float));
+    float *scales = lks_arena_take(arena, (size_t)d_out, sizeof(float));
+    int32_t *sums = lks_arena_take(arena, (size_t)d_out, sizeof(int32_t));
+    int8_t *panels = lks_arena_take(arena, lks_int8_panel_bytes(d_in, d_out), 1);
+    memset(bias, 0, (size_t)d_out * sizeof(float));
+    ops->linear_pack(packed, w, d_in, d_out, 0, d_out);
+    lks_int8_pack(panels, scales, sums, w, d_in, 0, d_out);
+    b->layers[i] = (lks_linear){.d_in = d_in, .d_out = d_out, .packed = packed, .bias = bias};
+    b->int8_layers[i] = (lks_linear){.d_in = d_in, .d_out = d_out, .bias = bias, .int8 = {panels, scales, sums}};
+}
+
 /* One arena for weights, activations and the ops' scratch. */
 static lks_status prepare(bench *b, lks_arena *arena, const lks_ops *ops, lks_threads *threads, lks_error *err)
 {
     int widest = D_MLP;
     size_t activations = (size_t)MAX_TOKENS * D_MLP, largest = (size_t)WIDTH * D_MLP;
-    size_t scratch = lks_ops_scratch(lks_threads_count(threads), MAX_TOKENS, D_HEAD, widest);
+    size_t scratch =
+        lks_ops_scratch(lks_threads_count(threads), MAX_TOKENS, D_HEAD, widest) + lks_int8_scratch(MAX_TOKENS, D_MLP);
     size_t bytes = 2 * lks_arena_cost(activations, sizeof(float)) + lks_arena_cost(largest, sizeof(float)) + scratch;
     for (int i = 0; i < N_LAYERS; i++)
         bytes += lks_arena_cost(ops->linear_packed_count(block[i].d_in, block[i].d_out), sizeof(float)) +
-                 lks_arena_cost((size_t)block[i].d_out, sizeof(float));
+                 lks_arena_cost(lks_int8_panel_bytes(block[i].d_in, block[i].d_out), 1) +
+                 3 * lks_arena_cost((size_t)block[i].d_out, sizeof(float));
     lks_status st = lks_arena_init(arena, bytes, err);
     if (st != LKS_OK)
         return st;
@@ -51,31 +69,25 @@ static lks_status prepare(bench *b, lks_arena *arena, const lks_ops *ops, lks_th
         b->x[i] = (float)(i % 17) * 0.1f - 0.8f;
     for (size_t i = 0; i < largest; i++)
         w[i] = (float)(i % 13) * 0.01f - 0.06f;
-    for (int i = 0; i < N_LAYERS; i++) {
-        int d_in = block[i].d_in, d_out = block[i].d_out;
-        float *packed = lks_arena_take(arena, ops->linear_packed_count(d_in, d_out), sizeof(float));
-        float *bias = lks_arena_take(arena, (size_t)d_out, sizeof(float));
-        memset(bias, 0, (size_t)d_out * sizeof(float));
-        ops->linear_pack(packed, w, d_in, d_out, 0, d_out);
-        b->layers[i] = (lks_linear){.d_in = d_in, .d_out = d_out, .packed = packed, .bias = bias};
-    }
+    for (int i = 0; i < N_LAYERS; i++)
+        make_layers(b, i, arena, ops, w);
     b->compute = (lks_compute){.ops = ops, .threads = threads, .scratch = arena};
     return LKS_OK;
 }
 
-/* GFLOP/s of the block's linear layers on n tokens. */
-static double time_linear(const bench *b, int n)
+/* 10^9 operations per second of the block's linear layers on n tokens. */
+static double time_linear(const bench *b, const lks_linear *layers, int n)
 {
     double flops = 0.0, began = now();
     for (int i = 0; i < N_LAYERS; i++) {
-        const lks_linear *layer = &b->layers[i];
+        const lks_linear *layer = &layers[i];
         lks_linear_args args = {.n = n,
                                 .x = b->x,
                                 .x_stride = layer->d_in,
                                 .y = b->y,
                                 .y_stride = layer->d_out,
                                 .activation = block[i].activation};
-        b->compute.ops->linear(&b->compute, layer, &args);
+        lks_linear_run(&b->compute, layer, &args);
         flops += 2.0 * n * layer->d_in * layer->d_out;
     }
     return flops / (now() - began) * 1e-9;
@@ -133,12 +145,14 @@ lks_status lks_machine_measure(lks_machine_speed *speed, const char *isa_name, i
         if (st != LKS_OK)
             break;
         keep_larger(&result.f32_gflops, roof.f32_gflops);
+        keep_larger(&result.int8_gops, roof.int8_gops);
         keep_larger(&result.dram_gbps, roof.dram_gbps);
         double began = now();
         do {
             for (int i = 0; i < 3; i++) {
                 result.layers[i].n_tokens = n_tokens[i];
-                keep_larger(&result.layers[i].linear_gflops, time_linear(&b, n_tokens[i]));
+                keep_larger(&result.layers[i].linear_gflops, time_linear(&b, b.layers, n_tokens[i]));
+                keep_larger(&result.layers[i].int8_gops, time_linear(&b, b.int8_layers, n_tokens[i]));
                 keep_larger(&result.layers[i].attention_gflops, time_attention(&b, n_tokens[i]));
             }
         } while (now() - began < seconds / (2 * N_TURNS));

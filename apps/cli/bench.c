@@ -146,12 +146,13 @@ static void print_json(const lks_machine_speed *m, const figures *f, const engin
 {
     json_t *layers = json_array();
     for (int i = 0; i < 3; i++)
-        json_array_append_new(layers, json_pack("{s:i, s:f, s:f}", "tokens", m->layers[i].n_tokens, "linear_gflops",
-                                                m->layers[i].linear_gflops, "attention_gflops",
+        json_array_append_new(layers, json_pack("{s:i, s:f, s:f, s:f}", "tokens", m->layers[i].n_tokens,
+                                                "linear_gflops", m->layers[i].linear_gflops, "int8_gops",
+                                                m->layers[i].int8_gops, "attention_gflops",
                                                 m->layers[i].attention_gflops));
     json_t *root = json_pack(
-        "{s:{s:i, s:s, s:f, s:f, s:o}, s:[{s:s, s:s, s:f, s:f, s:f, s:i, s:f, s:f, s:f, s:f, s:f}]}", "machine", "threads",
-        m->n_threads, "isa", m->isa, "f32_gflops", m->f32_gflops, "dram_gbps", m->dram_gbps, "layers", layers, "models",
+        "{s:{s:i, s:s, s:f, s:f, s:f, s:o}, s:[{s:s, s:s, s:f, s:f, s:f, s:i, s:f, s:f, s:f, s:f, s:f}]}", "machine", "threads",
+        m->n_threads, "isa", m->isa, "f32_gflops", m->f32_gflops, "int8_gops", m->int8_gops, "dram_gbps", m->dram_gbps, "layers", layers, "models",
         "model", e->name, "dtype", "f32", "read_ms", f->read_ms, "encode_ms", f->encode_ms, "decode_ms_per_token",
         f->decode_ms_per_token, "tokens", f->n_steps, "caption_ms", f->caption_ms, "floor_ms", f->floor_ms, "photos_per_s",
         1e3 / f->caption_ms, "start_to_caption_ms", f->start_ms, "peak_mib", f->peak_mib);
@@ -162,11 +163,13 @@ static void print_json(const lks_machine_speed *m, const figures *f, const engin
 
 static void print_text(const lks_machine_speed *m, const figures *f, const engine *e)
 {
-    printf("machine    %d threads, %s: %.1f GFLOP/s multiply-adds, %.1f GB/s memory reads\n", m->n_threads, m->isa,
-           m->f32_gflops, m->dram_gbps);
+    printf("machine    %d threads, %s: %.1f GFLOP/s multiply-adds, int8 %.1f GOP/s, %.1f GB/s memory reads\n", m->n_threads,
+           m->isa, m->f32_gflops, m->int8_gops, m->dram_gbps);
     for (int i = 0; i < 3; i++)
-        printf("layers     %3d tokens: linear %6.1f GFLOP/s, %3.0f %% of peak; attention %6.1f GFLOP/s, %.2f x its floor\n",
+        printf("layers     %3d tokens: linear f32 %6.1f GFLOP/s, %3.0f %% of peak; int8 %6.1f GOP/s, %3.0f %%; attention %6.1f "
+               "GFLOP/s, %.2f x its floor\n",
                m->layers[i].n_tokens, m->layers[i].linear_gflops, 100.0 * m->layers[i].linear_gflops / m->f32_gflops,
+               m->layers[i].int8_gops, 100.0 * m->layers[i].int8_gops / m->int8_gops,
                m->layers[i].attention_gflops, m->f32_gflops / m->layers[i].attention_gflops);
     printf("model      %s, f32, %d tokens a caption\n", e->name, f->n_steps);
     printf("stages     read %.2f ms, encode %.2f ms, decode %.3f ms a token\n", f->read_ms, f->encode_ms,

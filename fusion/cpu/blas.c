@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "fusion/cpu/int8_rows.h"
 #include "fusion/cpu/kernels.h"
 
 enum { ROW_MAJOR = 101, NO_TRANSPOSE = 111, TRANSPOSE = 112 }; /* of the CBLAS interface */
@@ -88,6 +89,7 @@ static const lks_ops table = {
     .linear_packed_count = lks_ref_linear_packed_count,
     .linear_pack = lks_ref_linear_pack,
     .linear = linear,
+    .linear_int8 = lks_ref_linear_int8,
     .attention = lks_ref_attention,
     .layer_norm = lks_ref_layer_norm,
     .rms_norm = lks_ref_rms_norm,

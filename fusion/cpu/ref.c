@@ -1,4 +1,5 @@
 /* The reference table: every op in scalar code that states its meaning. */
+#include "fusion/cpu/int8_rows.h"
 #include "fusion/cpu/kernels.h"
 
 const lks_ops lks_ops_ref = {
@@ -7,6 +8,7 @@ const lks_ops lks_ops_ref = {
     .linear_packed_count = lks_ref_linear_packed_count,
     .linear_pack = lks_ref_linear_pack,
     .linear = lks_ref_linear,
+    .linear_int8 = lks_ref_linear_int8,
     .attention = lks_ref_attention,
     .layer_norm = lks_ref_layer_norm,
     .rms_norm = lks_ref_rms_norm,

@@ -1,0 +1,76 @@
+/* int8 linear layers: packing of weights, and what all kernels share. See fusion/int8.h. */
+#include "fusion/int8.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "fusion/arena.h"
+#include "fusion/cpu/int8_rows.h"
+
+/* Below this a row counts as zeros: 255 / range must not overflow. */
+#define SMALLEST_RANGE 1e-30f
+
+static size_t n_groups(int d_in)
+{
+    return ((size_t)d_in + LKS_INT8_GROUP - 1) / LKS_INT8_GROUP;
+}
+
+size_t lks_int8_panel_bytes(int d_in, int d_out)
+{
+    size_t n_panels = ((size_t)d_out + LKS_INT8_COLUMNS - 1) / LKS_INT8_COLUMNS;
+    return n_panels * n_groups(d_in) * LKS_INT8_COLUMNS * LKS_INT8_GROUP;
+}
+
+/* One output channel: its weights go `LKS_INT8_COLUMNS` groups apart. */
+static void pack_row(int8_t *column, float *scale, int32_t *sum, const float *w, int d_in)
+{
+    float largest = 0.0f;
+    for (int k = 0; k < d_in; k++)
+        largest = fabsf(w[k]) > largest ? fabsf(w[k]) : largest;
+    float inverse = largest < SMALLEST_RANGE ? 0.0f : 127.0f / largest;
+    *scale = inverse == 0.0f ? 0.0f : largest / 127.0f;
+    *sum = 0;
+    for (int k = 0; k < d_in; k++) {
+        int value = (int)lrintf(w[k] * inverse);
+        column[(size_t)(k / LKS_INT8_GROUP) * LKS_INT8_COLUMNS * LKS_INT8_GROUP + (size_t)(k % LKS_INT8_GROUP)] =
+            (int8_t)value;
+        *sum += value;
+    }
+}
+
+void lks_int8_pack(int8_t *panels, float *scales, int32_t *sums, const float *w, int d_in, int row_begin, int row_end)
+{
+    size_t panel_bytes = n_groups(d_in) * LKS_INT8_COLUMNS * LKS_INT8_GROUP;
+    for (int row = row_begin; row < row_end; row++) {
+        int8_t *panel = panels + (size_t)(row / LKS_INT8_COLUMNS) * panel_bytes;
+        if (row % LKS_INT8_COLUMNS == 0)
+            memset(panel, 0, panel_bytes);
+        pack_row(panel + (size_t)(row % LKS_INT8_COLUMNS) * LKS_INT8_GROUP, &scales[row], &sums[row],
+                 w + (size_t)(row - row_begin) * (size_t)d_in, d_in);
+    }
+}
+
+lks_int8_row lks_int8_row_of_range(float low, float high, bool finite)
+{
+    float range = high - low;
+    if (!finite || !(range <= FLT_MAX))
+        return (lks_int8_row){.scale = NAN};
+    if (range < SMALLEST_RANGE)
+        return (lks_int8_row){.scale = 0.0f};
+    float inverse = 255.0f / range;
+    return (lks_int8_row){.scale = range / 255.0f, .inverse = inverse, .zero = (int32_t)lrintf(-low * inverse)};
+}
+
+size_t lks_int8_row_words(int d_in, int words_per_group)
+{
+    size_t n_inputs = ((size_t)d_in + LKS_INT8_CHUNK - 1) / LKS_INT8_CHUNK * LKS_INT8_CHUNK;
+    size_t words = n_inputs / LKS_INT8_GROUP * (size_t)words_per_group;
+    return words % 256 == 0 ? words + 16 : words;
+}
+
+size_t lks_int8_scratch(int n, int d_in)
+{
+    return lks_arena_cost((size_t)n * lks_int8_row_words(d_in, LKS_INT8_MAX_WORDS), sizeof(uint32_t)) +
+           lks_arena_cost((size_t)n, sizeof(lks_int8_row));
+}

@@ -1,0 +1,33 @@
+/* int8 linear layers on AVX-VNNI: vpdpbusd adds four products of an unsigned and a signed byte exactly in 32 bits. */
+#include "fusion/cpu/simd_int8_256.h"
+
+enum { I_WORDS = 1, I_PEAK_ROWS = I_TILE_ROWS };
+
+static inline ivec i_dot(ivec sum, ivec input, ivec weights)
+{
+    return _mm256_dpbusd_avx_epi32(sum, input, weights);
+}
+
+static inline void i_unpack(ivec *words, ivec bytes)
+{
+    words[0] = bytes;
+}
+
+/* 16 inputs as 4 words of bytes; the packing instruction clamps. */
+static inline void i_quantise(uint32_t *words, const vec *x, vec inverse, ivec zero)
+{
+    ivec rounded = i_rounded(x, inverse, zero), bytes = _mm256_packus_epi16(rounded, rounded);
+    _mm_storeu_si128((__m128i *)(void *)words, _mm256_castsi256_si128(_mm256_permute4x64_epi64(bytes, 0x08)));
+}
+
+#include "fusion/cpu/kernels_int8_all.inc"
+
+void lks_avx_vnni_linear_int8(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args)
+{
+    linear_int8(compute, layer, args);
+}
+
+double lks_avx_vnni_run_int8(long n_rounds, int32_t *sink)
+{
+    return run_int8(n_rounds, sink);
+}

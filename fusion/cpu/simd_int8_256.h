@@ -1,0 +1,74 @@
+/* Vectors of 8 32-bit integers: what the AVX2 and the AVX-VNNI int8 kernels share. Stands after simd_avx2.h. */
+#ifndef LKS_SIMD_INT8_256_H
+#define LKS_SIMD_INT8_256_H
+
+#include "fusion/cpu/simd_avx2.h"
+
+typedef __m256i ivec;
+
+enum {
+    I_LANES = 8,
+    I_BYTES = 32,
+    I_TILE_ROWS = 6, /* the register tile: 6 x 16 sums, 2 weights, 1 input, 1 product */
+    I_TILE_VECS = 2,
+    I_NEEDS_STRIPS = 1
+};
+
+static inline ivec i_zero(void)
+{
+    return _mm256_setzero_si256();
+}
+
+static inline ivec i_set(uint32_t x)
+{
+    return _mm256_set1_epi32((int)x);
+}
+
+static inline ivec i_load(const void *p)
+{
+    return _mm256_loadu_si256(p);
+}
+
+/* Loads the first n lanes, the others are zero; nothing beyond p[n - 1] is touched. */
+static inline ivec i_load_part(const int32_t *p, int n)
+{
+    return _mm256_maskload_epi32(p, v_first(n));
+}
+
+static inline void i_store(void *p, ivec x)
+{
+    _mm256_storeu_si256(p, x);
+}
+
+static inline vec i_to_float(ivec x)
+{
+    return _mm256_cvtepi32_ps(x);
+}
+
+/* a - b c */
+static inline ivec i_minus_product(ivec a, ivec b, ivec c)
+{
+    return _mm256_sub_epi32(a, _mm256_mullo_epi32(b, c));
+}
+
+/* The same value, of which the compiler knows nothing. */
+static inline ivec i_opaque(ivec x)
+{
+    __asm__("" : "+x"(x));
+    return x;
+}
+
+static inline __attribute__((always_inline)) void i_prefetch(const int8_t *p)
+{
+    _mm_prefetch((const char *)p, _MM_HINT_T0);
+}
+
+/* round(x inverse) + zero of 16 inputs as 16-bit numbers, in order. */
+static inline ivec i_rounded(const vec *x, vec inverse, ivec zero)
+{
+    ivec low = _mm256_add_epi32(_mm256_cvtps_epi32(v_mul(x[0], inverse)), zero);
+    ivec high = _mm256_add_epi32(_mm256_cvtps_epi32(v_mul(x[1], inverse)), zero);
+    return _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xD8);
+}
+
+#endif
