@@ -19,7 +19,7 @@ static void trim_partial_utf8(char *text)
         text[n - 1 - back] = '\0';
 }
 
-lks_status lks_error_set(lks_error *err, lks_status status, const char *format, ...)
+lks_status(lks_error_set)(lks_error *err, lks_status status, const char *format, ...)
 {
     if (!err)
         return status;

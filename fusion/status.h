@@ -34,6 +34,9 @@ typedef struct lks_error {
 
 /* Fills `err` (may be NULL) with `status` and the formatted message, cut to fit at a UTF-8 boundary; returns `status`. */
 lks_status lks_error_set(lks_error *err, lks_status status, const char *format, ...) LKS_PRINTF(3, 4);
+#ifdef __clang_analyzer__ /* which looks at one file at a time: lets it see that the status comes back */
+#define lks_error_set(err, status, ...) ((lks_error_set)(err, status, __VA_ARGS__), (status))
+#endif
 
 /* Puts "prefix: " before the message that `err` (may be NULL) holds; returns err->status, or `fallback` for NULL. */
 lks_status lks_error_prefix(lks_error *err, lks_status fallback, const char *prefix);

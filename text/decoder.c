@@ -2,6 +2,7 @@
  * row. */
 #include "text/decoder.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,7 +158,8 @@ typedef struct step {
 
 static float attention_scale(const lks_decoder_config *c, int layer)
 {
-    float scale = c->unscaled ? 1.0f : 1.0f / sqrtf((float)(c->width / c->n_heads));
+    int d_head = c->width / c->n_heads;
+    float scale = c->unscaled ? 1.0f : 1.0f / sqrtf((float)d_head);
     return c->scale_by_layer ? scale / (float)(layer + 1) : scale;
 }
 
@@ -228,6 +230,7 @@ static void keep_maps(const step *t)
     lks_decoder_state *s = t->state;
     int n_heads = s->decoder->config.n_heads, n_memory = s->n_memory;
     float share = 1.0f / (float)(n_heads * s->decoder->config.n_layers);
+    assert(t->weights && s->maps);
     for (int row = 0; row < t->n_rows; row++)
         for (int h = 0; h < n_heads; h++)
             for (int i = 0; i < t->n_tokens; i++) {

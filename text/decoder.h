@@ -72,9 +72,9 @@ lks_status lks_decoder_begin(lks_decoder_state *state, const float *tokens, lks_
 
 /* Appends tokens [n_rows, n_tokens] to the rows; logits [n_rows, vocab_size] of each row's last token. The signature of
  * lks_step_model.step with the state as context. */
-lks_status lks_decoder_step(void *state, float *logits, const int32_t *tokens, int n_rows, int n_tokens, lks_error *err);
+lks_status lks_decoder_step(void *context, float *logits, const int32_t *tokens, int n_rows, int n_tokens, lks_error *err);
 /* Row i continues what row parents[i] had: lks_step_model.reorder. */
-void lks_decoder_reorder(void *state, const int32_t *parents, int n_rows);
+void lks_decoder_reorder(void *context, const int32_t *parents, int n_rows);
 
 /* The cross-attention weights of `row` at `position`, averaged over heads of all layers [n_memory]; NULL unless kept. */
 const float *lks_decoder_map(const lks_decoder_state *state, int row, int position);

@@ -10,7 +10,7 @@ enum { D_ONE, D_WIDTH, D_2WIDTH, D_3WIDTH, D_MLP, D_MEMORY, D_VOCAB, D_POSITIONS
 
 #define END(field) offsetof(lks_decoder_ends, field)
 #define BLOCK(field) offsetof(lks_decoder_block, field)
-#define TABLE(array) array, sizeof array / sizeof *array
+#define TABLE(array) (array), sizeof(array) / sizeof *(array)
 
 static const lks_binding gpt2_ends[] = {
     {"transformer.wte.weight", LKS_BIND_ARRAY, END(tokens), D_VOCAB, D_WIDTH, 0},
@@ -212,11 +212,8 @@ static lks_status prepare_positions(lks_decoder *decoder, lks_error *err)
 static int first_dim(const lks_weights *weights, const char *prefix, const char *name)
 {
     char full[128];
-    size_t n = strlen(prefix);
-    if (n + strlen(name) + 1 > sizeof full)
+    if (snprintf(full, sizeof full, "%s%s", prefix, name) >= (int)sizeof full)
         return 1;
-    memcpy(full, prefix, n);
-    memcpy(full + n, name, strlen(name) + 1);
     const lks_tensor *tensor = lks_weights_find(weights, full);
     return tensor && tensor->n_dims == 2 && tensor->shape[0] > 0 && tensor->shape[0] < 65536 ? (int)tensor->shape[0] : 1;
 }

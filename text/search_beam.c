@@ -167,10 +167,10 @@ static lks_status run(beam *b)
         bool last = s->running[0].n + 1 == s->limit;
         rank(b);
         for (int i = 0; i < b->n_candidates; i++) {
-            const candidate *c = &b->candidates[i];
-            bool ends = lks_search_is_end(o, c->token) || last;
-            if (ends && (i < s->n_rows || o->n_required > 0) && lks_progress_done(o, c->progress))
-                finish(b, c);
+            candidate c = b->candidates[i];
+            bool ends = lks_search_is_end(o, c.token) || last;
+            if (ends && (i < s->n_rows || o->n_required > 0) && lks_progress_done(o, c.progress))
+                finish(b, &c);
         }
         int n_next = last ? 0 : choose_running(b);
         if (n_next == 0)
@@ -196,7 +196,7 @@ lks_status lks_search_beam(lks_hypothesis **out, int *n_out, lks_search *s)
     size_t rows = (size_t)s->n_rows;
     beam b = {.search = s, .n_beams = o->n_beams, .n_running = 1};
     b.capacity = ((o->n_end_tokens > 1 ? 1 + o->n_end_tokens : 2) + o->n_required) * s->n_rows;
-    b.candidates = malloc((size_t)b.capacity * sizeof *b.candidates);
+    b.candidates = calloc((size_t)b.capacity, sizeof *b.candidates);
     b.progress = malloc(rows * sizeof *b.progress);
     b.next_progress = malloc(rows * sizeof *b.next_progress);
     lks_status st = LKS_OK;

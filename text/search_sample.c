@@ -1,5 +1,6 @@
 /* One token at a time: the best (greedy), or one drawn at random after temperature, top-k and top-p (Holtzman et al. 2020).
  * Several samples run as rows of one batch and leave it as they end. */
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -42,6 +43,7 @@ static int compare_choices(const void *a, const void *b)
 static int draw_token(const lks_search_options *o, const float *scores, int n, choice *choices, uint64_t *random)
 {
     int count = 0;
+    assert(choices);
     for (int i = 0; i < n; i++)
         if (scores[i] > -INFINITY)
             choices[count++] = (choice){scores[i] / o->temperature, i};

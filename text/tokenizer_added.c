@@ -4,6 +4,7 @@
  * are not obeyed, as in tokenizers. */
 #include "text/tokenizer_parts.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,6 +93,7 @@ static lks_status read_tokens(lks_added_tokens *added, const json_t *array, cons
         if (token.id < 0)
             token.id = largest >= vocab->n_tokens ? largest + 1 : vocab->n_tokens;
         largest = token.id > largest ? token.id : largest;
+        assert(added->at);
         added->at[added->n] = token;
         if (!lks_trie_add(&added->by_text, token.content, token.n, (int32_t)added->n++))
             return lks_text_nomem(name, err);

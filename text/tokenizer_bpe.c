@@ -2,6 +2,7 @@
  * leftmost first, until no merge applies. A heap of candidate merges over a linked list of symbols: n log n. */
 #include "text/tokenizer_parts.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -192,6 +193,7 @@ static void merge_all(const lks_token_model *model, word *w)
 static void put_symbol(word *w, int32_t id)
 {
     int32_t at = (int32_t)w->n++;
+    assert(w->symbols);
     w->symbols[at] = (symbol){.id = id, .prev = at - 1, .next = -1};
     if (at > 0)
         w->symbols[at - 1].next = at;

@@ -32,7 +32,8 @@ static bool resize(lks_trie *trie, size_t n_slots)
             larger.edges[edge_slot(&larger, trie->edges[i].key)] = trie->edges[i];
     }
     free(trie->edges);
-    *trie = larger;
+    trie->edges = larger.edges;
+    trie->n_slots = n_slots;
     return true;
 }
 

@@ -328,8 +328,10 @@ static void nearest_positions(int *position, int in, int out, int begin, int n)
     double at = scale * 0.5;
     for (int i = 0; i < begin; i++)
         at += scale;
-    for (int i = 0; i < n; i++, at += scale)
+    for (int i = 0; i < n; i++) {
         position[i] = (int)at < in ? (int)at : -1;
+        at += scale;
+    }
 }
 
 static lks_status resize_nearest(uint8_t *out, const lks_image *image, int width, int height, const lks_window *window,

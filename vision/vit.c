@@ -96,7 +96,7 @@ static const lks_binding hybrid_block_table[] = {
     {"vision.blocks.#.fc2", LKS_BIND_LINEAR, BLOCK(fc2), D_WIDTH, D_MLP, 0},
 };
 
-#define TABLE(array) array, sizeof array / sizeof *array
+#define TABLE(array) (array), sizeof(array) / sizeof *(array)
 
 static lks_status bind_tables(lks_vit *vit, lks_binder *binder, lks_error *err)
 {

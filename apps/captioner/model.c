@@ -126,7 +126,7 @@ lks_status lks_model_open(lks_model **out, const char *path, const lks_model_opt
     const lks_ops *ops = lks_ops_get(isa);
     if (!ops)
         return lks_error_set(err, LKS_ERR_UNSUPPORTED, "the instruction set '%s' is not available on this machine",
-                             options->isa);
+                             lks_isa_name(isa));
     lks_model *model = calloc(1, sizeof *model);
     lks_model_files files = {0};
     lks_threads *threads = NULL;

@@ -58,7 +58,7 @@ static lks_status encode_one(lks_phrases *out, const lks_tokenizer *tokenizer, c
         free(inner);
         return st;
     }
-    bool same = n_inner == n_initial && memcmp(inner, initial, n_inner * sizeof *inner) == 0;
+    bool same = n_inner == n_initial && n_inner > 0 && memcmp(inner, initial, n_inner * sizeof *inner) == 0;
     st = append(out, inner, n_inner, err);
     if (same || st != LKS_OK) {
         free(initial);

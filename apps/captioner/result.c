@@ -25,7 +25,7 @@ static lks_status token_texts(char **texts, const lks_model *model, const int32_
     lks_status st = lks_tokenizer_decode(model->tokenizer, &before, tokens, (size_t)n_prompt, true, err);
     for (int i = 0; st == LKS_OK && i < n_tokens; i++) {
         char *after;
-        st = lks_tokenizer_decode(model->tokenizer, &after, tokens, (size_t)(n_prompt + i + 1), true, err);
+        st = lks_tokenizer_decode(model->tokenizer, &after, tokens, (size_t)n_prompt + (size_t)i + 1, true, err);
         if (st != LKS_OK)
             break;
         size_t common = 0;
@@ -46,7 +46,7 @@ static lks_status token_texts(char **texts, const lks_model *model, const int32_
 static float *patch_maps(const lks_model *model, const lks_decoder_state *state, const lks_hypothesis *h, int n_prompt)
 {
     int n_memory = lks_vit_n_tokens(model->vit), n_prefix = lks_vit_n_prefix(model->vit), n = n_memory - n_prefix;
-    float *maps = calloc((size_t)h->n_tokens * (size_t)n, sizeof *maps);
+    float *maps = calloc((size_t)h->n_tokens * (size_t)n + 1, sizeof *maps);
     for (int i = 0; maps && i < h->n_tokens; i++) {
         const float *from = lks_decoder_map(state, h->rows[i], n_prompt + i);
         float sum = 0.0f, *to = maps + (size_t)i * (size_t)n;
@@ -61,7 +61,7 @@ static float *patch_maps(const lks_model *model, const lks_decoder_state *state,
 static lks_status fill_sequence(lks_sequence *out, const lks_model *model, const lks_decoder_state *state,
                                 const lks_hypothesis *h, const int32_t *prompt, int n_prompt, lks_error *err)
 {
-    size_t n = (size_t)(n_prompt + h->n_tokens), n_tokens = (size_t)h->n_tokens;
+    size_t n = (size_t)n_prompt + (size_t)h->n_tokens, n_tokens = (size_t)h->n_tokens;
     int32_t *all = malloc((n ? n : 1) * sizeof *all);
     int32_t *tokens = malloc((n_tokens ? n_tokens : 1) * sizeof *tokens);
     float *logprobs = malloc((n_tokens ? n_tokens : 1) * sizeof *logprobs);

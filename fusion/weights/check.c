@@ -50,7 +50,7 @@ lks_status lks_weights_check_finite(const lks_tensor *tensor, lks_error *err)
             return lks_error_set(
                 err, LKS_ERR_MODEL,
                 "tensor '%.120s': element %lld is NaN or infinite; the weights are damaged or badly trained",
-                tensor->name, (long long)(done + at));
+                tensor->name, (long long)done + at);
         for (int i = last - 1; i >= 0 && ++index[i] == tensor->shape[i]; i--)
             index[i] = 0;
     }

@@ -1,6 +1,7 @@
 /* Restricted pickle machine, protocols 2 to 5 (opcodes: Python's Lib/pickletools.py). See pickle.h. */
 #include "fusion/weights/pickle.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -119,6 +120,13 @@ static size_t n_open(const machine *m)
     return m->stack.n - (m->marks.n ? m->marks.items[m->marks.n - 1] : 0);
 }
 
+/* The object `depth` places below the top; there are more than that many. */
+static uint32_t from_top(const machine *m, size_t depth)
+{
+    assert(m->stack.items && depth < m->stack.n);
+    return m->stack.items[m->stack.n - 1 - depth];
+}
+
 static const lks_pickle_object *object(const machine *m, uint32_t index)
 {
     return &m->out->objects[index];
@@ -151,7 +159,8 @@ static bool pop(machine *m, uint32_t *index)
 {
     if (n_open(m) == 0)
         return false;
-    *index = m->stack.items[--m->stack.n];
+    *index = from_top(m, 0);
+    m->stack.n--;
     return true;
 }
 
@@ -176,7 +185,7 @@ static lks_status make_tuple(machine *m, size_t n)
         if (!grown)
             return no_memory(m);
         out->items = grown;
-        grown[out->n_items++] = m->stack.items[m->stack.n - n + i];
+        grown[out->n_items++] = from_top(m, n - 1 - i);
     }
     m->stack.n -= n;
     return push_object(m, (lks_pickle_object){.kind = LKS_PICKLE_TUPLE, .n = (uint32_t)n, .as.first = first});
@@ -188,8 +197,7 @@ static lks_status set_items(machine *m, size_t n)
     lks_pickle *out = m->out;
     if (n % 2 != 0 || n_open(m) < n + 1)
         return damaged(m, "sets an odd number of items");
-    const uint32_t *items = m->stack.items + m->stack.n - n;
-    uint32_t dict = items[-1];
+    uint32_t dict = from_top(m, n);
     if (object(m, dict)->kind != LKS_PICKLE_DICT)
         return damaged(m, "sets items of what is no dict");
     for (size_t i = 0; i < n; i += 2) {
@@ -198,7 +206,7 @@ static lks_status set_items(machine *m, size_t n)
         if (!grown)
             return no_memory(m);
         out->assignments = grown;
-        grown[out->n_assignments++] = (lks_pickle_assignment){dict, items[i], items[i + 1]};
+        grown[out->n_assignments++] = (lks_pickle_assignment){dict, from_top(m, n - 1 - i), from_top(m, n - 2 - i)};
     }
     m->stack.n -= n;
     return LKS_OK;
@@ -206,7 +214,7 @@ static lks_status set_items(machine *m, size_t n)
 
 static lks_status drop_list_items(machine *m, size_t n)
 {
-    if (n_open(m) < n + 1 || object(m, m->stack.items[m->stack.n - n - 1])->kind != LKS_PICKLE_LIST)
+    if (n_open(m) < n + 1 || object(m, from_top(m, n))->kind != LKS_PICKLE_LIST)
         return damaged(m, "appends to what is no list");
     m->stack.n -= n;
     return LKS_OK;
@@ -269,7 +277,7 @@ static lks_status memo_put(machine *m, uint64_t index)
 {
     if (n_open(m) == 0 || index > m->memo.n)
         return damaged(m, "remembers nothing or out of order");
-    uint32_t top = m->stack.items[m->stack.n - 1];
+    uint32_t top = from_top(m, 0);
     if (index == m->memo.n)
         return append(m, &m->memo, top);
     m->memo.items[index] = top;
@@ -436,7 +444,7 @@ static lks_status plain(machine *m, unsigned char op)
     case OP_POP:
         return pop(m, &top) ? LKS_OK : damaged(m, "pops from an empty stack");
     case OP_DUP:
-        return n_open(m) ? append(m, &m->stack, m->stack.items[m->stack.n - 1]) : damaged(m, "copies nothing");
+        return n_open(m) ? append(m, &m->stack, from_top(m, 0)) : damaged(m, "copies nothing");
     case OP_NONE:
     case OP_NEWTRUE:
     case OP_NEWFALSE:
@@ -450,7 +458,7 @@ static lks_status plain(machine *m, unsigned char op)
     case OP_TUPLE1:
     case OP_TUPLE2:
     case OP_TUPLE3:
-        return make_tuple(m, (size_t)(op - OP_TUPLE1 + 1));
+        return make_tuple(m, (size_t)op - OP_TUPLE1 + 1);
     case OP_SETITEM:
         return set_items(m, 2);
     case OP_APPEND:

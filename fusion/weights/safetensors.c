@@ -70,7 +70,7 @@ static lks_status read_entry(lks_tensor *tensor, span *where, const char *name, 
         return lks_error_set(err, LKS_ERR_UNSUPPORTED, "%s: tensor '%s' has %zu dimensions, at most %d are supported",
                              payload->path, safe, json_array_size(shape), LKS_MAX_DIMS);
 
-    uint64_t dims[LKS_MAX_DIMS], offsets[2];
+    uint64_t dims[LKS_MAX_DIMS], offsets[2] = {0};
     size_t n_bytes;
     if (!read_numbers(dims, LKS_MAX_DIMS, shape) ||
         !lks_weight_shape(tensor, &n_bytes, dims, (int)json_array_size(shape)))

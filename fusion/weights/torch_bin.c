@@ -118,7 +118,7 @@ static lks_status add_tensor(archive *a, lks_weight_list *out, const lks_pickle_
                              "%s: tensor '%s' has %" PRIu32 " dimensions, at most %d are supported", a->in->path,
                              lks_weight_printable(safe, name->as.text, name->n), size->n, LKS_MAX_DIMS);
     lks_tensor tensor = {.dtype = storage->dtype};
-    uint64_t dims[LKS_MAX_DIMS], strides[LKS_MAX_DIMS];
+    uint64_t dims[LKS_MAX_DIMS], strides[LKS_MAX_DIMS] = {0};
     size_t n_bytes;
     if (stride->n != size->n || !read_numbers(dims, a, size) || !read_numbers(strides, a, stride) ||
         !lks_weight_shape(&tensor, &n_bytes, dims, (int)size->n))

@@ -2,6 +2,7 @@
 #include "fusion/weights/weights.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -104,15 +105,11 @@ static lks_status sort_tensors(lks_weights *w, lks_error *err)
 /* folder/name, to be freed; NULL when out of memory. */
 static char *join_path(const char *folder, const char *name)
 {
-    size_t n_folder = strlen(folder), n_name = strlen(name);
+    size_t n_folder = strlen(folder), n = n_folder + strlen(name) + 2;
     bool slash = n_folder > 0 && folder[n_folder - 1] != '/';
-    char *path = malloc(n_folder + slash + n_name + 1);
-    if (!path)
-        return NULL;
-    memcpy(path, folder, n_folder);
-    if (slash)
-        path[n_folder] = '/';
-    memcpy(path + n_folder + slash, name, n_name + 1);
+    char *path = malloc(n);
+    if (path)
+        snprintf(path, n, "%s%s%s", folder, slash ? "/" : "", name);
     return path;
 }
 
@@ -297,7 +294,7 @@ const lks_tensor *lks_weights_at(const lks_weights *w, size_t i)
 const lks_tensor *lks_weights_find(const lks_weights *w, const char *name)
 {
     const lks_tensor key = {.name = name};
-    return bsearch(&key, w->list.tensors, w->list.n_tensors, sizeof key, by_name);
+    return w->list.n_tensors == 0 ? NULL : bsearch(&key, w->list.tensors, w->list.n_tensors, sizeof key, by_name);
 }
 
 const char *lks_weights_format(const lks_weights *w)

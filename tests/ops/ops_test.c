@@ -6,8 +6,10 @@
 void bench_open(bench *b, lks_isa isa, int n_threads)
 {
     const lks_ops *ops = lks_ops_get(isa);
-    if (!ops)
+    if (!ops) {
         skip();
+        return;
+    }
     assert_int_equal(ops->isa, isa);
     assert_int_equal(lks_threads_open(&b->threads, n_threads, NULL), LKS_OK);
     assert_int_equal(lks_arena_init(&b->scratch, lks_ops_scratch(n_threads, 2048, 512, 4096), NULL), LKS_OK);
@@ -68,7 +70,7 @@ void assert_close(const float *actual, const float *expected, size_t n, double t
 void assert_same(const float *actual, const float *expected, size_t n, const char *what)
 {
     for (size_t i = 0; i < n; i++)
-        if (memcmp(&actual[i], &expected[i], sizeof *actual) != 0)
+        if (memcmp(&actual[i], &expected[i], sizeof *actual) != 0) /* NOLINT(bugprone-suspicious-memory-comparison): bits are meant */
             fail_msg("%s: element %zu is %.9g, expected the same bits as %.9g", what, i, (double)actual[i],
                      (double)expected[i]);
 }

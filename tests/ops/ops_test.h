@@ -41,7 +41,7 @@ lks_isa test_isa(void **state);
 
 #define OPS_TEST_ISA(function, isa)                                                                                    \
     {                                                                                                                  \
-#function " " #isa, function, NULL, NULL, (void *)(intptr_t)isa                                                \
+#function " " #isa, function, NULL, NULL, (void *)(intptr_t)(isa)                                                \
     }
 /* The test once for every table that has kernels of its own. */
 #define OPS_TEST(function)                                                                                             \

@@ -24,7 +24,7 @@ static float *pack(const lks_ops *ops, const float *w, int d_in, int d_out)
 /* The output rows with their gaps, which must stay as they were. */
 static float *run(const lks_compute *compute, const layer_case *c)
 {
-    size_t x_stride = (size_t)(c->d_in + c->extra_stride), y_stride = (size_t)(c->d_out + c->extra_stride);
+    size_t x_stride = (size_t)c->d_in + (size_t)c->extra_stride, y_stride = (size_t)c->d_out + (size_t)c->extra_stride;
     float *x = random_floats((size_t)c->n * x_stride, 1), *w = random_floats((size_t)c->d_in * (size_t)c->d_out, 2);
     float *bias = random_floats((size_t)c->d_out, 3), *y = random_floats((size_t)c->n * y_stride, 4);
     float *residual = random_floats((size_t)c->n * y_stride, 5);
@@ -56,7 +56,7 @@ static void check(lks_isa isa, const layer_case *c)
     bench_open(&fast, isa, 2);
     bench_open(&ref, LKS_ISA_REF, 1);
     bench_open(&alone, isa, 1);
-    size_t count = (size_t)c->n * (size_t)(c->d_out + c->extra_stride);
+    size_t count = (size_t)c->n * (size_t)c->d_out + (size_t)c->extra_stride;
     float *expected = run(&ref.compute, c), *actual = run(&fast.compute, c), *single = run(&alone.compute, c);
     char what[128];
     snprintf(what, sizeof what, "n %d, %d -> %d, activation %d", c->n, c->d_in, c->d_out, (int)c->activation);

@@ -173,11 +173,11 @@ static void top_k(void **state)
             if (round % 4 == 0 && random_int(&seed, 0, 3) == 0)
                 x[i] = random_int(&seed, 0, 2) ? NAN : -INFINITY;
         }
-        float *expected = constant_floats((size_t)(n * k), 9.0f), *actual = constant_floats((size_t)(n * k), 9.0f);
+        float *expected = constant_floats((size_t)n * (size_t)k, 9.0f), *actual = constant_floats((size_t)n * (size_t)k, 9.0f);
         int32_t indices[2][64];
         ref.compute.ops->top_k(&ref.compute, expected, indices[0], x, n, d, k);
         fast.compute.ops->top_k(&fast.compute, actual, indices[1], x, n, d, k);
-        assert_memory_equal(indices[0], indices[1], (size_t)(n * k) * sizeof(int32_t));
+        assert_memory_equal(indices[0], indices[1], (size_t)n * (size_t)k * sizeof(int32_t));
         for (int i = 0; i < n * k; i++) {
             assert_true(actual[i] == x[i / k * d + indices[0][i]] || isnan(actual[i]));
             if (i % k > 0 && !isnan(actual[i]))

@@ -9,6 +9,7 @@
 #include "fusion/weights/weights.h"
 #include "tests/weights/weights_test.h"
 
+/* NOLINTBEGIN(bugprone-reserved-identifier): the linker's names for --wrap */
 void *__real_malloc(size_t n);
 void *__real_calloc(size_t n, size_t size);
 void *__real_realloc(void *p, size_t n);
@@ -17,6 +18,7 @@ void *__wrap_malloc(size_t n);
 void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *p, size_t n);
 char *__wrap_strdup(const char *text);
+/* NOLINTEND(bugprone-reserved-identifier) */
 
 static size_t n_calls, fail_at = SIZE_MAX, largest;
 
