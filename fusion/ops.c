@@ -71,10 +71,10 @@ void lks_linear_run(const lks_compute *compute, const lks_linear *layer, const l
         compute->ops->linear(compute, layer, args);
 }
 
-/* Attention is the only other op that takes scratch; the fused kernels need more of it than the reference. */
+/* Attention and int8 layers take scratch, one at a time; the fused kernels need more of it than the reference. */
 size_t lks_ops_scratch(int n_threads, int max_keys, int max_d_head, int max_d)
 {
-    (void)max_d;
     size_t per_thread = lks_arena_cost(lks_attention_scratch_floats(max_keys, max_d_head), sizeof(float));
-    return lks_arena_cost((size_t)n_threads, per_thread);
+    size_t attention = lks_arena_cost((size_t)n_threads, per_thread), int8 = lks_int8_scratch(max_d);
+    return attention > int8 ? attention : int8;
 }

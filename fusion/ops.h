@@ -76,7 +76,7 @@ typedef struct lks_ops {
     size_t (*linear_packed_count)(int d_in, int d_out);
     void (*linear_pack)(float *packed, const float *w, int d_in, int d_out, int column_begin, int column_end);
     void (*linear)(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
-    /* The same for a layer with int8 weights. Takes lks_int8_scratch(n, d_in) bytes of scratch. */
+    /* The same for a layer with int8 weights. */
     void (*linear_int8)(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
 
     void (*attention)(const lks_compute *compute, const lks_attention *attention);
@@ -119,8 +119,8 @@ const lks_ops *lks_ops_get(lks_isa isa);
 /* Runs a layer in the precision of its weights. */
 void lks_linear_run(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
 
-/* Scratch bytes that any op of any table needs for layers up to these sizes on n_threads threads, int8
- * layers excepted. */
+/* Scratch bytes that any op of any table needs for layers up to these sizes on n_threads threads. max_d: the most
+ * inputs of a linear layer. */
 size_t lks_ops_scratch(int n_threads, int max_keys, int max_d_head, int max_d);
 
 #endif

@@ -102,7 +102,7 @@ static size_t step_floats_per_token(const lks_decoder_config *c)
 size_t lks_decoder_scratch(const lks_decoder *decoder, int max_rows, int max_positions, int n_memory, int n_threads)
 {
     const lks_decoder_config *c = &decoder->config;
-    int d_head = c->width / c->n_heads, widest = max_of(max_of(c->d_mlp, 3 * c->width), c->d_memory);
+    int d_head = c->width / c->n_heads, widest = max_of(max_of(c->d_mlp, 3 * c->width), max_of(c->d_memory, decoder->encoder_width));
     size_t tokens = (size_t)max_of(max_rows, max_positions);
     size_t step = lks_arena_cost(tokens * step_floats_per_token(c), sizeof(float)) +
                   lks_arena_cost(tokens * (size_t)c->n_heads * (size_t)n_memory, sizeof(float)) + 8 * LKS_ALIGNMENT;
@@ -132,7 +132,7 @@ lks_status lks_decoder_begin(lks_decoder_state *s, const float *tokens, lks_erro
     int d = decoder->config.width, d_memory = decoder->config.d_memory;
     size_t mark = lks_arena_mark(compute->scratch);
     const float *memory = tokens;
-    if (decoder->ends.memory_proj.packed) {
+    if (decoder->ends.memory_proj.d_out) {
         float *projected = lks_arena_take(compute->scratch, (size_t)s->n_memory * (size_t)d_memory, sizeof *projected);
         if (!projected)
             return lks_error_set(err, LKS_ERR_NOMEM, "the activation arena is too small for the decoder");

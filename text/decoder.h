@@ -50,8 +50,8 @@ typedef struct lks_decoder lks_decoder;
 /* Binds the decoder's tensors under `prefix`. When encoder_width and the decoder's memory width differ, the file's
  * enc_to_dec_proj joins them. */
 lks_status lks_decoder_open(lks_decoder **out, const lks_weights *weights, const char *prefix,
-                            const lks_decoder_config *config, int encoder_width, const lks_ops *ops,
-                            lks_threads *threads, lks_error *err);
+                            const lks_decoder_config *config, int encoder_width, const lks_bind_options *options,
+                            lks_error *err);
 void lks_decoder_close(lks_decoder *decoder);
 
 const lks_decoder_config *lks_decoder_describe(const lks_decoder *decoder);

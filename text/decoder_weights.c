@@ -219,8 +219,8 @@ static int first_dim(const lks_weights *weights, const char *prefix, const char 
 }
 
 lks_status lks_decoder_open(lks_decoder **out, const lks_weights *weights, const char *prefix,
-                            const lks_decoder_config *config, int encoder_width, const lks_ops *ops,
-                            lks_threads *threads, lks_error *err)
+                            const lks_decoder_config *config, int encoder_width, const lks_bind_options *options,
+                            lks_error *err)
 {
     lks_decoder *decoder = calloc(1, sizeof *decoder);
     if (!decoder)
@@ -247,7 +247,7 @@ lks_status lks_decoder_open(lks_decoder **out, const lks_weights *weights, const
         [D_TYPES] = config->token_types ? first_dim(weights, prefix, types) : 1,
         [D_ENCODER] = encoder_width,
     };
-    lks_binder binder = {.weights = weights, .prefix = prefix, .dims = dims, .ops = ops, .threads = threads};
+    lks_binder binder = {.weights = weights, .prefix = prefix, .dims = dims, .options = options};
     st = bind_tables(decoder, &binder, err);
     if (st == LKS_OK)
         st = lks_arena_init(&decoder->memory, binder.bytes, err);

@@ -118,15 +118,15 @@ lks_status lks_efficientnet_bind(lks_efficientnet *net, lks_binder *binder, lks_
     enum { D_NONE, D_THREE, D_STEM, D_HEAD, D_LAST, D_IN, D_HIDDEN, D_OUT, D_KERNEL, D_COUNT };
     static const lks_binding outer[] = {
         {"stem.conv", LKS_BIND_CONV2D, offsetof(lks_efficientnet, stem), D_STEM, D_THREE, 0},
-        {"stem.head", LKS_BIND_LINEAR, offsetof(lks_efficientnet, head), D_HEAD, D_LAST, 0},
+        {"stem.head", LKS_BIND_LINEAR, offsetof(lks_efficientnet, head), D_HEAD, D_LAST, LKS_BIND_F32},
     };
     static const lks_binding expand[] = {
-        {"stem.blocks.#.expand", LKS_BIND_LINEAR, offsetof(net_block, expand), D_HIDDEN, D_IN, 0},
+        {"stem.blocks.#.expand", LKS_BIND_LINEAR, offsetof(net_block, expand), D_HIDDEN, D_IN, LKS_BIND_F32},
     };
     static const lks_binding rest[] = {
         {"stem.blocks.#.depthwise", LKS_BIND_CONV2D, offsetof(net_block, depthwise), D_HIDDEN, D_KERNEL,
          LKS_BIND_DEPTHWISE},
-        {"stem.blocks.#.project", LKS_BIND_LINEAR, offsetof(net_block, project), D_OUT, D_HIDDEN, 0},
+        {"stem.blocks.#.project", LKS_BIND_LINEAR, offsetof(net_block, project), D_OUT, D_HIDDEN, LKS_BIND_F32},
     };
     const int *outer_dims = binder->dims;
     int dims[D_COUNT] = {[D_NONE] = 1,
@@ -194,8 +194,11 @@ size_t lks_efficientnet_scratch(const lks_efficientnet *net, int n_threads)
 {
     size_t narrow, wide;
     map_sizes(net, &narrow, &wide);
+    int widest = net->c_head;
+    for (int i = 0; i < net->n_blocks; i++)
+        widest = net->blocks[i].c_hidden > widest ? net->blocks[i].c_hidden : widest;
     return 2 * lks_arena_cost(narrow, sizeof(float)) + 2 * lks_arena_cost(wide, sizeof(float)) +
-           lks_ops_scratch(n_threads, 1, 1, MAX_CHANNELS);
+           lks_ops_scratch(n_threads, 1, 1, widest);
 }
 
 static void pointwise(const lks_compute *compute, const lks_linear *layer, float *y, const float *x, int n,

@@ -138,7 +138,7 @@ static lks_status fit_positions(lks_vit *vit, lks_error *err)
 }
 
 lks_status lks_vit_open(lks_vit **out, const lks_weights *weights, const char *prefix, const json_t *config,
-                        const char *model_type, int width, int height, const lks_ops *ops, lks_threads *threads,
+                        const char *model_type, int width, int height, const lks_bind_options *options,
                         lks_error *err)
 {
     const char *path = lks_weights_path(weights);
@@ -185,7 +185,7 @@ lks_status lks_vit_open(lks_vit **out, const lks_weights *weights, const char *p
         [D_POSITIONS] = c->n_prefix + c->table_rows * c->table_columns,
         [D_FEATURES] = d_features,
     };
-    lks_binder binder = {.weights = weights, .prefix = prefix, .dims = dims, .ops = ops, .threads = threads};
+    lks_binder binder = {.weights = weights, .prefix = prefix, .dims = dims, .options = options};
     st = bind_tables(vit, &binder, err);
     if (st == LKS_OK)
         st = lks_arena_init(&vit->memory, binder.bytes, err);
@@ -272,10 +272,12 @@ size_t lks_vit_scratch(const lks_vit *vit, int n_threads)
     const lks_vit_config *c = &vit->config;
     size_t d = (size_t)c->width, n = (size_t)vit->n_tokens;
     int widest = c->d_mlp > 3 * c->width ? c->d_mlp : 3 * c->width;
-    size_t bytes = 2 * lks_arena_cost(n * d, sizeof(float)) + lks_arena_cost(hidden_floats(vit), sizeof(float)) +
+    if (vit->embedding.patch.d_in > widest)
+        widest = vit->embedding.patch.d_in;
+    size_t bytes = 2 * lks_arena_cost(n * d, sizeof(float)) +
                    lks_ops_scratch(n_threads, vit->n_tokens, c->width / c->n_heads, widest);
     size_t stem = vit->stem ? lks_efficientnet_scratch(vit->stem, n_threads) : 0;
-    return bytes > stem ? bytes : stem + lks_arena_cost(hidden_floats(vit), sizeof(float));
+    return lks_arena_cost(hidden_floats(vit), sizeof(float)) + (bytes > stem ? bytes : stem);
 }
 
 /* y [n, d_mlp] = silu(gate) * up, for rows x [n, 2 d_mlp] that hold gate, then up (Shazeer 2020). */

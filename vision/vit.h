@@ -16,7 +16,7 @@ typedef struct lks_vit lks_vit;
  * object; model_type "looksay" opens the hybrid. The input image has width x height pixels; a position table of another size is
  * interpolated (bicubic). Weights stay borrowed from `weights`. */
 lks_status lks_vit_open(lks_vit **out, const lks_weights *weights, const char *prefix, const json_t *config,
-                        const char *model_type, int width, int height, const lks_ops *ops, lks_threads *threads,
+                        const char *model_type, int width, int height, const lks_bind_options *options,
                         lks_error *err);
 void lks_vit_close(lks_vit *vit);
 

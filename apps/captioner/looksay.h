@@ -63,6 +63,7 @@ typedef struct lks_model_options {
     size_t size;     /* sizeof(lks_model_options) */
     int n_threads;   /* for packing weights; 0: all CPUs */
     const char *isa; /* "ref", "blas", "avx2", "avx-vnni", "avx512", "avx512-vnni"; NULL or "auto": the best this CPU has */
+    const char *dtype; /* of linear layers: "f32"; "int8", quantised while opening; NULL or "auto": as the file holds them */
 } lks_model_options;
 
 /* Opens a Hugging Face directory (VisionEncoderDecoder or BLIP) or a Looksay GGUF file. `options` may be NULL. */

@@ -52,8 +52,7 @@ static lks_status prepare(bench *b, lks_arena *arena, const lks_ops *ops, lks_th
 {
     int widest = D_MLP;
     size_t activations = (size_t)MAX_TOKENS * D_MLP, largest = (size_t)WIDTH * D_MLP;
-    size_t scratch =
-        lks_ops_scratch(lks_threads_count(threads), MAX_TOKENS, D_HEAD, widest) + lks_int8_scratch(MAX_TOKENS, D_MLP);
+    size_t scratch = lks_ops_scratch(lks_threads_count(threads), MAX_TOKENS, D_HEAD, widest);
     size_t bytes = 2 * lks_arena_cost(activations, sizeof(float)) + lks_arena_cost(largest, sizeof(float)) + scratch;
     for (int i = 0; i < N_LAYERS; i++)
         bytes += lks_arena_cost(ops->linear_packed_count(block[i].d_in, block[i].d_out), sizeof(float)) +

@@ -85,7 +85,8 @@ static lks_status check_tokens(const lks_model *model, lks_error *err)
                          model->path, vocab);
 }
 
-static lks_status open_parts(lks_model *model, const lks_model_files *files, lks_threads *threads, lks_error *err)
+static lks_status open_parts(lks_model *model, const lks_model_files *files, const lks_bind_options *bind,
+                             lks_error *err)
 {
     anatomy parts = {0};
     lks_status st = describe(&parts, files->config, model->path, err);
@@ -100,15 +101,14 @@ static lks_status open_parts(lks_model *model, const lks_model_files *files, lks
     int width, height;
     lks_preprocess_size(&model->preprocess, &width, &height);
     st = lks_vit_open(&model->vit, model->weights, parts.vision_prefix, parts.vision, parts.vision_type, width, height,
-                      model->ops, threads, err);
+                      bind, err);
     if (st != LKS_OK)
         return st;
     lks_decoder_config config;
     int encoder_width = lks_vit_width(model->vit);
     st = lks_decoder_config_parse(&config, parts.text, parts.text_type, encoder_width, model->path, err);
     if (st == LKS_OK)
-        st = lks_decoder_open(&model->decoder, model->weights, parts.text_prefix, &config, encoder_width, model->ops,
-                              threads, err);
+        st = lks_decoder_open(&model->decoder, model->weights, parts.text_prefix, &config, encoder_width, bind, err);
     if (st == LKS_OK)
         st = lks_generation_parse(&model->generation, files->generation, files->config, parts.text, parts.blip,
                                   model->path, err);
@@ -117,12 +117,32 @@ static lks_status open_parts(lks_model *model, const lks_model_files *files, lks
     return st;
 }
 
+/* The precision that options ask for. Callers built before `dtype` existed have smaller options. */
+static lks_status parse_dtype(lks_precision *out, const lks_model_options *options, lks_error *err)
+{
+    bool given = options && options->size >= offsetof(lks_model_options, dtype) + sizeof options->dtype;
+    const char *dtype = given && options->dtype ? options->dtype : "auto";
+    if (strcmp(dtype, "auto") == 0)
+        *out = LKS_PRECISION_AS_STORED;
+    else if (strcmp(dtype, "f32") == 0)
+        *out = LKS_PRECISION_F32;
+    else if (strcmp(dtype, "int8") == 0)
+        *out = LKS_PRECISION_INT8;
+    else
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "unknown dtype '%s': use auto, f32 or int8", dtype);
+    return LKS_OK;
+}
+
 lks_status lks_model_open(lks_model **out, const char *path, const lks_model_options *options, lks_error *err)
 {
     lks_isa isa = LKS_ISA_AUTO;
     if (options && options->isa && !lks_isa_parse(&isa, options->isa))
-        return lks_error_set(err, LKS_ERR_ARGUMENT, "unknown instruction set '%s': use ref, blas, avx2, avx512 or auto",
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "unknown instruction set '%s': use ref, blas, avx2, avx-vnni, avx512, avx512-vnni or auto",
                              options->isa);
+    lks_precision precision = LKS_PRECISION_AS_STORED;
+    lks_status st = parse_dtype(&precision, options, err);
+    if (st != LKS_OK)
+        return st;
     const lks_ops *ops = lks_ops_get(isa);
     if (!ops)
         return lks_error_set(err, LKS_ERR_UNSUPPORTED, "the instruction set '%s' is not available on this machine",
@@ -130,7 +150,6 @@ lks_status lks_model_open(lks_model **out, const char *path, const lks_model_opt
     lks_model *model = calloc(1, sizeof *model);
     lks_model_files files = {0};
     lks_threads *threads = NULL;
-    lks_status st = LKS_OK;
     if (!model || !(model->path = strdup(path))) {
         st = lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
         goto fail;
@@ -145,7 +164,8 @@ lks_status lks_model_open(lks_model **out, const char *path, const lks_model_opt
     model->tokenizer = files.tokenizer;
     files.weights = NULL;
     files.tokenizer = NULL;
-    st = open_parts(model, &files, threads, err);
+    lks_bind_options bind = {.ops = ops, .threads = threads, .precision = precision};
+    st = open_parts(model, &files, &bind, err);
     if (st != LKS_OK)
         goto fail;
     lks_model_files_close(&files);

@@ -92,7 +92,7 @@ bool engine_open(engine *out, const settings *s)
     e->name = last_part(e->path);
     double began = engine_now_ms();
     int n_threads = s->n_threads == OPTION_UNSET ? 0 : s->n_threads;
-    lks_model_options model_options = {.size = sizeof model_options, .n_threads = n_threads, .isa = s->isa};
+    lks_model_options model_options = {.size = sizeof model_options, .n_threads = n_threads, .isa = s->isa, .dtype = s->dtype};
     lks_session_options session_options = {.size = sizeof session_options, .n_threads = n_threads};
     lks_error err = {.message = ""};
     if (lks_model_open(&e->model, e->path, &model_options, &err) != LKS_OK ||

@@ -41,7 +41,7 @@ static const option options[] = {
     TEXT("model", 'm', KIND_TEXT, GROUP_MODEL, model, "PATH", "Hugging Face directory or GGUF file; default: the one that came with the program"),
     NUMBER("threads", 't', KIND_INT, GROUP_MODEL, n_threads, "N", 1, 1024, "CPU threads; default: all this process may use"),
     TEXT("isa", 0, KIND_CHOICE, GROUP_MODEL, isa, "auto|ref|blas|avx2|avx-vnni|avx512|avx512-vnni", "instruction set; auto takes the best this CPU has"),
-    TEXT("dtype", 0, KIND_CHOICE, GROUP_MODEL, dtype, "f32", "precision of weights and arithmetic"),
+    TEXT("dtype", 0, KIND_CHOICE, GROUP_MODEL, dtype, "auto|f32|int8", "precision of linear layers; auto takes what the model file holds"),
 
     NUMBER("beams", 'b', KIND_INT, GROUP_SEARCH, n_beams, "N", 1, 256, "beams of beam search; 1 is greedy"),
     NUMBER("max-tokens", 0, KIND_INT, GROUP_SEARCH, max_tokens, "N", 1, 100000, "longest caption, in tokens"),

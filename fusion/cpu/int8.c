@@ -11,6 +11,13 @@
 /* Below this a row counts as zeros: 255 / range must not overflow. */
 #define SMALLEST_RANGE 1e-30f
 
+/* Rows are quantised and multiplied in chunks: of a size that stays in L3, but never of so few rows that reading the weights
+ * again would count. */
+#define CHUNK_BYTES ((size_t)2 << 20)
+#define MIN_CHUNK_ROWS 768
+#define MAX_CHUNK_ROWS 16384
+#define ROW_PADDING 16 /* words */
+
 static size_t n_groups(int d_in)
 {
     return ((size_t)d_in + LKS_INT8_GROUP - 1) / LKS_INT8_GROUP;
@@ -66,11 +73,18 @@ size_t lks_int8_row_words(int d_in, int words_per_group)
 {
     size_t n_inputs = ((size_t)d_in + LKS_INT8_CHUNK - 1) / LKS_INT8_CHUNK * LKS_INT8_CHUNK;
     size_t words = n_inputs / LKS_INT8_GROUP * (size_t)words_per_group;
-    return words % 256 == 0 ? words + 16 : words;
+    return words % 256 == 0 ? words + ROW_PADDING : words;
 }
 
-size_t lks_int8_scratch(int n, int d_in)
+int lks_int8_chunk_rows(int d_in)
 {
-    return lks_arena_cost((size_t)n * lks_int8_row_words(d_in, LKS_INT8_MAX_WORDS), sizeof(uint32_t)) +
-           lks_arena_cost((size_t)n, sizeof(lks_int8_row));
+    size_t rows = CHUNK_BYTES / (lks_int8_row_words(d_in, LKS_INT8_MAX_WORDS) * sizeof(uint32_t));
+    return rows < MIN_CHUNK_ROWS ? MIN_CHUNK_ROWS : rows > MAX_CHUNK_ROWS ? MAX_CHUNK_ROWS : (int)rows;
+}
+
+size_t lks_int8_scratch(int max_d)
+{
+    size_t widest = (lks_int8_row_words(max_d, LKS_INT8_MAX_WORDS) + ROW_PADDING) * sizeof(uint32_t);
+    size_t inputs = MIN_CHUNK_ROWS * widest > CHUNK_BYTES ? MIN_CHUNK_ROWS * widest : CHUNK_BYTES;
+    return lks_arena_cost(inputs, 1) + lks_arena_cost(MAX_CHUNK_ROWS, sizeof(lks_int8_row));
 }

@@ -12,6 +12,9 @@ enum {
 /* 32-bit words from one row to the next. Never a multiple of 1 KiB, or the rows of a tile would fight for few sets of L1. */
 size_t lks_int8_row_words(int d_in, int words_per_group);
 
+/* Rows that a layer quantises at a time. */
+int lks_int8_chunk_rows(int d_in);
+
 void lks_ref_linear_int8(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
 void lks_avx2_linear_int8(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
 void lks_avx_vnni_linear_int8(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);

@@ -7,6 +7,7 @@
 typedef struct int8_job {
     const lks_linear *layer;
     const lks_linear_args *args;
+    int first, n;    /* rows of this chunk */
     uint8_t *inputs; /* [n, stride] */
     size_t stride;
     lks_int8_row *rows; /* [n] */
@@ -32,10 +33,10 @@ static void quantise_part(void *argument, int thread, int n_threads)
 {
     const int8_job *job = argument;
     long begin, end;
-    lks_threads_share(job->args->n, 1, thread, n_threads, &begin, &end);
+    lks_threads_share(job->n, 1, thread, n_threads, &begin, &end);
     for (long i = begin; i < end; i++)
-        quantise_row(job->inputs + (size_t)i * job->stride, &job->rows[i], job->args->x + i * job->args->x_stride,
-                     job->layer->d_in);
+        quantise_row(job->inputs + (size_t)i * job->stride, &job->rows[i],
+                     job->args->x + (job->first + i) * job->args->x_stride, job->layer->d_in);
 }
 
 /* sum over k of U[k] W[o, k] */
@@ -59,7 +60,7 @@ static void linear_part(void *argument, int thread, int n_threads)
     const lks_linear_args *args = job->args;
     long begin, end;
     lks_threads_share(layer->d_out, 1, thread, n_threads, &begin, &end);
-    for (int i = 0; i < args->n; i++) {
+    for (int i = 0; i < job->n; i++) {
         const lks_int8_row *row = &job->rows[i];
         for (long o = begin; o < end; o++) {
             int64_t sum =
@@ -69,23 +70,25 @@ static void linear_part(void *argument, int thread, int n_threads)
                 y += (double)layer->bias[o];
             float value = lks_ref_activation((float)y, args->activation);
             if (args->residual)
-                value += args->residual[i * args->residual_stride + o];
-            args->y[i * args->y_stride + o] = value;
+                value += args->residual[(job->first + i) * args->residual_stride + o];
+            args->y[(job->first + i) * args->y_stride + o] = value;
         }
     }
 }
 
 void lks_ref_linear_int8(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args)
 {
-    if (args->n <= 0)
-        return;
     size_t mark = lks_arena_mark(compute->scratch);
     int8_job job = {.layer = layer, .args = args};
     job.stride = lks_int8_row_words(layer->d_in, 1) * sizeof(uint32_t);
-    job.inputs = lks_arena_take(compute->scratch, (size_t)args->n, job.stride);
-    job.rows = lks_arena_take(compute->scratch, (size_t)args->n, sizeof *job.rows);
-    lks_parallel(compute, (double)args->n * layer->d_in, quantise_part, &job);
-    lks_parallel(compute, (double)args->n * layer->d_in * layer->d_out, linear_part, &job);
+    int chunk = lks_int8_chunk_rows(layer->d_in);
+    job.inputs = lks_arena_take(compute->scratch, (size_t)chunk, job.stride);
+    job.rows = lks_arena_take(compute->scratch, (size_t)chunk, sizeof *job.rows);
+    for (; job.first < args->n; job.first += chunk) {
+        job.n = args->n - job.first < chunk ? args->n - job.first : chunk;
+        lks_parallel(compute, (double)job.n * layer->d_in, quantise_part, &job);
+        lks_parallel(compute, (double)job.n * layer->d_in * layer->d_out, linear_part, &job);
+    }
     lks_arena_reset(compute->scratch, mark);
 }
 

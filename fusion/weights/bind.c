@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_PARTS = 3, NAME_BYTES = 192, PANEL = 64 };
+#include "fusion/weights/bind_int8.h"
+
+enum { MAX_PARTS = LKS_BIND_MAX_PARTS, NAME_BYTES = 192, PANEL = 64 };
 
 /* The tensors that make up one field: weight parts (joined rows) and bias parts. */
 typedef struct parts {
@@ -240,6 +242,7 @@ typedef struct pack_job {
     const parts *found;
     lks_bind_kind kind;
     float *packed, *blocks; /* blocks [n_threads, PANEL, d_in] */
+    lks_int8_room int8;     /* panels NULL: f32 */
     int d_in;
     int bad_part[64]; /* per thread: 1 + the part that is not finite */
 } pack_job;
@@ -288,39 +291,54 @@ static void pack_panels(void *argument, int thread, int n_threads)
                 job->bad_part[thread] = part + 1;
             at = stop;
         }
-        job->binder->ops->linear_pack(job->packed, block, job->d_in, found->rows, column, last);
+        if (job->int8.panels)
+            lks_int8_pack(job->int8.panels, job->int8.scales, job->int8.sums, block, job->d_in, column, last);
+        else
+            job->binder->options->ops->linear_pack(job->packed, block, job->d_in, found->rows, column, last);
     }
 }
 
-static lks_status bind_linear(lks_binder *binder, lks_linear *out, const parts *found, lks_bind_kind kind,
+static int linear_inputs(const lks_binder *binder, const lks_binding *row)
+{
+    int columns = binder->dims[row->columns];
+    return row->kind == LKS_BIND_PATCH ? 3 * columns * binder->dims[row->columns + 1] : columns;
+}
+
+static lks_status bind_linear(lks_binder *binder, lks_linear *out, const parts *found, const lks_binding *row,
                               lks_error *err)
 {
-    int d_in = kind == LKS_BIND_PATCH ? 3 * found->columns * found->width : found->columns;
-    size_t count = binder->ops->linear_packed_count(d_in, found->rows);
+    int d_in = linear_inputs(binder, row);
+    bool int8 = binder->options->precision == LKS_PRECISION_INT8 && !(row->flags & LKS_BIND_F32) &&
+                d_in <= LKS_INT8_MAX_INPUTS;
+    size_t count = int8 ? 0 : binder->options->ops->linear_packed_count(d_in, found->rows);
     lks_linear layer = {.d_in = d_in, .d_out = found->rows};
+    pack_job job = {.binder = binder, .found = found, .kind = row->kind, .d_in = d_in};
     lks_status st = bind_bias(binder, &layer.bias, found, err);
+    if (st == LKS_OK && int8)
+        st = lks_bind_int8_room(binder, &job.int8, d_in, found->rows, err);
     if (st != LKS_OK)
         return st;
     if (!binder->arena) {
         binder->bytes += lks_arena_cost(count, sizeof(float));
         return LKS_OK;
     }
-    int n_threads = lks_threads_count(binder->threads);
+    lks_threads *threads = binder->options->threads;
+    int n_threads = lks_threads_count(threads);
     if (n_threads > 64)
         n_threads = 64;
-    float *packed = lks_arena_take(binder->arena, count, sizeof(float));
-    pack_job job = {.binder = binder, .found = found, .kind = kind, .packed = packed, .d_in = d_in};
+    job.packed = int8 ? NULL : lks_arena_take(binder->arena, count, sizeof(float));
     job.blocks = malloc((size_t)n_threads * PANEL * (size_t)d_in * sizeof(float));
-    if (!packed || !job.blocks) {
+    if ((!job.packed && !int8) || !job.blocks) {
         free(job.blocks);
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for tensor '%s'", found->weight[0]->name);
     }
-    lks_threads_run(n_threads == lks_threads_count(binder->threads) ? binder->threads : NULL, pack_panels, &job);
+    lks_threads_run(n_threads == lks_threads_count(threads) ? threads : NULL, pack_panels, &job);
     free(job.blocks);
     for (int t = 0; t < n_threads; t++)
         if (job.bad_part[t])
             return not_finite(binder, found->weight[job.bad_part[t] - 1], err);
-    layer.packed = packed;
+    layer.packed = job.packed;
+    layer.int8 = (lks_int8_weights){job.int8.panels, job.int8.scales, job.int8.sums};
     *out = layer;
     return LKS_OK;
 }
@@ -376,23 +394,68 @@ static lks_status bind_field(lks_binder *binder, void *field, const parts *found
     case LKS_BIND_MATRIX:
         break;
     }
-    return bind_linear(binder, field, found, row->kind, err);
+    return bind_linear(binder, field, found, row, err);
+}
+
+static bool is_linear(lks_bind_kind kind)
+{
+    return kind == LKS_BIND_LINEAR || kind == LKS_BIND_CONV1D || kind == LKS_BIND_PATCH || kind == LKS_BIND_MATRIX;
+}
+
+/* The name of a layer in packed files: that of its first tensor in the first alternative, without ".weight". */
+static void packed_name(char name[NAME_BYTES], const lks_binder *binder, const lks_binding *row, int layer)
+{
+    static const char weight[] = ".weight";
+    size_t n = strcspn(row->pattern, "+|"), n_weight = sizeof weight - 1;
+    if (row->kind == LKS_BIND_MATRIX && n > n_weight && memcmp(row->pattern + n - n_weight, weight, n_weight) == 0)
+        n -= n_weight;
+    expand(name, binder, row->pattern, n, layer, "");
+}
+
+static lks_status tell(const lks_binder *binder, const parts *found, const char *name, const void *field, bool linear,
+                       lks_error *err)
+{
+    const lks_bind_options *options = binder->options;
+    if (!options->listener || !binder->arena)
+        return LKS_OK;
+    lks_bound bound = {.name = name};
+    for (int i = 0; i < found->n; i++) {
+        bound.tensors[bound.n_tensors++] = found->weight[i];
+        if (found->bias[i])
+            bound.tensors[bound.n_tensors++] = found->bias[i];
+    }
+    const lks_linear *layer = linear ? field : NULL;
+    bound.layer = layer && layer->int8.panels ? layer : NULL;
+    return options->listener(options->listener_context, &bound, err);
+}
+
+static lks_status bind_row(lks_binder *binder, void *field, const lks_binding *row, int layer, lks_error *err)
+{
+    bool linear = is_linear(row->kind), stored = false;
+    parts found = {0};
+    char name[NAME_BYTES] = "";
+    lks_status st = LKS_OK;
+    if (linear) {
+        packed_name(name, binder, row, layer);
+        unsigned flags = row->kind == LKS_BIND_MATRIX ? row->flags | LKS_BIND_NO_BIAS : row->flags;
+        st = lks_bind_stored_int8(binder, field, &stored, name, linear_inputs(binder, row), binder->dims[row->rows], flags,
+                                  err);
+    }
+    if (st == LKS_OK && !stored)
+        st = resolve(binder, &found, row, layer, err);
+    if (st == LKS_OK && found.n > 0)
+        st = check_shapes(binder, &found, row, err);
+    if (st == LKS_OK && found.n > 0)
+        st = bind_field(binder, field, &found, row, err);
+    if (st == LKS_OK && (stored || found.n > 0))
+        st = tell(binder, &found, name, field, linear, err);
+    return st;
 }
 
 lks_status lks_bind(lks_binder *binder, void *object, const lks_binding *table, size_t n, int layer, lks_error *err)
 {
-    for (size_t i = 0; i < n; i++) {
-        parts found;
-        lks_status st = resolve(binder, &found, &table[i], layer, err);
-        if (st != LKS_OK)
-            return st;
-        if (found.n == 0)
-            continue;
-        st = check_shapes(binder, &found, &table[i], err);
-        if (st == LKS_OK)
-            st = bind_field(binder, (unsigned char *)object + table[i].offset, &found, &table[i], err);
-        if (st != LKS_OK)
-            return st;
-    }
-    return LKS_OK;
+    lks_status st = LKS_OK;
+    for (size_t i = 0; i < n && st == LKS_OK; i++)
+        st = bind_row(binder, (unsigned char *)object + table[i].offset, &table[i], layer, err);
+    return st;
 }

@@ -9,6 +9,8 @@
 #include "fusion/ops.h"
 #include "fusion/weights/weights.h"
 
+#define LKS_BIND_MAX_PARTS 3 /* tensors that one field may join */
+
 /* Weight and bias of a LayerNorm, each [d]. */
 typedef struct lks_norm {
     const float *weight, *bias;
@@ -34,7 +36,8 @@ enum {
     LKS_BIND_OPTIONAL = 1,      /* an absent tensor leaves the field zero */
     LKS_BIND_BIAS_OPTIONAL = 2, /* an absent bias means none; absent in some joined parts: zeros there */
     LKS_BIND_NO_BIAS = 4,       /* never looks for a bias */
-    LKS_BIND_DEPTHWISE = 8      /* CONV2D: one filter per channel */
+    LKS_BIND_DEPTHWISE = 8,     /* CONV2D: one filter per channel */
+    LKS_BIND_F32 = 16           /* a linear layer that is never quantised */
 };
 
 /* Name patterns: '#' stands for the layer number; "a+b+c" joins equally many rows of several tensors; "a|b" tries b when
@@ -47,12 +50,36 @@ typedef struct lks_binding {
     unsigned flags;
 } lks_binding;
 
+/* Precision of linear layers; everything else is f32 always. */
+typedef enum lks_precision {
+    LKS_PRECISION_AS_STORED, /* int8 where the file holds packed int8 layers, else f32 */
+    LKS_PRECISION_F32,
+    LKS_PRECISION_INT8 /* f32 layers are quantised as they are loaded; see fusion/int8.h */
+} lks_precision;
+
+/* One bound field, for those who write files. */
+typedef struct lks_bound {
+    const lks_tensor *tensors[2 * LKS_BIND_MAX_PARTS]; /* what it was made from */
+    int n_tensors;
+    const char *name;        /* under which a packed layer is stored */
+    const lks_linear *layer; /* an int8 layer, or NULL */
+} lks_bound;
+
+typedef lks_status lks_bind_listener(void *context, const lks_bound *bound, lks_error *err);
+
+typedef struct lks_bind_options {
+    const lks_ops *ops;
+    lks_threads *threads; /* for packing */
+    lks_precision precision;
+    lks_bind_listener *listener; /* told of every field once it is filled; or NULL */
+    void *listener_context;
+} lks_bind_options;
+
 typedef struct lks_binder {
     const lks_weights *weights;
     const char *prefix; /* before every name, "" for none */
     const int *dims;    /* symbol values; an index of 0 means "no such dimension" */
-    const lks_ops *ops;
-    lks_threads *threads;
+    const lks_bind_options *options;
     lks_arena *arena; /* NULL: measuring pass */
     size_t bytes;     /* measuring pass: arena bytes needed so far */
 } lks_binder;

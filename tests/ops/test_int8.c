@@ -68,7 +68,7 @@ static float *run(const bench *b, linear_function *function, const layer_case *c
     if (c->residual)
         args.residual = c->in_place ? y : residual;
     lks_arena scratch;
-    assert_int_equal(lks_arena_init(&scratch, lks_int8_scratch(c->n, c->d_in), NULL), LKS_OK);
+    assert_int_equal(lks_arena_init(&scratch, lks_int8_scratch(c->d_in), NULL), LKS_OK);
     lks_compute compute = b->compute;
     compute.scratch = &scratch;
     function(&compute, &p.layer, &args);
@@ -144,6 +144,7 @@ static void large(void **state)
                                .scale = 1});
     check(state, &(layer_case){.n = 5, .d_in = 3072, .d_out = 129, .scale = 0.1f, .offset = 1});
     check(state, &(layer_case){.n = 67, .d_in = 3072, .d_out = 129, .scale = 0.1f, .offset = -7, .residual = true});
+    check(state, &(layer_case){.n = 1600, .d_in = 700, .d_out = 65, .bias = true, .residual = true, .scale = 1});
     check(state, &(layer_case){.n = 67, .d_in = 1030, .d_out = 64, .scale = 1e-20f});
 }
 
