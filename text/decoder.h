@@ -59,6 +59,8 @@ int lks_decoder_max_positions(const lks_decoder *decoder); /* tokens a sequence 
 size_t lks_decoder_weight_bytes(const lks_decoder *decoder);
 int64_t lks_decoder_multiply_adds(const lks_decoder *decoder, bool head); /* per token, attention scores left out */
 
+bool lks_decoder_is_int8(const lks_decoder *decoder); /* its linear layers, cross K/V and head included */
+
 typedef struct lks_decoder_state lks_decoder_state;
 
 /* Room for `max_rows` rows of `max_positions` tokens, steps of at most `max_new` tokens a row, and n_memory image tokens.

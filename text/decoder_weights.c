@@ -301,3 +301,8 @@ int64_t lks_decoder_multiply_adds(const lks_decoder *decoder, bool head)
         total += d * c->vocab_size + (c->head_transform ? d * d : 0);
     return total;
 }
+
+bool lks_decoder_is_int8(const lks_decoder *decoder)
+{
+    return decoder->ends.head.int8.panels != NULL;
+}

@@ -256,6 +256,21 @@ int64_t lks_vit_multiply_adds(const lks_vit *vit)
     return c->n_layers * block + embedding + (vit->stem ? lks_efficientnet_multiply_adds(vit->stem) : 0);
 }
 
+static int64_t int8_products(const lks_linear *layer)
+{
+    return layer->int8.panels ? (int64_t)layer->d_in * layer->d_out : 0;
+}
+
+int64_t lks_vit_int8_multiply_adds(const lks_vit *vit)
+{
+    int64_t per_token = 0;
+    for (int i = 0; i < vit->config.n_layers; i++) {
+        const vit_block *b = &vit->blocks[i];
+        per_token += int8_products(&b->qkv) + int8_products(&b->proj) + int8_products(&b->fc1) + int8_products(&b->fc2);
+    }
+    return vit->n_tokens * per_token + (vit->n_tokens - vit->config.n_prefix) * int8_products(&vit->embedding.patch);
+}
+
 /* Floats of the widest intermediate row set beside x: qkv and attention output, or the MLP's hidden layer. */
 static size_t hidden_floats(const lks_vit *vit)
 {

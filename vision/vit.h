@@ -28,6 +28,8 @@ void lks_vit_image_size(const lks_vit *vit, int *width, int *height);
 size_t lks_vit_weight_bytes(const lks_vit *vit); /* packed memory */
 int64_t lks_vit_multiply_adds(const lks_vit *vit); /* of one encode, for roofline figures */
 
+int64_t lks_vit_int8_multiply_adds(const lks_vit *vit); /* those of them that int8 layers do */
+
 /* Arena bytes that lks_vit_encode takes from compute->scratch, ops scratch included. */
 size_t lks_vit_scratch(const lks_vit *vit, int n_threads);
 

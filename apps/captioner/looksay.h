@@ -70,6 +70,9 @@ typedef struct lks_model_options {
 LKS_API lks_status lks_model_open(lks_model **out, const char *path, const lks_model_options *options, lks_error *err);
 LKS_API void lks_model_close(lks_model *model); /* NULL is safe; all its sessions must be closed */
 
+/* The precision of its linear layers, "f32" or "int8"; static. */
+LKS_API const char *lks_model_dtype(const lks_model *model);
+
 /* What the model is, as a JSON object: family, sizes, weights, memory, tokenizer. *json is freed with lks_free. */
 LKS_API lks_status lks_model_info(const lks_model *model, char **json, lks_error *err);
 
@@ -77,11 +80,31 @@ typedef struct lks_model_cost {
     double encode_flops;           /* multiplications and additions of one image, cross K/V included */
     double decode_flops_per_token; /* of one row */
     double decode_bytes_per_token; /* weights and cross K/V that a decoding step reads */
-    double weight_bytes;           /* packed weights in memory */
+    double weight_bytes;           /* weights packed in memory; those used in the mapped file do not count */
+    double encode_int8_ops, decode_int8_ops_per_token; /* the part of the flops above that is done in int8 */
 } lks_model_cost;
 
-/* The arithmetic and traffic that no implementation in this precision can avoid: the floor under its times. */
+/* The arithmetic and traffic that no implementation in the model's precision can avoid: the floor under its times. */
 LKS_API void lks_model_cost_estimate(const lks_model *model, lks_model_cost *cost);
+
+/* ---- model files ---- */
+
+typedef struct lks_convert_options {
+    size_t size;       /* sizeof(lks_convert_options) */
+    const char *dtype; /* "f32"; "f16": matrices halved; "int8": linear layers quantised and packed. NULL: "f32" */
+    int n_threads;     /* 0: all CPUs */
+} lks_convert_options;
+
+typedef struct lks_convert_result {
+    uint64_t bytes_before, bytes_after; /* of the weight files, of the new file */
+    size_t n_tensors, n_int8_layers;
+} lks_convert_result;
+
+/* Writes the model at `path` (anything lks_model_open takes, int8 files excepted) as one GGUF file that holds weights,
+ * configuration and tokenizer. The file appears when it is complete; a failure leaves what was there. `options` and `result`
+ * may be NULL. */
+LKS_API lks_status lks_model_convert(lks_convert_result *result, const char *path, const char *out_path,
+                                     const lks_convert_options *options, lks_error *err);
 
 /* ---- sessions ---- */
 

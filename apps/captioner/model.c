@@ -117,6 +117,28 @@ static lks_status open_parts(lks_model *model, const lks_model_files *files, con
     return st;
 }
 
+lks_status lks_model_open_files(lks_model **out, lks_model_files *files, const char *path, const lks_bind_options *bind,
+                                lks_error *err)
+{
+    lks_model *model = calloc(1, sizeof *model);
+    if (!model || !(model->path = strdup(path))) {
+        free(model);
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
+    }
+    model->ops = bind->ops;
+    model->weights = files->weights;
+    model->tokenizer = files->tokenizer;
+    files->weights = NULL;
+    files->tokenizer = NULL;
+    lks_status st = open_parts(model, files, bind, err);
+    if (st != LKS_OK) {
+        lks_model_close(model);
+        return st;
+    }
+    *out = model;
+    return LKS_OK;
+}
+
 /* The precision that options ask for. Callers built before `dtype` existed have smaller options. */
 static lks_status parse_dtype(lks_precision *out, const lks_model_options *options, lks_error *err)
 {
@@ -147,35 +169,17 @@ lks_status lks_model_open(lks_model **out, const char *path, const lks_model_opt
     if (!ops)
         return lks_error_set(err, LKS_ERR_UNSUPPORTED, "the instruction set '%s' is not available on this machine",
                              lks_isa_name(isa));
-    lks_model *model = calloc(1, sizeof *model);
     lks_model_files files = {0};
     lks_threads *threads = NULL;
-    if (!model || !(model->path = strdup(path))) {
-        st = lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
-        goto fail;
-    }
-    model->ops = ops;
     st = lks_threads_open(&threads, options ? options->n_threads : 0, err);
     if (st == LKS_OK)
         st = lks_model_files_open(&files, path, err);
-    if (st != LKS_OK)
-        goto fail;
-    model->weights = files.weights;
-    model->tokenizer = files.tokenizer;
-    files.weights = NULL;
-    files.tokenizer = NULL;
-    lks_bind_options bind = {.ops = ops, .threads = threads, .precision = precision};
-    st = open_parts(model, &files, &bind, err);
-    if (st != LKS_OK)
-        goto fail;
+    if (st == LKS_OK) {
+        lks_bind_options bind = {.ops = ops, .threads = threads, .precision = precision};
+        st = lks_model_open_files(out, &files, path, &bind, err);
+    }
     lks_model_files_close(&files);
     lks_threads_close(threads);
-    *out = model;
-    return LKS_OK;
-fail:
-    lks_model_files_close(&files);
-    lks_threads_close(threads);
-    lks_model_close(model);
     return st;
 }
 
@@ -197,12 +201,20 @@ void lks_model_cost_estimate(const lks_model *model, lks_model_cost *cost)
     double n = lks_vit_n_tokens(model->vit), d = c->width;
     double cross = c->n_layers * n * 2 * d * c->d_memory;
     double parameters = (double)lks_decoder_multiply_adds(model->decoder, true);
+    bool int8 = lks_decoder_is_int8(model->decoder);
     *cost = (lks_model_cost){
         .encode_flops = 2 * ((double)lks_vit_multiply_adds(model->vit) + cross),
         .decode_flops_per_token = 2 * (parameters + c->n_layers * 2 * n * d),
-        .decode_bytes_per_token = 4 * (parameters + c->n_layers * 2 * n * d),
+        .decode_bytes_per_token = (int8 ? 1 : 4) * parameters + 4 * c->n_layers * 2 * n * d,
         .weight_bytes = (double)(lks_vit_weight_bytes(model->vit) + lks_decoder_weight_bytes(model->decoder)),
+        .encode_int8_ops = 2 * ((double)lks_vit_int8_multiply_adds(model->vit) + (int8 ? cross : 0)),
+        .decode_int8_ops_per_token = int8 ? 2 * parameters : 0,
     };
+}
+
+const char *lks_model_dtype(const lks_model *model)
+{
+    return lks_decoder_is_int8(model->decoder) ? "int8" : "f32";
 }
 
 lks_status lks_model_info(const lks_model *model, char **json, lks_error *err)
@@ -215,11 +227,12 @@ lks_status lks_model_info(const lks_model *model, char **json, lks_error *err)
     lks_model_cost_estimate(model, &cost);
     const lks_search_options *s = &model->generation.search;
     json_t *root = json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:s,"
+        "{s:s, s:s, s:s, s:s, s:I, s:I, s:s,"
         " s:{s:s, s:i, s:i, s:i, s:i, s:[i, i]},"
         " s:{s:s, s:i, s:i, s:i, s:i, s:i, s:i},"
         " s:{s:i, s:i, s:f, s:i}, s:{s:f, s:f, s:I}}",
-        "path", model->path, "family", model->family, "format", lks_weights_format(model->weights), "file_bytes",
+        "path", model->path, "family", model->family, "format", lks_weights_format(model->weights), "dtype",
+        lks_model_dtype(model), "file_bytes",
         (json_int_t)lks_weights_bytes(model->weights), "tensors", (json_int_t)lks_weights_count(model->weights), "isa",
         lks_isa_name(model->ops->isa), "vision", "type", model->encoder_type, "width", lks_vit_width(model->vit),
         "tokens", lks_vit_n_tokens(model->vit), "image_width", width, "image_height", height, "grid", rows, columns,

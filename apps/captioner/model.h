@@ -46,6 +46,10 @@ lks_status lks_model_files_open(lks_model_files *files, const char *path, lks_er
 /* Closes what has not been moved out (set to NULL). */
 void lks_model_files_close(lks_model_files *files);
 
+/* Opens the model of `files`, whose weights and tokenizer move into it. `path` is for messages. */
+lks_status lks_model_open_files(lks_model **out, lks_model_files *files, const char *path, const lks_bind_options *bind,
+                                lks_error *err);
+
 /* Generation defaults in transformers' order of precedence: generation_config.json, then the model's configuration. */
 lks_status lks_generation_parse(lks_generation *out, const json_t *generation, const json_t *config,
                                 const json_t *text_config, bool blip, const char *path, lks_error *err);

@@ -62,9 +62,10 @@ static bool run_process(double *ms, double *peak_mib, const char *model, const s
 {
     char threads[16];
     snprintf(threads, sizeof threads, "%d", s->n_threads);
-    const char *words[] = {"looksay", "caption", "--model", model, image, "--threads", threads, NULL};
+    const char *words[] = {"looksay", "caption", "--model", model, image, "--dtype", s->dtype ? s->dtype : "auto",
+                           "--threads", threads, NULL};
     if (s->n_threads == OPTION_UNSET)
-        words[5] = NULL;
+        words[7] = NULL;
     posix_spawn_file_actions_t files;
     posix_spawn_file_actions_init(&files);
     posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
@@ -130,8 +131,12 @@ static bool measure_model(figures *out, engine *e, const settings *s, const char
         lks_model_cost cost;
         lks_model_cost_estimate(e->model, &cost);
         double peak = machine->f32_gflops * 1e6, memory = machine->dram_gbps * 1e6; /* per millisecond */
-        double flops = cost.decode_flops_per_token * options.n_beams / peak, bytes = cost.decode_bytes_per_token / memory;
-        out->floor_ms = cost.encode_flops / peak + out->n_steps * (flops > bytes ? flops : bytes);
+        double int8_peak = machine->int8_gops * 1e6;
+        double flops = ((cost.decode_flops_per_token - cost.decode_int8_ops_per_token) / peak +
+                        cost.decode_int8_ops_per_token / int8_peak) *
+                       options.n_beams;
+        double bytes = cost.decode_bytes_per_token / memory;
+        out->floor_ms = (cost.encode_flops - cost.encode_int8_ops) / peak + cost.encode_int8_ops / int8_peak + out->n_steps * (flops > bytes ? flops : bytes);
         out->read_ms = median(read, n);
         out->encode_ms = median(encode, n);
         out->decode_ms_per_token = median(decode, n);
@@ -153,7 +158,7 @@ static void print_json(const lks_machine_speed *m, const figures *f, const engin
     json_t *root = json_pack(
         "{s:{s:i, s:s, s:f, s:f, s:f, s:o}, s:[{s:s, s:s, s:f, s:f, s:f, s:i, s:f, s:f, s:f, s:f, s:f}]}", "machine", "threads",
         m->n_threads, "isa", m->isa, "f32_gflops", m->f32_gflops, "int8_gops", m->int8_gops, "dram_gbps", m->dram_gbps, "layers", layers, "models",
-        "model", e->name, "dtype", "f32", "read_ms", f->read_ms, "encode_ms", f->encode_ms, "decode_ms_per_token",
+        "model", e->name, "dtype", lks_model_dtype(e->model), "read_ms", f->read_ms, "encode_ms", f->encode_ms, "decode_ms_per_token",
         f->decode_ms_per_token, "tokens", f->n_steps, "caption_ms", f->caption_ms, "floor_ms", f->floor_ms, "photos_per_s",
         1e3 / f->caption_ms, "start_to_caption_ms", f->start_ms, "peak_mib", f->peak_mib);
     json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(5));
@@ -171,7 +176,7 @@ static void print_text(const lks_machine_speed *m, const figures *f, const engin
                m->layers[i].n_tokens, m->layers[i].linear_gflops, 100.0 * m->layers[i].linear_gflops / m->f32_gflops,
                m->layers[i].int8_gops, 100.0 * m->layers[i].int8_gops / m->int8_gops,
                m->layers[i].attention_gflops, m->f32_gflops / m->layers[i].attention_gflops);
-    printf("model      %s, f32, %d tokens a caption\n", e->name, f->n_steps);
+    printf("model      %s, %s, %d tokens a caption\n", e->name, lks_model_dtype(e->model), f->n_steps);
     printf("stages     read %.2f ms, encode %.2f ms, decode %.3f ms a token\n", f->read_ms, f->encode_ms,
            f->decode_ms_per_token);
     printf("caption    %.2f ms (%.1f photos/s); floor %.2f ms, %.0f %% of the time\n", f->caption_ms, 1e3 / f->caption_ms,

@@ -10,5 +10,7 @@ int command_verify(const settings *s);
 int command_info(const settings *s);
 int command_doctor(const settings *s);
 int command_bench(const settings *s);
+int command_convert(const settings *s);
+int command_quantize(const settings *s);
 
 #endif

@@ -39,7 +39,7 @@ typedef struct option {
 /* clang-format off */
 static const option options[] = {
     TEXT("model", 'm', KIND_TEXT, GROUP_MODEL, model, "PATH", "Hugging Face directory or GGUF file; default: the one that came with the program"),
-    NUMBER("threads", 't', KIND_INT, GROUP_MODEL, n_threads, "N", 1, 1024, "CPU threads; default: all this process may use"),
+    NUMBER("threads", 't', KIND_INT, GROUP_MODEL | GROUP_CONVERT | GROUP_QUANTIZE, n_threads, "N", 1, 1024, "CPU threads; default: all this process may use"),
     TEXT("isa", 0, KIND_CHOICE, GROUP_MODEL, isa, "auto|ref|blas|avx2|avx-vnni|avx512|avx512-vnni", "instruction set; auto takes the best this CPU has"),
     TEXT("dtype", 0, KIND_CHOICE, GROUP_MODEL, dtype, "auto|f32|int8", "precision of linear layers; auto takes what the model file holds"),
 
@@ -76,6 +76,10 @@ static const option options[] = {
     NUMBER("limit", 0, KIND_INT, GROUP_DATA, limit, "N", 1, INT_MAX, "only the first N photos"),
     NUMBER("tolerance", 0, KIND_REAL, GROUP_VERIFY, tolerance, "X", 0, 100, "largest difference of a log-probability; default: 0.002"),
     NUMBER("repeat", 0, KIND_INT, GROUP_BENCH, repeat, "N", 1, 10000, "runs of each measurement; default: 9"),
+
+    TEXT("output", 'o', KIND_TEXT, GROUP_CONVERT | GROUP_QUANTIZE, output, "FILE.gguf", "the new model; appears when it is complete"),
+    TEXT("to", 0, KIND_CHOICE, GROUP_CONVERT, to, "f32|f16", "precision of matrices; default: f32"),
+    TEXT("to", 0, KIND_CHOICE, GROUP_QUANTIZE, to, "int8", "precision of linear layers; default: int8"),
 
     FLAG("quiet", 'q', GROUP_ALWAYS, quiet, "no progress and no messages about single images"),
     FLAG("verbose", 'v', GROUP_ALWAYS, verbose, "say what is opened and how long it takes"),

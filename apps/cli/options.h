@@ -31,7 +31,9 @@ typedef enum option_group {
     GROUP_REPORT = 1 << 6,
     GROUP_DATA = 1 << 7,
     GROUP_VERIFY = 1 << 8,
-    GROUP_BENCH = 1 << 9
+    GROUP_BENCH = 1 << 9,
+    GROUP_CONVERT = 1 << 10,
+    GROUP_QUANTIZE = 1 << 11
 } option_group;
 
 typedef struct word_list {
@@ -55,6 +57,8 @@ typedef struct settings {
     /* output */
     const char *format, *report_format, *existing, *output;
     bool details, quiet, verbose, help;
+    /* convert, quantize */
+    const char *to;
     /* eval, verify, bench */
     const char *photos, *split, *references;
     int limit, repeat;

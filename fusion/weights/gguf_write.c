@@ -12,7 +12,6 @@
 #include "fusion/weights/reader.h"
 
 #define ALIGNMENT 64
-#define MAX_NAME 64
 #define ALIGNMENT_KEY "general.alignment"
 
 enum { TYPE_U32 = 4, TYPE_STRING = 8 };
@@ -76,6 +75,21 @@ static size_t tensor_bytes(const lks_tensor *tensor)
     return (size_t)lks_tensor_count(tensor) * lks_dtype_size(tensor->dtype);
 }
 
+void lks_gguf_name(char short_name[LKS_GGUF_MAX_NAME + 1], const char *name)
+{
+    enum { KEPT = LKS_GGUF_MAX_NAME - 17 };
+    size_t n = strlen(name);
+    if (n <= LKS_GGUF_MAX_NAME) {
+        memcpy(short_name, name, n + 1);
+        return;
+    }
+    uint64_t hash = 0xCBF29CE484222325u;
+    for (size_t i = 0; i < n; i++)
+        hash = (hash ^ (unsigned char)name[i]) * 0x100000001B3u;
+    memcpy(short_name, name, KEPT);
+    snprintf(short_name + KEPT, LKS_GGUF_MAX_NAME + 1 - KEPT, "~%016" PRIx64, hash);
+}
+
 static int by_text(const void *left, const void *right)
 {
     return strcmp(*(const char *const *)left, *(const char *const *)right);
@@ -112,7 +126,7 @@ static lks_status check_names(const lks_gguf_string *strings, size_t n_strings, 
 static lks_status check_tensor(const lks_tensor *tensor, const char *path, lks_error *err)
 {
     const char *reason = NULL;
-    if (!*tensor->name || strlen(tensor->name) > MAX_NAME)
+    if (!*tensor->name || strlen(tensor->name) > LKS_GGUF_MAX_NAME)
         reason = "needs a name of 1 to 64 bytes";
     else if (tensor_types[tensor->dtype] < 0)
         reason = "has a type that GGUF cannot hold";

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "fusion/weights/file.h"
+#include "fusion/weights/gguf.h"
 #include "fusion/weights/json_text.h"
 #include "fusion/weights/reader.h"
 
@@ -293,7 +294,12 @@ const lks_tensor *lks_weights_at(const lks_weights *w, size_t i)
 
 const lks_tensor *lks_weights_find(const lks_weights *w, const char *name)
 {
-    const lks_tensor key = {.name = name};
+    lks_tensor key = {.name = name};
+    char short_name[LKS_GGUF_MAX_NAME + 1];
+    if (w->format && strcmp(w->format, "gguf") == 0) {
+        lks_gguf_name(short_name, name);
+        key.name = short_name;
+    }
     return w->list.n_tensors == 0 ? NULL : bsearch(&key, w->list.tensors, w->list.n_tensors, sizeof key, by_name);
 }
 

@@ -18,7 +18,8 @@ void lks_weights_close(lks_weights *weights);
 
 size_t lks_weights_count(const lks_weights *weights);
 const lks_tensor *lks_weights_at(const lks_weights *weights, size_t i);           /* in ascending name order */
-const lks_tensor *lks_weights_find(const lks_weights *weights, const char *name); /* NULL: absent */
+/* NULL: absent. In a GGUF file also by a name that lks_gguf_name shortened. */
+const lks_tensor *lks_weights_find(const lks_weights *weights, const char *name);
 
 const char *lks_weights_format(const lks_weights *weights); /* "safetensors", "torch", "gguf" */
 const char *lks_weights_path(const lks_weights *weights);   /* as given to open */

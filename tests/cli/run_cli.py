@@ -128,7 +128,7 @@ class Usage(TestCase):
 
     def test_manual_names_every_option(self):
         manual = (ROOT / "apps/cli/looksay.1").read_text(encoding="utf-8").replace("\\-", "-")
-        for command in ("caption", "info", "verify", "eval", "bench", "doctor"):
+        for command in ("caption", "info", "verify", "eval", "convert", "quantize", "bench", "doctor"):
             for option in re.findall(r"--[a-z][a-z-]+", run(command, "--help", model=None, check=OK)[1].split("examples:")[0]):
                 self.assertIn(option, manual)
 
@@ -462,6 +462,44 @@ class Commands(TestCase):
         self.assertEqual(status, USAGE)
         self.assertIn("line 1", err)
 
+    def test_convert_and_quantize(self):
+        small = self.work / "small.gguf"
+        out = run("quantize", MODEL, "-o", small, model=None, check=OK)[1]
+        self.assertRegex(out, r"int8, \d+\.\d MiB -> \d+\.\d MiB \(\d+ %\), \d+ tensors, \d+ int8 layers\n$")
+        self.assertEqual(json.loads(run("info", "--format", "json", model=small, check=OK)[1])["dtype"], "int8")
+        self.assertEqual(json.loads(run("info", "--format", "json", check=OK)[1])["dtype"], "f32")
+        self.assertEqual(run("--dtype", "f32", PHOTOS / "wide.jpg", model=small)[0], BAD_MODEL)
+        before = small.read_bytes()
+        for words, status, says in ((["quantize", small, "-o", small], BAD_MODEL, "int8 weights already"),
+                                    (["convert", small, "-o", small], BAD_MODEL, "int8 weights already"),
+                                    (["quantize", self.work / "none", "-o", small], BAD_MODEL, "none"),
+                                    (["convert", MODEL], USAGE, "-o"),
+                                    (["convert", "-o", small], USAGE, "one model"),
+                                    (["convert", MODEL, "-o", small, "--to", "int8"], USAGE, "--to takes"),
+                                    (["convert", MODEL, "-o", self.work / "no/such.gguf"], OUTPUT, "cannot be written")):
+            got, out, err = run(*words, model=None)
+            self.assertEqual((got, out), (status, ""), words)
+            self.assertIn(says, err)
+        self.assertEqual(small.read_bytes(), before)
+        run("convert", MODEL, "-o", small, "--to", "f16", model=None, check=OK)
+        self.assertEqual(os.listdir(self.work), ["small.gguf"])
+        said = run(PHOTOS / "wide.jpg", model=small, check=OK)[1]
+        run("quantize", small, "-o", small, model=None, check=OK)  # over the file that it reads
+        self.assertTrue(said and run(PHOTOS / "wide.jpg", model=small, check=OK)[1])
+
+    def test_damaged_int8_model(self):
+        good = self.work / "good.gguf"
+        run("quantize", MODEL, "-o", good, model=None, check=OK)
+        data, bad = good.read_bytes(), self.work / "bad.gguf"
+        at = data.index(b".int8_scale")
+        changes = {"cut": data[:-100], "cut in half": data[:len(data) // 2], "renamed": data[:at] + b".int8_scalx" + data[at + 11:],
+                   "longer": data + bytes(64)}
+        for what, changed in changes.items():
+            bad.write_bytes(changed)
+            status, out, err = run(PHOTOS / "wide.jpg", model=bad)
+            self.assertEqual((status, out), (BAD_MODEL, ""), what)
+            self.assertIn("bad.gguf", err, what)
+
     def test_doctor(self):
         _, out, _ = run("doctor", check=OK)
         self.assertIn("processor", out)
@@ -477,8 +515,11 @@ class Commands(TestCase):
         self.assertEqual([layer["tokens"] for layer in machine["layers"]], [197, 257, 577])
         for layer in machine["layers"]:
             self.assertLess(layer["linear_gflops"], 1.5 * machine["f32_gflops"])
+            self.assertLess(layer["int8_gops"], 1.5 * machine["int8_gops"])
         self.assertGreater(model["caption_ms"], 0)
         self.assertGreater(model["start_to_caption_ms"], model["caption_ms"])
+        self.assertEqual(model["dtype"], "f32")
+        self.assertIn(", int8,", run("bench", "--repeat", "1", "--dtype", "int8", PHOTOS / "wide.jpg", check=OK)[1])
         self.assertIn("floor", run("bench", "--repeat", "1", PHOTOS / "wide.jpg", check=OK)[1])
 
 

@@ -1,0 +1,159 @@
+/* Packing a model into one GGUF file: the weights that binding uses, and the texts that the model was opened from. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "apps/captioner/model.h"
+#include "fusion/weights/convert.h"
+
+enum { MAX_STRINGS = 16 };
+
+/* What is carried over from a GGUF file as it is. */
+static const char *const carried[] = {"general.name",    "general.author",      "general.license",
+                                      "general.version", "general.description", "general.url"};
+
+typedef struct string_list {
+    lks_gguf_string items[MAX_STRINGS];
+    size_t n;
+    char *owned[MAX_STRINGS];
+    size_t n_owned;
+} string_list;
+
+static void add_text(string_list *list, const char *key, const char *value, size_t n)
+{
+    list->items[list->n++] = (lks_gguf_string){key, value, n};
+}
+
+/* Adds a text that the list frees; false when it is NULL. */
+static bool add_owned(string_list *list, const char *key, char *value)
+{
+    if (!value)
+        return false;
+    list->owned[list->n_owned++] = value;
+    add_text(list, key, value, strlen(value));
+    return true;
+}
+
+static bool add_json(string_list *list, const char *key, const json_t *value)
+{
+    return add_owned(list, key, json_dumps(value, JSON_COMPACT));
+}
+
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+
+static lks_status collect_strings(string_list *list, const lks_model *model, const lks_model_files *files,
+                                  lks_error *err)
+{
+    bool named = false;
+    add_text(list, "general.architecture", "looksay", strlen("looksay"));
+    for (size_t i = 0; i < sizeof carried / sizeof *carried; i++) {
+        size_t n;
+        const char *value = lks_weights_string(model->weights, carried[i], &n);
+        if (!value)
+            continue;
+        named |= i == 0;
+        add_text(list, carried[i], value, n);
+    }
+    const char *name = last_part(model->path);
+    if (!named)
+        add_text(list, carried[0], name, strlen(name));
+    if (files->preprocessor)
+        add_text(list, "looksay.preprocessor", files->preprocessor, files->n_preprocessor);
+    json_t *none = json_object();
+    bool done = none && add_json(list, "looksay.config", files->config) &&
+                add_json(list, "looksay.generation", files->generation ? files->generation : none);
+    json_decref(none);
+    if (!done)
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
+    char *tokenizer;
+    size_t n_tokenizer;
+    lks_status st = lks_tokenizer_to_json(model->tokenizer, &tokenizer, &n_tokenizer, err);
+    if (st == LKS_OK)
+        add_owned(list, "looksay.tokenizer", tokenizer);
+    return st;
+}
+
+static lks_status parse_target(lks_dtype *dtype, const lks_convert_options *options, lks_error *err)
+{
+    static const struct {
+        const char *name;
+        lks_dtype dtype;
+    } targets[] = {{"f32", LKS_F32}, {"f16", LKS_F16}, {"int8", LKS_I8}};
+    const char *name = options && options->dtype ? options->dtype : "f32";
+    for (size_t i = 0; i < sizeof targets / sizeof *targets; i++)
+        if (strcmp(targets[i].name, name) == 0) {
+            *dtype = targets[i].dtype;
+            return LKS_OK;
+        }
+    return lks_error_set(err, LKS_ERR_ARGUMENT, "unknown dtype '%s': use f32, f16 or int8", name);
+}
+
+static lks_status refuse_int8(const lks_weights *weights, const char *path, lks_error *err)
+{
+    for (size_t i = 0; i < lks_weights_count(weights); i++)
+        if (lks_weights_at(weights, i)->dtype == LKS_I8)
+            return lks_error_set(err, LKS_ERR_UNSUPPORTED,
+                                 "%s: holds int8 weights already; convert the model it was made from", path);
+    return LKS_OK;
+}
+
+static lks_status write_model(lks_convert_result *result, const lks_model *model, const lks_model_files *files,
+                              const lks_converter *converter, const char *out_path, lks_error *err)
+{
+    string_list strings = {.n = 0};
+    lks_status st = collect_strings(&strings, model, files, err);
+    uint64_t before = lks_weights_bytes(model->weights); /* the file may be the one that is replaced */
+    if (st == LKS_OK)
+        st = lks_converter_write(converter, out_path, strings.items, strings.n, err);
+    for (size_t i = 0; i < strings.n_owned; i++)
+        free(strings.owned[i]);
+    struct stat info = {0};
+    if (st == LKS_OK && result) {
+        stat(out_path, &info);
+        *result = (lks_convert_result){.bytes_before = before,
+                                       .bytes_after = (uint64_t)info.st_size,
+                                       .n_tensors = lks_converter_n_tensors(converter),
+                                       .n_int8_layers = lks_converter_n_int8_layers(converter)};
+    }
+    return st;
+}
+
+lks_status lks_model_convert(lks_convert_result *result, const char *path, const char *out_path,
+                             const lks_convert_options *options, lks_error *err)
+{
+    lks_dtype dtype = LKS_F32;
+    lks_model_files files = {0};
+    lks_threads *threads = NULL;
+    lks_converter *converter = NULL;
+    lks_model *model = NULL;
+    lks_status st = parse_target(&dtype, options, err);
+    if (st != LKS_OK)
+        return st;
+    st = lks_threads_open(&threads, options ? options->n_threads : 0, err);
+    if (st == LKS_OK)
+        st = lks_converter_open(&converter, dtype, err);
+    if (st == LKS_OK)
+        st = lks_model_files_open(&files, path, err);
+    if (st == LKS_OK)
+        st = refuse_int8(files.weights, path, err);
+    if (st == LKS_OK) {
+        lks_bind_options bind = {.ops = lks_ops_get(LKS_ISA_AUTO),
+                                 .threads = threads,
+                                 .precision = dtype == LKS_I8 ? LKS_PRECISION_INT8 : LKS_PRECISION_F32,
+                                 .listener = lks_converter_add,
+                                 .listener_context = converter};
+        st = lks_model_open_files(&model, &files, path, &bind, err);
+    }
+    if (st == LKS_OK)
+        st = write_model(result, model, &files, converter, out_path, err);
+    lks_converter_close(converter);
+    lks_model_close(model);
+    lks_model_files_close(&files);
+    lks_threads_close(threads);
+    return st;
+}
