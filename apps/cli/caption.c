@@ -71,6 +71,20 @@ static int run_batch(const batch *b, inputs *in, bool quiet)
     return EXIT_ALL_DONE;
 }
 
+/* Prints the paths that a run would caption. */
+static int run_dry(const settings *s, inputs *in)
+{
+    report r = report_describe(s, "", in->several);
+    const char *path;
+    while ((path = inputs_next(in)))
+        if (!report_skips(&r, path))
+            printf("%s%c", path, in->separator);
+    bool written = fflush(stdout) == 0 && !ferror(stdout);
+    if (!written)
+        complain("standard output cannot be written");
+    return written ? EXIT_ALL_DONE : EXIT_OUTPUT;
+}
+
 static void summarize(const report *r, size_t n_all, bool quiet)
 {
     if (quiet)
@@ -96,6 +110,11 @@ int command_caption(const settings *s)
     report r;
     if (!inputs_open(&in, s))
         return EXIT_USAGE;
+    if (s->dry_run) {
+        int dry_status = run_dry(s, &in);
+        inputs_close(&in);
+        return dry_status;
+    }
     if (!engine_open(&e, s)) {
         inputs_close(&in);
         return EXIT_MODEL;

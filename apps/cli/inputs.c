@@ -3,10 +3,13 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+
+#include "apps/cli/hash.h"
 
 static bool append(inputs *in, const char *path)
 {
@@ -28,8 +31,8 @@ static bool append(inputs *in, const char *path)
 /* In a folder, only files with an image's extension count; a file that is named gets read whatever its name is. */
 static bool has_image_extension(const char *name)
 {
-    static const char *const extensions[] = {"jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif",
-                                             "pnm", "ppm",  "pgm", "pbm",  "tga", NULL};
+    static const char *const extensions[] = {"jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp",
+                                             "gif", "pnm",  "ppm", "pgm",  "pbm", "tga",  NULL};
     const char *dot = strrchr(name, '.');
     for (size_t i = 0; dot && extensions[i]; i++)
         if (strcasecmp(dot + 1, extensions[i]) == 0)
@@ -47,25 +50,65 @@ static int by_bytes(const struct dirent **a, const struct dirent **b)
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static bool is_folder(const char *path, bool follow_links)
+static bool is_folder(const char *path)
 {
     struct stat info;
-    int failed = follow_links ? stat(path, &info) : lstat(path, &info);
-    return !failed && S_ISDIR(info.st_mode);
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+static bool matches(const word_list *patterns, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    for (size_t i = 0; i < patterns->n; i++) {
+        const char *pattern = patterns->words[i];
+        if (fnmatch(pattern, strchr(pattern, '/') ? path : name, 0) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* path: below the folder named, or as written. */
+static bool is_in_shard(const input_filter *f, const char *path)
+{
+    return f->n_shards == 1 || hash_spread(hash_more(HASH_START, path, strlen(path))) % f->n_shards == f->shard;
+}
+
+static bool is_wanted(const input_filter *f, const char *path)
+{
+    return (f->include->n == 0 || matches(f->include, path)) && !matches(f->exclude, path) && is_in_shard(f, path);
+}
+
+typedef enum entry_kind { ENTRY_FILE, ENTRY_FOLDER, ENTRY_LINK_TO_FOLDER } entry_kind;
+
+/* The folder entry's kind; most file systems tell it with the name, which spares a call for every photo. */
+static entry_kind kind_of(const struct dirent *entry, const char *path)
+{
+    struct stat info;
+    if (entry->d_type == DT_DIR)
+        return ENTRY_FOLDER;
+    if (entry->d_type == DT_LNK)
+        return is_folder(path) ? ENTRY_LINK_TO_FOLDER : ENTRY_FILE;
+    if (entry->d_type != DT_UNKNOWN || lstat(path, &info) != 0)
+        return ENTRY_FILE;
+    if (S_ISLNK(info.st_mode))
+        return is_folder(path) ? ENTRY_LINK_TO_FOLDER : ENTRY_FILE;
+    return S_ISDIR(info.st_mode) ? ENTRY_FOLDER : ENTRY_FILE;
 }
 
 /* Images of a folder in byte order of their names, each folder in it at its place. Links to folders are not followed below
- * the first, so that no loop can be. */
-static bool append_folder(inputs *in, const char *folder, bool recursive)
+ * the first, so that no loop can be. n_root: how much of each path names the folder from the command line, slash included. */
+static bool append_folder(inputs *in, const char *folder, size_t n_root, bool recursive)
 {
     struct dirent **entries;
+    size_t length = strlen(folder);
     int n = scandir(folder, &entries, is_visible, by_bytes);
     if (n < 0)
-        return append(in, folder);
+        return !is_in_shard(&in->filter, length > n_root ? folder + n_root : folder) || append(in, folder);
     bool done = true;
-    size_t length = strlen(folder);
     while (length > 1 && folder[length - 1] == '/')
         length--;
+    if (n_root == 0)
+        n_root = length + (folder[length - 1] != '/');
     for (int i = 0; i < n; i++) {
         char *path = NULL;
         if (done && asprintf(&path, "%.*s%s%s", (int)length, folder, folder[length - 1] == '/' ? "" : "/",
@@ -73,9 +116,10 @@ static bool append_folder(inputs *in, const char *folder, bool recursive)
             path = NULL;
             done = false;
         }
-        if (path && is_folder(path, false))
-            done = !recursive || append_folder(in, path, true);
-        else if (path && has_image_extension(path))
+        entry_kind kind = path ? kind_of(entries[i], path) : ENTRY_LINK_TO_FOLDER;
+        if (kind == ENTRY_FOLDER)
+            done = !recursive || matches(in->filter.exclude, path + n_root) || append_folder(in, path, n_root, true);
+        else if (kind == ENTRY_FILE && has_image_extension(path) && is_wanted(&in->filter, path + n_root))
             done = append(in, path);
         free(path);
         free(entries[i]);
@@ -84,15 +128,44 @@ static bool append_folder(inputs *in, const char *folder, bool recursive)
     return done;
 }
 
+/* "2/8" is shard 1 of 0..7. */
+static bool read_shard(input_filter *f, const char *text)
+{
+    unsigned i, n;
+    int used = 0;
+    if (sscanf(text, "%7u/%7u%n", &i, &n, &used) != 2 || text[used] || i < 1 || i > n || text[0] == '-' ||
+        strchr(text, '/')[1] == '-') {
+        complain("--shard takes I/N, as in 2/8, with I from 1 to N; not '%s'", text);
+        return false;
+    }
+    f->shard = i - 1;
+    f->n_shards = n;
+    return true;
+}
+
+static bool append_operand(inputs *in, const char *operand, bool recursive)
+{
+    if (strcmp(operand, "-") == 0 || !is_folder(operand))
+        return !is_in_shard(&in->filter, operand) || append(in, operand);
+    in->several = 1;
+    return append_folder(in, operand, 0, recursive);
+}
+
 bool inputs_open(inputs *out, const settings *s)
 {
-    inputs in = {.separator = s->null_separated ? '\0' : '\n', .several = s->n_operands > 1 || s->files_from};
-    bool done = true;
+    inputs in = {.separator = s->null_separated ? '\0' : '\n',
+                 .several = s->n_operands > 1 || s->files_from,
+                 .filter = {.include = &s->include, .exclude = &s->exclude, .n_shards = 1}};
+    bool done = true, listed = s->files_from && strcmp(s->files_from, "-") == 0;
+    if (s->shard && !read_shard(&in.filter, s->shard))
+        return false;
     for (int i = 0; i < s->n_operands && done; i++) {
-        const char *operand = s->operands[i];
-        bool folder = strcmp(operand, "-") != 0 && is_folder(operand, true);
-        in.several |= folder;
-        done = folder ? append_folder(&in, operand, s->recursive) : append(&in, operand);
+        if (listed && strcmp(s->operands[i], "-") == 0) {
+            complain("standard input cannot be both an image (-) and a list of images (--files-from -)");
+            inputs_close(&in);
+            return false;
+        }
+        done = append_operand(&in, s->operands[i], s->recursive);
     }
     if (!done) {
         complain("out of memory");
@@ -100,7 +173,7 @@ bool inputs_open(inputs *out, const settings *s)
         return false;
     }
     if (s->files_from) {
-        in.list = strcmp(s->files_from, "-") == 0 ? stdin : fopen(s->files_from, "r");
+        in.list = listed ? stdin : fopen(s->files_from, "r");
         if (!in.list) {
             complain("%s: cannot be opened: %s", s->files_from, strerror(errno));
             inputs_close(&in);
@@ -121,7 +194,7 @@ const char *inputs_next(inputs *in)
             in->line[--n] = '\0';
         if (in->separator == '\n' && n > 0 && in->line[n - 1] == '\r')
             in->line[--n] = '\0';
-        if (n > 0)
+        if (n > 0 && is_wanted(&in->filter, in->line))
             return in->line;
     }
     return NULL;

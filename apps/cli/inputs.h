@@ -1,11 +1,23 @@
 /* What the user wants captioned, one image path at a time, in order: files and folders from the command line, then the lines
- * of --files-from, which may be a pipe that is still being written. */
+ * of --files-from, which may be a pipe that is still being written.
+ *
+ * A shard takes the paths whose hash says so. What is hashed is the path below the folder that was named, or the path as
+ * written for a file and a list's line: shards are disjoint and complete, and a photo stays in its shard when others come or
+ * go, and when the folder moves. */
 #ifndef LOOKSAY_CLI_INPUTS_H
 #define LOOKSAY_CLI_INPUTS_H
 
 #include <stdio.h>
 
 #include "apps/cli/options.h"
+
+/* Which paths count. Patterns are those of fnmatch(3), with * matching / too; one with a / is compared with the whole path
+ * below the folder named, any other with the last part. */
+typedef struct input_filter {
+    const word_list *include; /* empty: all */
+    const word_list *exclude; /* a folder that matches is not entered */
+    unsigned shard, n_shards; /* 0 <= shard < n_shards */
+} input_filter;
 
 typedef struct inputs {
     char **paths; /* from operands and folders, expanded */
@@ -14,11 +26,13 @@ typedef struct inputs {
     int separator;
     char *line;
     size_t line_capacity;
+    input_filter filter;
     int several; /* 1: more than one image, or a folder or list that may hold more */
 } inputs;
 
-/* Expands operands and opens the list. Returns false after a message when the list cannot be opened, or when memory runs
- * out. A folder without images is no error; one that cannot be read stays in the list, and fails as an image would. */
+/* Expands operands and opens the list. Returns false after a message when the list cannot be opened, when --shard makes no
+ * sense, or when memory runs out. A folder without images is no error; one that cannot be read stays in the list, and fails
+ * as an image would. Borrows from `s`. */
 bool inputs_open(inputs *out, const settings *s);
 
 /* The next path, or NULL at the end. "-" means the bytes on standard input. Valid until the next call. */

@@ -17,6 +17,7 @@ static const command commands[] = {
                  "  looksay photos -f txt                        photo.txt beside every photo, for training tools\n"
                  "  looksay --prompt 'a photo of' photo.jpg      the caption continues the prompt\n"
                  "  curl -s URL | looksay -                      an image from a pipe\n"
+                 "  looksay -r photos --exclude '*_thumb.*' --shard 1/4 -f jsonl   a quarter of a library\n"
                  "  find . -name '*.png' -print0 | looksay --files-from - -0\n",
      .groups = GROUP_MODEL | GROUP_SEARCH | GROUP_INPUT | GROUP_CAPTION_OUTPUT | GROUP_OUTPUT,
      .run = command_caption},

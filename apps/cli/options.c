@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum option_kind { KIND_FLAG, KIND_INT, KIND_REAL, KIND_TEXT, KIND_CHOICE, KIND_WORDS } option_kind;
+typedef enum option_kind { KIND_FLAG, KIND_INT, KIND_REAL, KIND_TEXT, KIND_CHOICE, KIND_WORDS, KIND_TEXTS } option_kind;
 
 typedef struct option {
     const char *name;
@@ -61,8 +61,12 @@ static const option options[] = {
     FLAG("lenient", 0, GROUP_SEARCH, lenient, "caption what can be read of a damaged image"),
 
     TEXT("files-from", 0, KIND_TEXT, GROUP_INPUT, files_from, "LIST", "file with one image path per line; - is standard input"),
-    FLAG("null", '0', GROUP_INPUT, null_separated, "paths of --files-from end in a zero byte, not a line end"),
+    FLAG("null", '0', GROUP_INPUT, null_separated, "paths of --files-from and --dry-run end in a zero byte, not a line end"),
     FLAG("recursive", 'r', GROUP_INPUT, recursive, "folders with all folders in them"),
+    TEXT("include", 0, KIND_TEXTS, GROUP_INPUT, include, "GLOB", "of folders and lists, only images whose name matches, or path if GLOB has a /; may be repeated"),
+    TEXT("exclude", 0, KIND_TEXTS, GROUP_INPUT, exclude, "GLOB", "of folders and lists, no image or folder that matches; may be repeated"),
+    TEXT("shard", 0, KIND_TEXT, GROUP_INPUT, shard, "I/N", "only part I of N, chosen by a hash of each path; the parts are disjoint and complete"),
+    FLAG("dry-run", 0, GROUP_INPUT, dry_run, "print which images would be captioned, and stop"),
 
     TEXT("format", 'f', KIND_CHOICE, GROUP_CAPTION_OUTPUT, format, "text|jsonl|csv|txt", "txt writes PHOTO.txt beside every photo"),
     FLAG("details", 0, GROUP_CAPTION_OUTPUT, details, "with jsonl: tokens, log-probabilities, sizes and timings"),
@@ -88,6 +92,7 @@ static const option options[] = {
 /* clang-format on */
 
 enum { N_OPTIONS = sizeof options / sizeof *options };
+_Static_assert(N_OPTIONS <= 64, "one bit of a uint64_t for each option");
 
 void complain(const char *format, ...)
 {
@@ -108,6 +113,21 @@ static bool one_of(const char *choices, const char *value)
     return false;
 }
 
+static bool add_word(word_list *list, const char *begin, size_t n)
+{
+    const char **grown = realloc(list->words, (list->n + 1) * sizeof *grown);
+    char *word = strndup(begin, n);
+    if (grown)
+        list->words = grown;
+    if (!grown || !word) {
+        free(word);
+        complain("out of memory");
+        return false;
+    }
+    list->words[list->n++] = word;
+    return true;
+}
+
 /* Adds the words of `value`, which commas separate; spaces around them do not count. */
 static bool add_words(word_list *list, const char *value)
 {
@@ -119,17 +139,8 @@ static bool add_words(word_list *list, const char *value)
             begin++;
         while (end > begin && isspace((unsigned char)end[-1]))
             end--;
-        if (begin == end)
-            continue;
-        const char **grown = realloc(list->words, (list->n + 1) * sizeof *grown);
-        char *word = strndup(begin, (size_t)(end - begin));
-        if (grown)
-            list->words = grown;
-        if (!grown || !word) {
-            free(word);
+        if (begin < end && !add_word(list, begin, (size_t)(end - begin)))
             return false;
-        }
-        list->words[list->n++] = word;
     }
     return true;
 }
@@ -172,11 +183,9 @@ static bool set(settings *s, const option *o, const char *given, const char *val
         *(const char **)(void *)field = value;
         return true;
     case KIND_WORDS:
-        if (!add_words((word_list *)(void *)field, value)) {
-            complain("out of memory");
-            return false;
-        }
-        return true;
+        return add_words((word_list *)(void *)field, value);
+    case KIND_TEXTS:
+        return add_word((word_list *)(void *)field, value, strlen(value));
     }
     return false;
 }
@@ -238,7 +247,7 @@ typedef struct reader {
 } reader;
 
 /* `attached`: the value that came with the name, or NULL. Lists of the command line replace the environment's. */
-static bool take(reader *r, const option *o, const char *given, const char *attached, unsigned *replaced)
+static bool take(reader *r, const option *o, const char *given, const char *attached, uint64_t *replaced)
 {
     if (!o) {
         complain("unknown option %s; 'looksay %s --help' lists those it takes", given, r->command->name);
@@ -255,8 +264,9 @@ static bool take(reader *r, const option *o, const char *given, const char *atta
         complain("%s needs a value: %s", given, o->metavar);
         return false;
     }
-    word_list *list = o->kind == KIND_WORDS ? (word_list *)(void *)((char *)r->s + o->field) : NULL;
-    unsigned bit = list == &r->s->banned ? 1u : 2u;
+    bool many = o->kind == KIND_WORDS || o->kind == KIND_TEXTS;
+    word_list *list = many ? (word_list *)(void *)((char *)r->s + o->field) : NULL;
+    uint64_t bit = UINT64_C(1) << (o - options);
     if (list && !(*replaced & bit)) {
         for (size_t i = 0; i < list->n; i++)
             free((void *)(uintptr_t)list->words[i]);
@@ -269,7 +279,8 @@ static bool take(reader *r, const option *o, const char *given, const char *atta
 static bool read_arguments(reader *r)
 {
     settings *s = r->s;
-    unsigned groups = r->command->groups | GROUP_ALWAYS, replaced = 0;
+    unsigned groups = r->command->groups | GROUP_ALWAYS;
+    uint64_t replaced = 0; /* bit i: the list of options[i] */
     bool only_operands = false;
     while (r->next < r->argc) {
         char *word = r->argv[r->next++];
@@ -321,8 +332,8 @@ bool settings_parse(settings *out, const command *chosen, int argc, char **argv)
 
 void settings_release(settings *s)
 {
-    word_list *lists[] = {&s->banned, &s->required};
-    for (size_t k = 0; k < 2; k++) {
+    word_list *lists[] = {&s->banned, &s->required, &s->include, &s->exclude};
+    for (size_t k = 0; k < sizeof lists / sizeof *lists; k++) {
         for (size_t i = 0; i < lists[k]->n; i++)
             free((void *)(uintptr_t)lists[k]->words[i]);
         free(lists[k]->words);
@@ -366,7 +377,8 @@ static void print_bash(FILE *to, const command *commands, size_t n_commands)
                 fprintf(to, "--%s ", options[i].name);
         fputs("' ;;\n", to);
     }
-    fputs("    esac\n    if [[ $word == -* ]]; then\n        mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n"
+    fputs("    esac\n    if [[ $word == -* ]]; then\n        mapfile -t COMPREPLY < <(compgen -W \"$words\" -- "
+          "\"$word\")\n"
           "    elif ((COMP_CWORD == 1)); then\n        mapfile -t COMPREPLY < <(compgen -f -W '",
           to);
     for (size_t c = 0; c < n_commands; c++)

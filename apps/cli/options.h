@@ -52,8 +52,9 @@ typedef struct settings {
     const char *prompt;
     word_list banned, required;
     /* input */
-    const char *files_from;
-    bool null_separated, recursive, lenient;
+    const char *files_from, *shard;
+    word_list include, exclude;
+    bool null_separated, recursive, lenient, dry_run;
     /* output */
     const char *format, *report_format, *existing, *output;
     bool details, quiet, verbose, help;

@@ -35,7 +35,7 @@ json_t *json_text(const char *text)
     return made;
 }
 
-bool report_open(report *out, const settings *s, const char *model, bool several)
+report report_describe(const settings *s, const char *model, bool several)
 {
     report r = {.details = s->details, .quiet = s->quiet, .name_images = several, .model = model};
     const char *format = s->format ? s->format : "text";
@@ -46,6 +46,12 @@ bool report_open(report *out, const settings *s, const char *model, bool several
     else if (strcmp(format, "txt") == 0)
         r.format = REPORT_SIDECARS;
     r.existing = s->existing ? s->existing : "skip";
+    return r;
+}
+
+bool report_open(report *out, const settings *s, const char *model, bool several)
+{
+    report r = report_describe(s, model, several);
     if (!sink_open(&r.sink, s->output))
         return false;
     if (r.format == REPORT_CSV) {

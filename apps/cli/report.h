@@ -19,6 +19,9 @@ typedef struct report {
     bool broken; /* output failed; nothing more is written */
 } report;
 
+/* A report of that kind that is not open: it knows what it skips, and writes nothing. `model` is borrowed. */
+report report_describe(const settings *s, const char *model, bool several);
+
 /* Returns false after a message. `model` is borrowed. */
 bool report_open(report *out, const settings *s, const char *model, bool several);
 

@@ -44,6 +44,14 @@ def run(*words, model=MODEL, stdin=b"", env=None, check=None, cwd=None):
     return done.returncode, out, err
 
 
+def run_bytes(*words, stdin=b"", cwd=None):
+    """Standard output as it is, of a run that succeeds without a model."""
+    done = subprocess.run([os.fsencode(w) for w in (LOOKSAY, *words)], input=stdin, capture_output=True, timeout=120, cwd=cwd)
+    if done.returncode != OK:
+        raise AssertionError(f"exit status {done.returncode}\nstderr: {done.stderr}")
+    return done.stdout
+
+
 def rows_of(text):
     return [json.loads(line) for line in text.splitlines()]
 
