@@ -34,6 +34,9 @@ lks_status lks_decode_pnm(lks_image *out, lks_decode_job *job, lks_error *err);
 /* BMP, GIF and TGA; JPEG and PNG too in a portable build. `format` names the kind of file for messages. */
 lks_status lks_decode_stb(lks_image *out, lks_decode_job *job, const char *format, lks_error *err);
 
+/* Whether stb_image can be given this JPEG file: its Huffman tables hold what they say, and scans use none that is missing. */
+bool lks_decode_jpeg_tables_are_sound(const uint8_t *bytes, size_t n_bytes);
+
 /* Whether the bytes look like a TGA file, which has no magic number: a header whose fields are all plausible. */
 bool lks_decode_is_tga(const uint8_t *bytes, size_t n_bytes);
 

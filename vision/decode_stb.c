@@ -2,7 +2,8 @@
  *
  * stb_image takes missing data for zeros and says nothing. Reading through callbacks tells: a refill that gets nothing, or a
  * direct read (into a buffer other than its own) that gets less than it asked for, means that the file ends early. Sizes are
- * checked on the header first. */
+ * checked on the header first. What ends within a JPEG or PNG it gives up, so lenient mode saves none of those here, and a JPEG
+ * scan that is too short but properly closed passes for whole. */
 #define STB_IMAGE_STATIC
 #define STB_IMAGE_IMPLEMENTATION
 #define STBI_NO_STDIO
@@ -142,8 +143,28 @@ static lks_status decode(lks_image *out, lks_decode_job *job, const uint8_t *byt
     return LKS_OK;
 }
 
+#ifdef LKS_PORTABLE
+/* The size in a PNG's header, which stb_image does not tell of pictures too large for it. */
+static lks_status check_png_size(const lks_decode_job *job, lks_error *err)
+{
+    if (job->n_bytes < 24)
+        return LKS_OK;
+    int64_t size[2] = {0};
+    for (int i = 0; i < 8; i++)
+        size[i / 4] = size[i / 4] << 8 | job->bytes[16 + i];
+    return size[0] && size[1] ? lks_decode_check_size(job, size[0], size[1], "PNG", err) : LKS_OK;
+}
+#endif
+
 lks_status lks_decode_stb(lks_image *out, lks_decode_job *job, const char *format, lks_error *err)
 {
+#ifdef LKS_PORTABLE
+    lks_status sized = strcmp(format, "PNG") == 0 ? check_png_size(job, err) : LKS_OK;
+    if (sized != LKS_OK)
+        return sized;
+    if (strcmp(format, "JPEG") == 0 && !lks_decode_jpeg_tables_are_sound(job->bytes, job->n_bytes))
+        return lks_decode_damaged(job, format, "bad or missing Huffman table", err);
+#endif
     if (strcmp(format, "GIF") != 0)
         return decode(out, job, job->bytes, format, err);
 

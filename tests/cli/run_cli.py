@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The program as its users meet it: arguments, streams, exit statuses, files, bad inputs.
 
-    run_cli.py LOOKSAY [TestCase.test_name...]
+    run_cli.py LOOKSAY [TestCase.test_name...] [--portable]
 
 Most of it runs against a small random model of tests/parity, where what is said means nothing but how it is said does. Standard
 library only.
@@ -25,6 +25,7 @@ ROOT = HERE.parent.parent
 MODEL = ROOT / "tests/parity/models/vit-gpt2-bin"
 PHOTOS = ROOT / "tests/parity/photos"
 LOOKSAY = None
+PORTABLE = False  # a build without libjpeg, whose JPEGs differ from what torch saw, and without fast kernels
 
 OK, SOME_FAILED, USAGE, BAD_MODEL, OUTPUT, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -36,7 +37,7 @@ def run(*words, model=MODEL, stdin=b"", env=None, check=None, cwd=None):
         command += ["--model", model]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("LOOKSAY_")}
     environment.update(env or {})
-    done = subprocess.run([os.fsencode(w) for w in command], input=stdin, capture_output=True, timeout=120,
+    done = subprocess.run([os.fsencode(w) for w in command], input=stdin, capture_output=True, timeout=600,
                           env=environment, cwd=cwd)
     out, err = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
     if check is not None and done.returncode != check:
@@ -330,8 +331,9 @@ class Inputs(TestCase):
         self.assertEqual((status, out), (SOME_FAILED, ""))
         self.assertEqual(len(err.splitlines()), len(failing) + 1, err)
 
-        row, = rows_of(run("--format", "jsonl", "--lenient", self.work / "truncated.jpg", check=OK)[1])
-        self.assertTrue(row["damaged"])
+        if not PORTABLE:  # whose decoder gives a JPEG up when it ends early
+            row, = rows_of(run("--format", "jsonl", "--lenient", self.work / "truncated.jpg", check=OK)[1])
+            self.assertTrue(row["damaged"])
 
     def test_empty_folder_is_done(self):
         (self.work / "empty").mkdir()
@@ -436,9 +438,12 @@ class Commands(TestCase):
         self.assertEqual(info["vision"]["type"], "vit")
 
     def test_verify(self):
-        _, out, _ = run("verify", "--photos", PHOTOS, check=OK)
-        self.assertRegex(out.splitlines()[-1], r"^(\d+) of \1 cases agree")
         golden = json.loads((MODEL / "golden.json").read_text())
+        golden["cases"] = [c for c in golden["cases"] if not (PORTABLE and c["image"].endswith(".jpg"))]
+        same = self.work / "same.json"
+        same.write_text(json.dumps(golden))
+        _, out, _ = run("verify", "--photos", PHOTOS, same, check=OK)
+        self.assertEqual(out.splitlines()[-1].split(" cases")[0], f"{len(golden['cases'])} of {len(golden['cases'])}")
         golden["cases"] = golden["cases"][:2]
         golden["cases"][1]["logprobs"][0] += 0.01
         changed = self.work / "golden.json"
@@ -509,10 +514,10 @@ class Commands(TestCase):
             self.assertIn("bad.gguf", err, what)
 
     def test_doctor(self):
-        _, out, _ = run("doctor", check=OK)
+        _, out, _ = run("doctor", check=SOME_FAILED if PORTABLE else OK)
         self.assertIn("processor", out)
         self.assertNotIn("MISSING model", out)
-        checks = json.loads(run("doctor", "--format", "json", check=OK)[1])
+        checks = json.loads(run("doctor", "--format", "json")[1])
         self.assertTrue(all(c["ok"] for c in checks if c["check"] == "model"))
         self.assertEqual(run("doctor", model=self.work / "none")[0], SOME_FAILED)
 
@@ -534,6 +539,7 @@ class Commands(TestCase):
 class DefaultModel(TestCase):
     """The model that comes with the program, found without being named."""
 
+    @unittest.skipIf("--portable" in sys.argv, "torch saw what libjpeg makes of the photos")
     def test_agrees_with_torch(self):
         _, out, _ = run("verify", "--photos", ROOT / "assets/photos", ROOT / "assets/golden/looksay.json", model=None, check=OK)
         self.assertRegex(out.splitlines()[-1], r"^(\d+) of \1 cases agree")
@@ -549,11 +555,12 @@ class DefaultModel(TestCase):
         self.assertGreater(len({r["caption"] for r in rows}), len(rows) // 2)
 
     def test_instruction_sets_say_the_same(self):
-        doctor = json.loads(run("doctor", "--format", "json", model=None, check=OK)[1])
-        found = next(c["found"] for c in doctor if c["check"] == "instruction sets")
+        doctor = {c["check"]: c for c in json.loads(run("doctor", "--format", "json", model=None)[1])}
+        found = doctor["instruction sets"]["found"]
+        others = ["blas"] * doctor["OpenBLAS"]["ok"]
         photo = ROOT / "assets/photos/astronaut.jpg"
         golden = rows_of(run("-f", "jsonl", "--details", "--isa", "ref", photo, model=None, check=OK)[1])[0]
-        for isa in ["blas"] + [i for i in ("avx2", "avx512") if i in found.lower().replace("-", "")]:
+        for isa in others + [i for i in ("avx2", "avx512") if i in found.lower().replace("-", "")]:
             row = rows_of(run("-f", "jsonl", "--details", "--isa", isa, photo, model=None, check=OK)[1])[0]
             self.assertEqual(row["tokens"], golden["tokens"], isa)
             for a, b in zip(row["logprobs"], golden["logprobs"]):
@@ -576,4 +583,7 @@ class DefaultModel(TestCase):
 
 if __name__ == "__main__":
     LOOKSAY = os.path.abspath(sys.argv.pop(1))
+    if "--portable" in sys.argv:
+        sys.argv.remove("--portable")
+        PORTABLE = True
     unittest.main(verbosity=1)
