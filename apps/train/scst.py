@@ -1,6 +1,6 @@
 """Self-critical sequence training (Rennie et al. 2017) of the cross-entropy model on CIDEr-D.
 
-    python scst.py DATA_DIR OUT_DIR [--steps 1600]
+    python scst.py DATA_DIR OUT_DIR [--steps 2000]
 
 Each photo gets SAMPLES random captions; the baseline of one is the mean reward of the others (leave-one-out), which needs no
 greedy pass:  loss = -mean over tokens of (r_k - mean_{j != k} r_j) log p(token).
@@ -53,7 +53,7 @@ def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("data_dir")
     options.add_argument("out_dir", type=Path)
-    options.add_argument("--steps", type=int, default=1600)
+    options.add_argument("--steps", type=int, default=2000)
     options.add_argument("--seed", type=int, default=1)
     given = options.parse_args()
     torch.manual_seed(given.seed)
