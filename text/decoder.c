@@ -16,8 +16,8 @@ struct lks_decoder_state {
     int n_rows, position;  /* rows in use; tokens each of them has */
     float *self_kv;        /* [n_layers, max_rows, max_positions, 2 d]: key, then value */
     float *cross_kv;       /* [n_layers, n_memory, 2 d] */
-    float *maps;           /* [max_rows, max_positions, n_memory] or NULL */
-    float *spare;          /* one layer's rows, or the maps, on their way through lks_decoder_reorder */
+    float *maps;           /* [max_rows, max_positions, n_layers, n_memory] or NULL; never reordered */
+    float *spare;          /* one layer's rows on their way through lks_decoder_reorder */
     int32_t *memory_index; /* [max_rows]: every row reads image 0 */
 };
 
@@ -64,9 +64,8 @@ lks_status lks_decoder_state_open(lks_decoder_state **out, const lks_decoder *de
     s->cross_kv = take_floats(layers, (size_t)n_memory, 2, d);
     s->memory_index = calloc(rows, sizeof *s->memory_index);
     if (keep_maps)
-        s->maps = take_floats(rows, (size_t)max_positions, (size_t)n_memory, 1);
-    size_t widest = keep_maps && (size_t)n_memory > 2 * d ? (size_t)n_memory : 2 * d;
-    s->spare = take_floats(rows, (size_t)max_positions, widest, 1);
+        s->maps = take_floats(rows, (size_t)max_positions, layers, (size_t)n_memory);
+    s->spare = take_floats(rows, (size_t)max_positions, 2, d);
     if (!s->self_kv || !s->cross_kv || !s->spare || !s->memory_index || (keep_maps && !s->maps)) {
         lks_decoder_state_close(s);
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for decoding %d rows of %d tokens", max_rows,
@@ -102,13 +101,13 @@ static size_t step_floats_per_token(const lks_decoder_config *c)
 size_t lks_decoder_scratch(const lks_decoder *decoder, int max_rows, int max_positions, int n_memory, int n_threads)
 {
     const lks_decoder_config *c = &decoder->config;
-    int d_head = c->width / c->n_heads, widest = max_of(max_of(c->d_mlp, 3 * c->width), max_of(c->d_memory, decoder->encoder_width));
+    int d_head = c->width / c->n_heads,
+        widest = max_of(max_of(c->d_mlp, 3 * c->width), max_of(c->d_memory, decoder->encoder_width));
     size_t tokens = (size_t)max_of(max_rows, max_positions);
     size_t step = lks_arena_cost(tokens * step_floats_per_token(c), sizeof(float)) +
                   lks_arena_cost(tokens * (size_t)c->n_heads * (size_t)n_memory, sizeof(float)) + 8 * LKS_ALIGNMENT;
     size_t begin = lks_arena_cost((size_t)n_memory * (size_t)c->d_memory, sizeof(float));
-    return (step > begin ? step : begin) +
-           lks_ops_scratch(n_threads, max_of(n_memory, max_positions), d_head, widest);
+    return (step > begin ? step : begin) + lks_ops_scratch(n_threads, max_of(n_memory, max_positions), d_head, widest);
 }
 
 static void linear(const lks_compute *compute, const lks_linear *layer, float *y, int64_t y_stride, const float *x,
@@ -224,21 +223,31 @@ static void self_attention(const step *t, int layer)
     residual(t, &block->self_out, t->mixed, &block->norm_self);
 }
 
-/* Adds this layer's cross-attention weights, averaged over heads and layers, to the kept maps. */
-static void keep_maps(const step *t)
+/* The maps [n_layers, n_memory] that `row` made at `position`. */
+static float *maps_at(const lks_decoder_state *s, int row, int position)
+{
+    size_t at = (size_t)row * (size_t)s->max_positions + (size_t)position;
+    return s->maps + at * (size_t)s->decoder->config.n_layers * (size_t)s->n_memory;
+}
+
+/* Keeps this layer's cross-attention weights, averaged over heads. */
+static void keep_maps(const step *t, int layer)
 {
     lks_decoder_state *s = t->state;
     int n_heads = s->decoder->config.n_heads, n_memory = s->n_memory;
-    float share = 1.0f / (float)(n_heads * s->decoder->config.n_layers);
+    float share = 1.0f / (float)n_heads;
     assert(t->weights && s->maps);
     for (int row = 0; row < t->n_rows; row++)
-        for (int h = 0; h < n_heads; h++)
-            for (int i = 0; i < t->n_tokens; i++) {
-                const float *from = t->weights + ((size_t)(row * n_heads + h) * (size_t)t->n_tokens + (size_t)i) * (size_t)n_memory;
-                float *to = s->maps + ((size_t)row * (size_t)s->max_positions + (size_t)(s->position + i)) * (size_t)n_memory;
+        for (int i = 0; i < t->n_tokens; i++) {
+            float *to = maps_at(s, row, s->position + i) + (size_t)layer * (size_t)n_memory;
+            memset(to, 0, (size_t)n_memory * sizeof *to);
+            for (int h = 0; h < n_heads; h++) {
+                const float *from =
+                    t->weights + ((size_t)(row * n_heads + h) * (size_t)t->n_tokens + (size_t)i) * (size_t)n_memory;
                 for (int j = 0; j < n_memory; j++)
                     to[j] += share * from[j];
             }
+        }
 }
 
 static void cross_attention(const step *t, int layer)
@@ -272,7 +281,7 @@ static void cross_attention(const step *t, int layer)
     };
     s->compute.ops->attention(&s->compute, &attention);
     if (s->maps)
-        keep_maps(t);
+        keep_maps(t, layer);
     residual(t, &block->cross_out, t->mixed, &block->norm_cross);
 }
 
@@ -333,7 +342,8 @@ static void head(const step *t, float *logits)
     linear(compute, &decoder->ends.head, logits, c->vocab_size, last, d, n, LKS_ACT_NONE, NULL);
 }
 
-lks_status lks_decoder_step(void *context, float *logits, const int32_t *tokens, int n_rows, int n_tokens, lks_error *err)
+lks_status lks_decoder_step(void *context, float *logits, const int32_t *tokens, int n_rows, int n_tokens,
+                            lks_error *err)
 {
     lks_decoder_state *s = context;
     const lks_decoder_config *c = &s->decoder->config;
@@ -342,8 +352,8 @@ lks_status lks_decoder_step(void *context, float *logits, const int32_t *tokens,
                              s->max_positions);
     for (int i = 0; i < n_rows * n_tokens; i++)
         if (tokens[i] < 0 || tokens[i] >= c->vocab_size)
-            return lks_error_set(err, LKS_ERR_MODEL, "token %d is outside the decoder's vocabulary of %d", (int)tokens[i],
-                                 c->vocab_size);
+            return lks_error_set(err, LKS_ERR_MODEL, "token %d is outside the decoder's vocabulary of %d",
+                                 (int)tokens[i], c->vocab_size);
     size_t mark = lks_arena_mark(s->compute.scratch);
     size_t n = (size_t)n_rows * (size_t)n_tokens, d = (size_t)c->width;
     step t = {.state = s, .n_rows = n_rows, .n_tokens = n_tokens, .n = (int)n};
@@ -355,9 +365,6 @@ lks_status lks_decoder_step(void *context, float *logits, const int32_t *tokens,
     if (s->maps) {
         t.weights = lks_arena_take(s->compute.scratch, n * (size_t)c->n_heads * (size_t)s->n_memory, sizeof(float));
         full |= !t.weights;
-        for (int row = 0; row < n_rows; row++)
-            memset(s->maps + ((size_t)row * (size_t)s->max_positions + (size_t)s->position) * (size_t)s->n_memory, 0,
-                   (size_t)n_tokens * (size_t)s->n_memory * sizeof(float));
     }
     if (full) {
         lks_arena_reset(s->compute.scratch, mark);
@@ -394,9 +401,6 @@ void lks_decoder_reorder(void *context, const int32_t *parents, int n_rows)
     size_t d = (size_t)s->decoder->config.width, used = (size_t)s->position * 2 * d;
     for (int layer = 0; layer < s->decoder->config.n_layers; layer++)
         permute(self_row(s, layer, 0), self_row_floats(s), used, parents, n_rows, s->spare);
-    if (s->maps)
-        permute(s->maps, (size_t)s->max_positions * (size_t)s->n_memory, (size_t)s->position * (size_t)s->n_memory, parents,
-                n_rows, s->spare);
     s->n_rows = n_rows;
 }
 
@@ -404,5 +408,5 @@ const float *lks_decoder_map(const lks_decoder_state *s, int row, int position)
 {
     if (!s->maps || row < 0 || row >= s->max_rows || position < 0 || position >= s->position)
         return NULL;
-    return s->maps + ((size_t)row * (size_t)s->max_positions + (size_t)position) * (size_t)s->n_memory;
+    return maps_at(s, row, position);
 }

@@ -63,8 +63,8 @@ bool lks_decoder_is_int8(const lks_decoder *decoder); /* its linear layers, cros
 
 typedef struct lks_decoder_state lks_decoder_state;
 
-/* Room for `max_rows` rows of `max_positions` tokens, steps of at most `max_new` tokens a row, and n_memory image tokens.
- * n_map_rows > 0 keeps the cross-attention weights of every step: see lks_decoder_map. */
+/* Room for `max_rows` rows of `max_positions` tokens and n_memory image tokens. keep_maps keeps the cross-attention weights of
+ * every step: see lks_decoder_map. */
 lks_status lks_decoder_state_open(lks_decoder_state **out, const lks_decoder *decoder, const lks_compute *compute,
                                   int max_rows, int max_positions, int n_memory, bool keep_maps, lks_error *err);
 void lks_decoder_state_close(lks_decoder_state *state);
@@ -78,7 +78,9 @@ lks_status lks_decoder_step(void *context, float *logits, const int32_t *tokens,
 /* Row i continues what row parents[i] had: lks_step_model.reorder. */
 void lks_decoder_reorder(void *context, const int32_t *parents, int n_rows);
 
-/* The cross-attention weights of `row` at `position`, averaged over heads of all layers [n_memory]; NULL unless kept. */
+/* The cross-attention weights [n_layers, n_memory], averaged over heads, of the step that fed a token to `row` at `position`: where
+ * the decoder looked to score the token after it. `row` is the row at that step. Reordering moves no maps, so that a path which
+ * ended early finds its own by the rows it went through (lks_hypothesis.rows). NULL unless kept. */
 const float *lks_decoder_map(const lks_decoder_state *state, int row, int position);
 
 /* Scratch bytes that begin and step take from compute->scratch. */

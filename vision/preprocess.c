@@ -57,6 +57,21 @@ static overlap center(int n, int n_crop)
     return (overlap){.skip = 0, .pad = (n_crop - n + 1) / 2, .shared = n};
 }
 
+lks_view lks_preprocess_view(const lks_preprocess *preprocess, int width, int height)
+{
+    const lks_image image = {.width = width, .height = height};
+    int resized_width, resized_height, tensor_width, tensor_height;
+    if (!resized_size(&resized_width, &resized_height, preprocess, &image))
+        return (lks_view){.width = width, .height = height};
+    lks_preprocess_size(preprocess, &tensor_width, &tensor_height);
+    const overlap across = center(resized_width, tensor_width), down = center(resized_height, tensor_height);
+    const double x_scale = (double)width / resized_width, y_scale = (double)height / resized_height;
+    return (lks_view){.x = (across.skip - across.pad) * x_scale,
+                      .y = (down.skip - down.pad) * y_scale,
+                      .width = tensor_width * x_scale,
+                      .height = tensor_height * y_scale};
+}
+
 typedef struct fill {
     const lks_image *image;
     float *pixels;

@@ -28,4 +28,12 @@ void lks_preprocess_size(const lks_preprocess *preprocess, int *width, int *heig
 lks_status lks_preprocess_run(const lks_preprocess *preprocess, float *pixels, const lks_image *image,
                               lks_threads *threads, lks_error *err);
 
+/* Where that tensor lies on an image of width x height pixels, in those pixels; where the crop pads, it reaches beyond the
+ * image. Of an image too elongated to resize, the whole. */
+typedef struct lks_view {
+    double x, y, width, height;
+} lks_view;
+
+lks_view lks_preprocess_view(const lks_preprocess *preprocess, int width, int height);
+
 #endif

@@ -242,6 +242,12 @@ void lks_vit_image_size(const lks_vit *vit, int *width, int *height)
     *height = vit->image_height;
 }
 
+void lks_vit_covered_size(const lks_vit *vit, int *width, int *height)
+{
+    *width = vit->stem ? vit->image_width : vit->grid_columns * vit->config.patch_width;
+    *height = vit->stem ? vit->image_height : vit->grid_rows * vit->config.patch_height;
+}
+
 size_t lks_vit_weight_bytes(const lks_vit *vit)
 {
     return vit->memory.used;

@@ -25,6 +25,8 @@ int lks_vit_n_tokens(const lks_vit *vit); /* prefix tokens and patches */
 int lks_vit_n_prefix(const lks_vit *vit); /* tokens before the patches */
 void lks_vit_grid(const lks_vit *vit, int *rows, int *columns); /* of the patches */
 void lks_vit_image_size(const lks_vit *vit, int *width, int *height);
+/* The part of the image that the grid covers, from its upper left corner: all of it, unless patches leave a rest. */
+void lks_vit_covered_size(const lks_vit *vit, int *width, int *height);
 size_t lks_vit_weight_bytes(const lks_vit *vit); /* packed memory */
 int64_t lks_vit_multiply_adds(const lks_vit *vit); /* of one encode, for roofline figures */
 

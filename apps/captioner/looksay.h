@@ -141,10 +141,20 @@ typedef struct lks_caption_options {
     int64_t max_pixels; /* images with more are refused; 0: 50 million */
     int (*stop)(void *context); /* asked while decoding; non-zero ends with LKS_ERR_INTERRUPTED; may be NULL */
     void *stop_context;
+    int keep_picture; /* 1: keep the pixels, see lks_caption.picture */
 } lks_caption_options;
 
 /* Fills `options` with the model's own generation defaults. */
 LKS_API void lks_caption_options_init(lks_caption_options *options, const lks_model *model);
+
+/* A word that the model said: the tokens that wrote it, put together again. Words are separated by white space; signs without
+ * a letter or digit at their ends, and their tokens, are left off. */
+typedef struct lks_word {
+    const char *text;          /* UTF-8 */
+    int first_token, n_tokens; /* of the sequence's tokens; never 0 */
+    float logprob;             /* sum over its tokens: how likely the word was after those before it */
+    const float *map;          /* [grid_rows, grid_columns] where the model looked to say it, sums to 1; NULL unless keep_maps */
+} lks_word;
 
 typedef struct lks_sequence {
     const char *text; /* UTF-8 */
@@ -155,7 +165,17 @@ typedef struct lks_sequence {
     const char *const *token_text; /* [n_tokens] what each token adds to the text; "" for special tokens */
     const float *maps; /* [n_tokens, grid_rows * grid_columns] cross-attention to the patches, averaged over heads and layers,
                           each row sums to 1; NULL unless keep_maps */
+    int n_words;
+    const lks_word *words; /* [n_words] in the order of the text; a prompt's words are not among them */
+    int n_layers;          /* of the decoder */
+    const float *layer_maps; /* [n_tokens, n_layers, grid_rows * grid_columns] the attention weights as they were, averaged over
+                                heads: what a row lacks to 1 fell on class token and registers; NULL unless keep_maps */
 } lks_sequence;
+
+/* A rectangle in the pixels of a picture. */
+typedef struct lks_box {
+    double x, y, width, height;
+} lks_box;
 
 typedef struct lks_caption {
     int n_sequences;
@@ -165,6 +185,9 @@ typedef struct lks_caption {
     int damaged;                   /* 1: a lenient read of a damaged image */
     int n_steps;                   /* decoder steps taken */
     double read_ms, encode_ms, decode_ms; /* pixels ready; image tokens and cross K/V ready; words found */
+    lks_box grid_box; /* where the grid lies on the picture, its first patch in the upper left corner: all of the picture where
+                         preprocessing squashes it, its middle where it is cropped, more than it where the crop pads */
+    const uint8_t *picture; /* [height, width, 3] RGB, upright; NULL unless keep_picture */
 } lks_caption;
 
 /* Captions an image file, the bytes of one, or raw pixels (RGB, 8 bits each, `stride` bytes between rows). *out is freed

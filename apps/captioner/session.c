@@ -128,8 +128,9 @@ static lks_status check_options(const lks_caption_options *o, lks_error *err)
         return lks_error_set(err, LKS_ERR_ARGUMENT, "n-best %d needs at least as many beams (%d given)", o->n_best,
                              o->n_beams);
     if (o->max_tokens < 1 || o->min_tokens < 0 || o->no_repeat_ngram < 0 || o->top_k < 0)
-        return lks_error_set(err, LKS_ERR_ARGUMENT, "max-tokens must be positive; min-tokens, no-repeat-ngram and "
-                                                    "top-k must not be negative");
+        return lks_error_set(err, LKS_ERR_ARGUMENT,
+                             "max-tokens must be positive; min-tokens, no-repeat-ngram and "
+                             "top-k must not be negative");
     if (!(o->temperature > 0.0f) || !(o->top_p > 0.0f && o->top_p <= 1.0f) || !(o->repetition_penalty > 0.0f) ||
         !isfinite(o->length_penalty))
         return lks_error_set(err, LKS_ERR_ARGUMENT,
@@ -212,8 +213,8 @@ static lks_status search(lks_session *s, lks_caption **out, const lks_caption_op
                             .reorder = lks_decoder_reorder};
     st = lks_search_run(&hypotheses, &n, &steps, &options, err);
     if (st == LKS_OK)
-        st = lks_result_make(out, model, o->keep_maps ? s->state : NULL, hypotheses, n, options.prompt, options.n_prompt,
-                             err);
+        st = lks_result_make(out, model, o->keep_maps ? s->state : NULL, hypotheses, n, options.prompt,
+                             options.n_prompt, err);
 done:
     lks_hypotheses_free(hypotheses);
     lks_phrases_release(&prompt);
@@ -222,8 +223,22 @@ done:
     return st;
 }
 
-/* Resizes, encodes and captions a decoded image. began: when reading started. */
-static lks_status caption_image(lks_session *s, lks_caption **out, const lks_image *image, bool damaged, double began,
+/* Where the grid of patches lies on a picture of that size. */
+static lks_box find_grid(const lks_model *model, int width, int height)
+{
+    lks_view view = lks_preprocess_view(&model->preprocess, width, height);
+    int tensor_width, tensor_height, covered_width, covered_height;
+    lks_preprocess_size(&model->preprocess, &tensor_width, &tensor_height);
+    lks_vit_covered_size(model->vit, &covered_width, &covered_height);
+    return (lks_box){.x = view.x,
+                     .y = view.y,
+                     .width = view.width * covered_width / tensor_width,
+                     .height = view.height * covered_height / tensor_height};
+}
+
+/* Resizes, encodes and captions a decoded image, whose pixels move into the caption when they are to be kept. began: when
+ * reading started. */
+static lks_status caption_image(lks_session *s, lks_caption **out, lks_image *image, bool damaged, double began,
                                 const lks_caption_options *o, lks_error *err)
 {
     lks_status st = lks_preprocess_run(&s->model->preprocess, s->pixels, image, s->threads, err);
@@ -247,6 +262,11 @@ static lks_status caption_image(lks_session *s, lks_caption **out, const lks_ima
     caption->height = image->height;
     caption->damaged = damaged;
     lks_vit_grid(s->model->vit, &caption->grid_rows, &caption->grid_columns);
+    caption->grid_box = find_grid(s->model, image->width, image->height);
+    if (o->keep_picture) {
+        caption->picture = image->rgb;
+        image->rgb = NULL;
+    }
     *out = caption;
     return LKS_OK;
 }
@@ -280,8 +300,8 @@ lks_status lks_caption_file(lks_session *session, lks_caption **out, const char 
     return st;
 }
 
-lks_status lks_caption_bytes(lks_session *session, lks_caption **out, const void *bytes, size_t n_bytes, const char *name,
-                             const lks_caption_options *options, lks_error *err)
+lks_status lks_caption_bytes(lks_session *session, lks_caption **out, const void *bytes, size_t n_bytes,
+                             const char *name, const lks_caption_options *options, lks_error *err)
 {
     lks_status st = check_options(options, err);
     if (st != LKS_OK)
@@ -306,8 +326,8 @@ lks_status lks_caption_rgb(lks_session *session, lks_caption **out, const uint8_
         return st;
     int64_t max_pixels = options->max_pixels ? options->max_pixels : LKS_IMAGE_MAX_PIXELS;
     if (width < 1 || height < 1 || (int64_t)width * height > max_pixels || stride < (size_t)width * 3)
-        return lks_error_set(err, LKS_ERR_ARGUMENT, "an image of %d x %d pixels with %zu bytes a row is not valid", width,
-                             height, stride);
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "an image of %d x %d pixels with %zu bytes a row is not valid",
+                             width, height, stride);
     double began = now_ms();
     size_t row = (size_t)width * 3;
     lks_image image = {.width = width, .height = height, .rgb = malloc(row * (size_t)height)};

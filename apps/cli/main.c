@@ -21,6 +21,15 @@ static const command commands[] = {
                  "  find . -name '*.png' -print0 | looksay --files-from - -0\n",
      .groups = GROUP_MODEL | GROUP_SEARCH | GROUP_INPUT | GROUP_CAPTION_OUTPUT | GROUP_OUTPUT,
      .run = command_caption},
+    {.name = "explain",
+     .synopsis = "explain [OPTION...] IMAGE -o FILE",
+     .summary = "where the model looked for each word",
+     .description = "Captions one picture and tells for every word the places that the model attended to when it said it:\n"
+                    "words, tokens, probabilities, and the attention of every decoder layer.",
+     .examples = "  looksay explain --beams 3 photo.jpg -o words.json\n"
+                 "  looksay explain photo.jpg | jq -r '.words[].word'\n",
+     .groups = GROUP_MODEL | GROUP_SEARCH | GROUP_OUTPUT | GROUP_EXPLAIN,
+     .run = command_explain},
     {.name = "info",
      .synopsis = "info [OPTION...] [MODEL]",
      .summary = "what a model is",

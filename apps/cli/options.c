@@ -73,6 +73,7 @@ static const option options[] = {
     TEXT("existing", 0, KIND_CHOICE, GROUP_CAPTION_OUTPUT, existing, "skip|overwrite|append|prepend", "what txt does with a PHOTO.txt that is there; default: skip"),
     TEXT("output", 'o', KIND_TEXT, GROUP_OUTPUT, output, "FILE", "write here, not to standard output; appears when it is complete"),
     TEXT("format", 'f', KIND_CHOICE, GROUP_REPORT, report_format, "text|json", "for people or for programs"),
+    TEXT("format", 'f', KIND_CHOICE, GROUP_EXPLAIN, explain_format, "json", "default: what the name of FILE ends in, and json without one"),
 
     TEXT("photos", 0, KIND_TEXT, GROUP_DATA | GROUP_VERIFY, photos, "DIR", "folder of the photos; default: where the data file is"),
     TEXT("split", 0, KIND_TEXT, GROUP_DATA, split, "NAME", "only rows whose \"split\" is NAME"),

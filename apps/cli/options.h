@@ -33,7 +33,8 @@ typedef enum option_group {
     GROUP_VERIFY = 1 << 8,
     GROUP_BENCH = 1 << 9,
     GROUP_CONVERT = 1 << 10,
-    GROUP_QUANTIZE = 1 << 11
+    GROUP_QUANTIZE = 1 << 11,
+    GROUP_EXPLAIN = 1 << 12
 } option_group;
 
 typedef struct word_list {
@@ -56,7 +57,7 @@ typedef struct settings {
     word_list include, exclude;
     bool null_separated, recursive, lenient, dry_run;
     /* output */
-    const char *format, *report_format, *existing, *output;
+    const char *format, *report_format, *explain_format, *existing, *output;
     bool details, quiet, verbose, help;
     /* convert, quantize */
     const char *to;
