@@ -1,6 +1,8 @@
 /* looksay caption: photos, folders, lists and standard input become rows. One bad image is one failed row. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "apps/cli/commands.h"
 #include "apps/cli/engine.h"
@@ -42,10 +44,12 @@ static int status_of(lks_status st)
 static int run_batch(const batch *b, inputs *in, bool quiet)
 {
     progress line;
-    progress_begin(&line, inputs_count(in), in->several && !quiet);
+    bool rows_shown = b->report->sink.stream == stdout && b->report->format != REPORT_SIDECARS && isatty(STDOUT_FILENO);
+    progress_begin(&line, inputs_count(in), in->several && !quiet && !rows_shown);
     const char *path;
-    size_t n = 0;
+    size_t n_seen = 0, n_done = 0;
     while (!engine_is_interrupted() && !b->report->broken && (path = inputs_next(in))) {
+        n_seen++;
         if (report_skips(b->report, path))
             continue;
         lks_caption *caption = NULL;
@@ -65,7 +69,7 @@ static int run_batch(const batch *b, inputs *in, bool quiet)
         else
             report_error(b->report, path, &err, ms, NULL);
         lks_caption_free(caption);
-        progress_step(&line, ++n);
+        progress_step(&line, n_seen, ++n_done);
     }
     progress_clear(&line);
     return EXIT_ALL_DONE;
@@ -85,57 +89,80 @@ static int run_dry(const settings *s, inputs *in)
     return written ? EXIT_ALL_DONE : EXIT_OUTPUT;
 }
 
-static void summarize(const report *r, size_t n_all, bool quiet)
+static void summarize(const report *r, bool resumable, bool quiet)
 {
+    size_t n_all = r->n_done + r->n_failed + r->n_skipped;
     if (quiet)
         return;
+    if (r->n_before > 0)
+        complain("%zu images were done before", r->n_before);
     if (r->n_skipped > 0)
         complain("%zu of %zu images have a caption file already and were skipped", r->n_skipped, n_all);
     if (r->n_failed > 0 && n_all > 1)
         complain("%zu of %zu images failed", r->n_failed, n_all);
+    if (resumable && engine_is_interrupted())
+        complain("interrupted; the same command goes on from here");
+}
+
+/* What does not fit together. Returns false after a message. */
+static bool check(const settings *s)
+{
+    bool resumes = s->resume || s->journal, sidecars = s->format && strcmp(s->format, "txt") == 0;
+    const char *wrong = NULL;
+    if (s->n_operands == 0 && !s->files_from)
+        wrong = "name an image, a folder, or - for standard input; 'looksay --help' shows examples";
+    else if (s->output && sidecars)
+        wrong = "--format txt writes beside the photos; it does not go with --output";
+    else if (s->dry_run && resumes)
+        wrong = "--dry-run does not look at the journal of --resume; leave one of them out";
+    else if (s->extension && (s->extension[0] == '\0' || strchr(s->extension, '/')))
+        wrong = "--ext takes the end of a file's name, as in caption";
+    if (wrong)
+        complain("%s", wrong);
+    return !wrong;
+}
+
+static long long file_size(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode) ? (long long)info.st_size : 0;
+}
+
+static int run_with_engine(const settings *s, inputs *in, engine *e)
+{
+    report r;
+    if (!report_open(&r, s, e->name, file_size(e->path), in->several))
+        return EXIT_OUTPUT;
+    lks_caption_options options;
+    engine_caption_options(&options, e, s);
+    if (in->several)
+        options.stop = NULL; /* the image in hand is finished; a second signal ends the process */
+    engine_catch_interrupts();
+    const batch b = {.engine = e, .report = &r, .options = &options};
+    int status = run_batch(&b, in, s->quiet);
+    bool interrupted = engine_is_interrupted();
+    bool written = report_close(&r, status == EXIT_ALL_DONE && !interrupted);
+    summarize(&r, r.resumes, s->quiet);
+    if (!written)
+        return EXIT_OUTPUT;
+    if (interrupted)
+        return EXIT_INTERRUPTED;
+    return status == EXIT_ALL_DONE && r.n_failed > 0 ? EXIT_SOME_FAILED : status;
 }
 
 int command_caption(const settings *s)
 {
-    if (s->n_operands == 0 && !s->files_from) {
-        complain("name an image, a folder, or - for standard input; 'looksay --help' shows examples");
-        return EXIT_USAGE;
-    }
-    if (s->output && s->format && strcmp(s->format, "txt") == 0) {
-        complain("--format txt writes beside the photos; it does not go with --output");
-        return EXIT_USAGE;
-    }
     inputs in;
     engine e;
-    report r;
-    if (!inputs_open(&in, s))
+    if (!check(s) || !inputs_open(&in, s))
         return EXIT_USAGE;
+    int status = EXIT_MODEL;
     if (s->dry_run) {
-        int dry_status = run_dry(s, &in);
-        inputs_close(&in);
-        return dry_status;
+        status = run_dry(s, &in);
+    } else if (engine_open(&e, s)) {
+        status = run_with_engine(s, &in, &e);
+        engine_close(&e);
     }
-    if (!engine_open(&e, s)) {
-        inputs_close(&in);
-        return EXIT_MODEL;
-    }
-    int status = EXIT_OUTPUT;
-    if (report_open(&r, s, e.name, in.several)) {
-        lks_caption_options options;
-        engine_caption_options(&options, &e, s);
-        engine_catch_interrupts();
-        const batch b = {.engine = &e, .report = &r, .options = &options};
-        status = run_batch(&b, &in, s->quiet);
-        bool written = report_close(&r);
-        summarize(&r, r.n_done + r.n_failed + r.n_skipped, s->quiet);
-        if (!written)
-            status = EXIT_OUTPUT;
-        else if (engine_is_interrupted())
-            status = EXIT_INTERRUPTED;
-        else if (status == EXIT_ALL_DONE && r.n_failed > 0)
-            status = EXIT_SOME_FAILED;
-    }
-    engine_close(&e);
     inputs_close(&in);
     return status;
 }

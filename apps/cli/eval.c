@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "apps/cli/commands.h"
 #include "apps/cli/dataset.h"
@@ -84,14 +85,14 @@ static int run_file(evaluation *v, FILE *file)
     size_t limit = v->settings->limit == OPTION_UNSET ? SIZE_MAX : (size_t)v->settings->limit;
     bool valid = true;
     progress shown;
-    progress_begin(&shown, 0, !v->settings->quiet);
+    progress_begin(&shown, 0, !v->settings->quiet && (v->settings->output || !isatty(STDOUT_FILENO)));
     double began = engine_now_ms();
     while (valid && n_rows < limit && !engine_is_interrupted() && !v->report.broken &&
            getline(&line, &capacity, file) >= 0) {
         number++;
         if (line[strspn(line, " \t\r\n")] != '\0')
             valid = run_line(v, line, number, &n_rows);
-        progress_step(&shown, n_rows);
+        progress_step(&shown, n_rows, n_rows);
     }
     progress_clear(&shown);
     free(line);
@@ -123,11 +124,11 @@ int command_eval(const settings *s)
     settings rows = *s;
     rows.format = "jsonl";
     int status = EXIT_OUTPUT;
-    if (report_open(&v.report, &rows, v.engine.name, true)) {
+    if (report_open(&v.report, &rows, v.engine.name, 0, true)) {
         engine_caption_options(&v.options, &v.engine, s);
         engine_catch_interrupts();
         status = run_file(&v, file);
-        if (!report_close(&v.report))
+        if (!report_close(&v.report, true))
             status = EXIT_OUTPUT;
         else if (engine_is_interrupted())
             status = EXIT_INTERRUPTED;

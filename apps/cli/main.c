@@ -14,12 +14,13 @@ static const command commands[] = {
      .examples = "  looksay photo.jpg                            a caption\n"
                  "  looksay --beams 5 --n-best 3 photo.jpg       three alternatives\n"
                  "  looksay -r photos -f jsonl -o captions.jsonl a library, one JSON object per photo\n"
+                 "  looksay -r photos -f csv -o out.csv --resume goes on after a crash\n"
                  "  looksay photos -f txt                        photo.txt beside every photo, for training tools\n"
                  "  looksay --prompt 'a photo of' photo.jpg      the caption continues the prompt\n"
                  "  curl -s URL | looksay -                      an image from a pipe\n"
                  "  looksay -r photos --exclude '*_thumb.*' --shard 1/4 -f jsonl   a quarter of a library\n"
                  "  find . -name '*.png' -print0 | looksay --files-from - -0\n",
-     .groups = GROUP_MODEL | GROUP_SEARCH | GROUP_INPUT | GROUP_CAPTION_OUTPUT | GROUP_OUTPUT,
+     .groups = GROUP_MODEL | GROUP_SEARCH | GROUP_INPUT | GROUP_CAPTION_OUTPUT | GROUP_OUTPUT | GROUP_RESUME,
      .run = command_caption},
     {.name = "explain",
      .synopsis = "explain [OPTION...] IMAGE -o FILE",

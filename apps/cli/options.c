@@ -71,6 +71,9 @@ static const option options[] = {
     TEXT("format", 'f', KIND_CHOICE, GROUP_CAPTION_OUTPUT, format, "text|jsonl|csv|txt", "txt writes PHOTO.txt beside every photo"),
     FLAG("details", 0, GROUP_CAPTION_OUTPUT, details, "with jsonl: tokens, log-probabilities, sizes and timings"),
     TEXT("existing", 0, KIND_CHOICE, GROUP_CAPTION_OUTPUT, existing, "skip|overwrite|append|prepend", "what txt does with a PHOTO.txt that is there; default: skip"),
+    TEXT("ext", 0, KIND_TEXT, GROUP_CAPTION_OUTPUT, extension, "EXT", "with txt: PHOTO.EXT, not PHOTO.txt; some training tools want caption"),
+    FLAG("resume", 0, GROUP_RESUME, resume, "go on where an interrupted or killed run of this command was"),
+    TEXT("journal", 0, KIND_TEXT, GROUP_RESUME, journal, "FILE", "where --resume keeps what is done; default: OUTPUT.journal, or .looksay.journal in the folder"),
     TEXT("output", 'o', KIND_TEXT, GROUP_OUTPUT, output, "FILE", "write here, not to standard output; appears when it is complete"),
     TEXT("format", 'f', KIND_CHOICE, GROUP_REPORT, report_format, "text|json", "for people or for programs"),
     TEXT("format", 'f', KIND_CHOICE, GROUP_EXPLAIN, explain_format, "json", "default: what the name of FILE ends in, and json without one"),
@@ -360,6 +363,32 @@ void options_print_help(FILE *to, unsigned groups)
             fprintf(to, "  %s\n  %-28s  %s\n", name, "", o->help);
         else
             fprintf(to, "  %-28s  %s\n", name, o->help);
+    }
+}
+
+void options_describe(FILE *to, const settings *s, unsigned groups)
+{
+    for (int i = 0; i < N_OPTIONS; i++) {
+        const option *o = &options[i];
+        const char *field = (const char *)s + o->field;
+        if (!(o->group & groups))
+            continue;
+        if (o->kind == KIND_FLAG) {
+            if (*(const bool *)(const void *)field)
+                fprintf(to, " --%s", o->name);
+        } else if (o->kind == KIND_INT) {
+            if (*(const int *)(const void *)field != OPTION_UNSET)
+                fprintf(to, " --%s=%d", o->name, *(const int *)(const void *)field);
+        } else if (o->kind == KIND_REAL) {
+            if (!isnan(*(const double *)(const void *)field))
+                fprintf(to, " --%s=%.17g", o->name, *(const double *)(const void *)field);
+        } else if (o->kind == KIND_WORDS || o->kind == KIND_TEXTS) {
+            const word_list *list = (const word_list *)(const void *)field;
+            for (size_t k = 0; k < list->n; k++)
+                fprintf(to, " --%s=%s", o->name, list->words[k]);
+        } else if (*(const char *const *)(const void *)field) {
+            fprintf(to, " --%s=%s", o->name, *(const char *const *)(const void *)field);
+        }
     }
 }
 

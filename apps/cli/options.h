@@ -34,7 +34,8 @@ typedef enum option_group {
     GROUP_BENCH = 1 << 9,
     GROUP_CONVERT = 1 << 10,
     GROUP_QUANTIZE = 1 << 11,
-    GROUP_EXPLAIN = 1 << 12
+    GROUP_EXPLAIN = 1 << 12,
+    GROUP_RESUME = 1 << 13
 } option_group;
 
 typedef struct word_list {
@@ -57,8 +58,8 @@ typedef struct settings {
     word_list include, exclude;
     bool null_separated, recursive, lenient, dry_run;
     /* output */
-    const char *format, *report_format, *explain_format, *existing, *output;
-    bool details, quiet, verbose, help;
+    const char *format, *report_format, *explain_format, *existing, *extension, *output, *journal;
+    bool resume, details, quiet, verbose, help;
     /* convert, quantize */
     const char *to;
     /* eval, verify, bench */
@@ -83,6 +84,9 @@ void settings_release(settings *s);
 
 /* The part of a help text that lists the options of `groups`. */
 void options_print_help(FILE *to, unsigned groups);
+
+/* The options of `groups` that were given, as " --name=value" each, in the order of the table. */
+void options_describe(FILE *to, const settings *s, unsigned groups);
 
 /* Completion script for "bash", "zsh" or "fish"; false for any other shell. */
 bool options_print_completion(FILE *to, const char *shell, const command *commands, size_t n_commands);

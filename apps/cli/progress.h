@@ -11,9 +11,10 @@ typedef struct progress {
     double began_ms, drawn_ms;
 } progress;
 
-/* on: whether the user wants it. */
+/* on: whether the user wants it, and has no rows on the same terminal. */
 void progress_begin(progress *p, size_t n_total, bool on);
-void progress_step(progress *p, size_t n_done);
+/* n_seen: how many of all; n_done: those of them that took time. */
+void progress_step(progress *p, size_t n_seen, size_t n_done);
 /* Removes the line, so that messages and results have the terminal to themselves. */
 void progress_clear(progress *p);
 

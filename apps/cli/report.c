@@ -8,7 +8,12 @@
 #include <unistd.h>
 #include <utf8proc.h>
 
+#include "apps/cli/engine.h"
+#include "apps/cli/hash.h"
+#include "apps/cli/resume.h"
 #include "apps/cli/sidecar.h"
+
+#define COMMIT_MS 500.0 /* how much work a killed run may have to do again */
 
 enum { JSON_STYLE = JSON_COMPACT | JSON_REAL_PRECISION(9) };
 
@@ -46,28 +51,77 @@ report report_describe(const settings *s, const char *model, bool several)
     else if (strcmp(format, "txt") == 0)
         r.format = REPORT_SIDECARS;
     r.existing = s->existing ? s->existing : "skip";
+    r.extension = s->extension ? s->extension : "txt";
+    r.hash = HASH_START;
+    r.resumes = s->resume || s->journal;
     return r;
 }
 
-bool report_open(report *out, const settings *s, const char *model, bool several)
+/* What stands before the first row. */
+static void write_head(report *r)
+{
+    if (r->format == REPORT_CSV)
+        fputs("image,caption,score,status,error\r\n", r->sink.stream);
+    r->broken = !sink_end_row(&r->sink);
+}
+
+static bool open_rows(report *r, const settings *s)
+{
+    if (!r->resumes)
+        return sink_open(&r->sink, s->output);
+    if (r->format == REPORT_SIDECARS)
+        return resume_sidecars(&r->journal, r->extension) && sink_open(&r->sink, NULL);
+    return resume_rows(&r->sink, &r->hash, &r->journal, s->output);
+}
+
+bool report_open(report *out, const settings *s, const char *model, long long model_bytes, bool several)
 {
     report r = report_describe(s, model, several);
-    if (!sink_open(&r.sink, s->output))
+    if (r.resumes && !resume_open(&r.journal, s, model, model_bytes))
         return false;
-    if (r.format == REPORT_CSV) {
-        fputs("image,caption,score,status,error\r\n", r.sink.stream);
-        r.broken = !sink_end_row(&r.sink);
+    if (!open_rows(&r, s)) {
+        journal_close(&r.journal);
+        return false;
     }
+    r.committed_ms = engine_now_ms();
+    if (r.journal.n_entries == 0)
+        write_head(&r);
     *out = r;
     return true;
 }
 
 bool report_skips(report *r, const char *image)
 {
-    if (r->format != REPORT_SIDECARS || strcmp(r->existing, "skip") != 0 || !sidecar_exists(image))
+    bool failed;
+    if (r->resumes && journal_take(&r->journal, image, &failed)) {
+        r->n_before++;
+        r->n_failed += failed;
+        return true;
+    }
+    if (r->format != REPORT_SIDECARS || strcmp(r->existing, "skip") != 0 || !sidecar_exists(image, r->extension))
         return false;
     r->n_skipped++;
     return true;
+}
+
+static bool commit(report *r)
+{
+    r->committed_ms = engine_now_ms();
+    return sink_settle(&r->sink) && journal_commit(&r->journal);
+}
+
+/* Ends the row of an image; of sidecars only failures are journaled here. */
+static bool end_row(report *r, const char *image, bool failed)
+{
+    uint64_t begun = r->hash == HASH_START ? 0 : r->sink.whole; /* the first row has the head with it */
+    if (r->broken || !sink_end_row(&r->sink))
+        return false;
+    if (!r->resumes)
+        return true;
+    if (r->format == REPORT_SIDECARS)
+        return !failed || (journal_add(&r->journal, image, true, 0, 0) && journal_commit(&r->journal));
+    return resume_add_row(&r->journal, &r->hash, &r->sink, begun, image, failed) &&
+           (engine_now_ms() - r->committed_ms < COMMIT_MS || commit(r));
 }
 
 static void add_tokens(json_t *to, const lks_sequence *s)
@@ -179,10 +233,11 @@ bool report_caption(report *r, const char *image, const lks_caption *caption, do
         write_csv(r->sink.stream, image, caption->sequences[0].text, (double)caption->sequences[0].score, NULL);
         break;
     case REPORT_SIDECARS:
-        r->broken = !sidecar_write(image, caption->sequences[0].text, r->existing);
+        r->broken = !sidecar_write(image, r->extension, caption->sequences[0].text, r->existing,
+                                   r->resumes ? &r->journal : NULL);
         break;
     }
-    r->broken = r->broken || !sink_end_row(&r->sink);
+    r->broken = !end_row(r, image, false);
     if (!r->broken)
         r->n_done++;
     return !r->broken;
@@ -204,12 +259,20 @@ bool report_error(report *r, const char *image, const lks_error *err, double ms,
     } else if (!r->quiet) {
         complain("%s", err->message);
     }
-    r->broken = r->broken || !sink_end_row(&r->sink);
+    r->broken = !end_row(r, image, true);
     return !r->broken;
 }
 
-bool report_close(report *r)
+bool report_close(report *r, bool finished)
 {
-    bool written = sink_close(&r->sink);
-    return written && !r->broken;
+    bool written = !r->broken;
+    if (r->resumes && written && r->format != REPORT_SIDECARS)
+        written = commit(r);
+    bool empty = r->n_done + r->n_failed == 0; /* then an unfinished run has nothing to take an old file's place */
+    if (written && (finished || (!r->resumes && !empty)))
+        written = sink_close(&r->sink);
+    else
+        sink_leave(&r->sink, r->resumes || !empty);
+    journal_close(&r->journal);
+    return written;
 }

@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "apps/captioner/looksay.h"
+#include "apps/cli/journal.h"
 #include "apps/cli/options.h"
 #include "apps/cli/sink.h"
 
@@ -13,27 +14,33 @@ typedef enum report_format { REPORT_TEXT, REPORT_JSONL, REPORT_CSV, REPORT_SIDEC
 typedef struct report {
     report_format format;
     bool details, quiet, name_images; /* name_images: text rows begin with the path */
-    const char *existing, *model;
+    const char *existing, *extension, *model;
     sink sink;
-    size_t n_done, n_failed, n_skipped;
-    bool broken; /* output failed; nothing more is written */
+    bool resumes;
+    journal journal; /* of a report that resumes */
+    uint64_t hash;   /* of the rows */
+    double committed_ms;
+    size_t n_done, n_failed, n_skipped; /* n_failed: those of the runs before too */
+    size_t n_before;                    /* done by runs before, failed ones included */
+    bool broken;                        /* output failed; nothing more is written */
 } report;
 
-/* A report of that kind that is not open: it knows what it skips, and writes nothing. `model` is borrowed. */
+/* A report of that kind that is not open: it knows which sidecars are there, and writes nothing. `model` is borrowed. */
 report report_describe(const settings *s, const char *model, bool several);
 
-/* Returns false after a message. `model` is borrowed. */
-bool report_open(report *out, const settings *s, const char *model, bool several);
+/* Returns false after a message. `model` is borrowed; model_bytes tells models of one name apart. */
+bool report_open(report *out, const settings *s, const char *model, long long model_bytes, bool several);
 
-/* Whether this image needs no caption because its sidecar is there already. */
+/* Whether this image needs no caption because its sidecar is there already, or because a run before has done it. */
 bool report_skips(report *r, const char *image);
 
 /* One row. `extra` (may be NULL, borrowed) is merged into JSON rows. Returns false when output failed. */
 bool report_caption(report *r, const char *image, const lks_caption *caption, double ms, const json_t *extra);
 bool report_error(report *r, const char *image, const lks_error *err, double ms, const json_t *extra);
 
-/* Returns false after a message when output was lost. */
-bool report_close(report *r);
+/* Ends the output. finished: no image is left; otherwise a report that resumes keeps what it has for the next run. Returns false
+ * after a message when output was lost. */
+bool report_close(report *r, bool finished);
 
 /* A JSON string of bytes that may not be UTF-8: what is not becomes U+FFFD. */
 json_t *json_text(const char *text);
