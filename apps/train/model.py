@@ -205,6 +205,7 @@ class Net(nn.Module):
         score = torch.full((photos, beams), -1e9)
         score[:, 0] = 0
         done = [[] for _ in range(photos)]
+        finished = [False] * photos
         for time in range(longest):
             logp = F.log_softmax(self.next_logits(ids[:, -1:], time, keys, beams, past), -1)
             best, at = (logp.view(photos, beams, vocab) + score[:, :, None]).view(photos, -1).topk(2 * beams)
@@ -215,7 +216,7 @@ class Net(nn.Module):
                 for rank in range(2 * beams):
                     b, w = divmod(at[i][rank], vocab)
                     if w == END or time + 1 == longest:
-                        if rank < beams:
+                        if rank < beams and not finished[i]:
                             hypothesis = ids[i * beams + b, 1:].tolist() + [w]
                             done[i] = sorted(done[i] + [(best[i][rank] / (time + 1), hypothesis)])[-beams:]
                     elif kept < beams:
@@ -223,7 +224,7 @@ class Net(nn.Module):
                         word.append(w)
                         score[i, kept] = best[i][rank]
                         kept += 1
-            finished = (len(d) == beams and d[0][0] >= s / (time + 1) for d, s in zip(done, score[:, 0].tolist()))
+                finished[i] |= len(done[i]) == beams and done[i][0][0] >= score[i, 0].item() / (time + 1)
             if time + 1 == longest or all(finished):
                 break
             order = torch.tensor(parent)
