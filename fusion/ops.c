@@ -71,6 +71,20 @@ void lks_linear_run(const lks_compute *compute, const lks_linear *layer, const l
         compute->ops->linear(compute, layer, args);
 }
 
+void lks_linear_dense(const lks_compute *compute, const lks_linear *layer, float *y, const float *x, int n,
+                      lks_activation activation, const float *residual)
+{
+    lks_linear_args args = {.n = n,
+                            .x = x,
+                            .x_stride = layer->d_in,
+                            .y = y,
+                            .y_stride = layer->d_out,
+                            .activation = activation,
+                            .residual = residual,
+                            .residual_stride = layer->d_out};
+    lks_linear_run(compute, layer, &args);
+}
+
 /* Attention and int8 layers take scratch, one at a time; the fused kernels need more of it than the reference. */
 size_t lks_ops_scratch(int n_threads, int max_keys, int max_d_head, int max_d)
 {

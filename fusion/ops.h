@@ -119,6 +119,11 @@ const lks_ops *lks_ops_get(lks_isa isa);
 /* Runs a layer in the precision of its weights. */
 void lks_linear_run(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
 
+/* The same over rows without gaps: y = act(x w^T + b) + residual.  x [n, d_in]  y, residual [n, d_out]; residual may be NULL,
+ * or y itself. */
+void lks_linear_dense(const lks_compute *compute, const lks_linear *layer, float *y, const float *x, int n,
+                      lks_activation activation, const float *residual);
+
 /* Scratch bytes that any op of any table needs for layers up to these sizes on n_threads threads. max_d: the most
  * inputs of a linear layer. */
 size_t lks_ops_scratch(int n_threads, int max_keys, int max_d_head, int max_d);

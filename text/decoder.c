@@ -110,20 +110,6 @@ size_t lks_decoder_scratch(const lks_decoder *decoder, int max_rows, int max_pos
     return (step > begin ? step : begin) + lks_ops_scratch(n_threads, max_of(n_memory, max_positions), d_head, widest);
 }
 
-static void linear(const lks_compute *compute, const lks_linear *layer, float *y, int64_t y_stride, const float *x,
-                   int64_t x_stride, int n, lks_activation activation, const float *residual)
-{
-    lks_linear_args args = {.n = n,
-                            .x = x,
-                            .x_stride = x_stride,
-                            .y = y,
-                            .y_stride = y_stride,
-                            .activation = activation,
-                            .residual = residual,
-                            .residual_stride = y_stride};
-    lks_linear_run(compute, layer, &args);
-}
-
 lks_status lks_decoder_begin(lks_decoder_state *s, const float *tokens, lks_error *err)
 {
     const lks_decoder *decoder = s->decoder;
@@ -135,13 +121,12 @@ lks_status lks_decoder_begin(lks_decoder_state *s, const float *tokens, lks_erro
         float *projected = lks_arena_take(compute->scratch, (size_t)s->n_memory * (size_t)d_memory, sizeof *projected);
         if (!projected)
             return lks_error_set(err, LKS_ERR_NOMEM, "the activation arena is too small for the decoder");
-        linear(compute, &decoder->ends.memory_proj, projected, d_memory, tokens, decoder->encoder_width, s->n_memory,
-               LKS_ACT_NONE, NULL);
+        lks_linear_dense(compute, &decoder->ends.memory_proj, projected, tokens, s->n_memory, LKS_ACT_NONE, NULL);
         memory = projected;
     }
     for (int i = 0; i < decoder->config.n_layers; i++)
-        linear(compute, &decoder->blocks[i].cross_kv, cross_layer(s, i), 2 * d, memory, d_memory, s->n_memory,
-               LKS_ACT_NONE, NULL);
+        lks_linear_dense(compute, &decoder->blocks[i].cross_kv, cross_layer(s, i), memory, s->n_memory, LKS_ACT_NONE,
+                         NULL);
     lks_arena_reset(compute->scratch, mark);
     s->n_rows = 1;
     s->position = 0;
@@ -172,7 +157,7 @@ static void norm(const step *t, float *y, const float *x, const lks_norm *weight
 static void residual(const step *t, const lks_linear *layer, const float *input, const lks_norm *weights)
 {
     int d = t->state->decoder->config.width;
-    linear(&t->state->compute, layer, t->x, d, input, layer->d_in, t->n, LKS_ACT_NONE, t->x);
+    lks_linear_dense(&t->state->compute, layer, t->x, input, t->n, LKS_ACT_NONE, t->x);
     if (!t->state->decoder->config.pre_norm)
         norm(t, t->x, t->x, weights);
 }
@@ -192,8 +177,8 @@ static void self_attention(const step *t, int layer)
     const lks_decoder_config *c = &s->decoder->config;
     const lks_decoder_block *block = &s->decoder->blocks[layer];
     int d = c->width;
-    linear(&s->compute, &block->self_qkv, t->hidden, 3 * d, sublayer_input(t, &block->norm_self), d, t->n, LKS_ACT_NONE,
-           NULL);
+    lks_linear_dense(&s->compute, &block->self_qkv, t->hidden, sublayer_input(t, &block->norm_self), t->n, LKS_ACT_NONE,
+                     NULL);
     for (int row = 0; row < t->n_rows; row++)
         for (int i = 0; i < t->n_tokens; i++)
             memcpy(self_row(s, layer, row) + (size_t)(s->position + i) * 2 * (size_t)d,
@@ -256,8 +241,8 @@ static void cross_attention(const step *t, int layer)
     const lks_decoder_config *c = &s->decoder->config;
     const lks_decoder_block *block = &s->decoder->blocks[layer];
     int d = c->width;
-    linear(&s->compute, &block->cross_q, t->hidden, d, sublayer_input(t, &block->norm_cross), d, t->n, LKS_ACT_NONE,
-           NULL);
+    lks_linear_dense(&s->compute, &block->cross_q, t->hidden, sublayer_input(t, &block->norm_cross), t->n, LKS_ACT_NONE,
+                     NULL);
     lks_attention attention = {
         .n_batch = t->n_rows,
         .n_heads = c->n_heads,
@@ -290,8 +275,8 @@ static void mlp(const step *t, int layer)
     lks_decoder_state *s = t->state;
     const lks_decoder_config *c = &s->decoder->config;
     const lks_decoder_block *block = &s->decoder->blocks[layer];
-    linear(&s->compute, &block->fc1, t->hidden, c->d_mlp, sublayer_input(t, &block->norm_mlp), c->width, t->n,
-           c->activation, NULL);
+    lks_linear_dense(&s->compute, &block->fc1, t->hidden, sublayer_input(t, &block->norm_mlp), t->n, c->activation,
+                     NULL);
     residual(t, &block->fc2, t->hidden, &block->norm_mlp);
 }
 
@@ -333,13 +318,13 @@ static void head(const step *t, float *logits)
         compute->ops->layer_norm(compute, last, last, n, d, decoder->ends.final_norm.weight,
                                  decoder->ends.final_norm.bias, c->eps);
     if (c->head_transform) {
-        linear(compute, &decoder->ends.head_dense, t->hidden, d, last, d, n,
-               c->family == LKS_DECODER_ROBERTA ? LKS_ACT_GELU : c->activation, NULL);
+        lks_linear_dense(compute, &decoder->ends.head_dense, t->hidden, last, n,
+                         c->family == LKS_DECODER_ROBERTA ? LKS_ACT_GELU : c->activation, NULL);
         compute->ops->layer_norm(compute, t->hidden, t->hidden, n, d, decoder->ends.head_norm.weight,
                                  decoder->ends.head_norm.bias, c->eps);
         last = t->hidden;
     }
-    linear(compute, &decoder->ends.head, logits, c->vocab_size, last, d, n, LKS_ACT_NONE, NULL);
+    lks_linear_dense(compute, &decoder->ends.head, logits, last, n, LKS_ACT_NONE, NULL);
 }
 
 lks_status lks_decoder_step(void *context, float *logits, const int32_t *tokens, int n_rows, int n_tokens,

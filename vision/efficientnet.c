@@ -201,27 +201,13 @@ size_t lks_efficientnet_scratch(const lks_efficientnet *net, int n_threads)
            lks_ops_scratch(n_threads, 1, 1, widest);
 }
 
-static void pointwise(const lks_compute *compute, const lks_linear *layer, float *y, const float *x, int n,
-                      lks_activation activation, const float *residual)
-{
-    lks_linear_args args = {.n = n,
-                            .x = x,
-                            .x_stride = layer->d_in,
-                            .y = y,
-                            .y_stride = layer->d_out,
-                            .activation = activation,
-                            .residual = residual,
-                            .residual_stride = layer->d_out};
-    lks_linear_run(compute, layer, &args);
-}
-
 /* y = block(x); `hidden` and `filtered` hold the expanded maps. */
 static void run_block(const lks_compute *compute, const net_block *block, float *y, const float *x, float *hidden,
                       float *filtered)
 {
     const float *expanded = x;
     if (block->expands) {
-        pointwise(compute, &block->expand, hidden, x, block->rows.in * block->columns.in, LKS_ACT_RELU6, NULL);
+        lks_linear_dense(compute, &block->expand, hidden, x, block->rows.in * block->columns.in, LKS_ACT_RELU6, NULL);
         expanded = hidden;
     }
     lks_conv2d conv = {.n = 1,
@@ -241,8 +227,8 @@ static void run_block(const lks_compute *compute, const net_block *block, float 
                        .activation = LKS_ACT_RELU6,
                        .y = filtered};
     compute->ops->depthwise_conv2d(compute, &conv);
-    pointwise(compute, &block->project, y, filtered, block->rows.out * block->columns.out, LKS_ACT_NONE,
-              block->shortcut ? x : NULL);
+    lks_linear_dense(compute, &block->project, y, filtered, block->rows.out * block->columns.out, LKS_ACT_NONE,
+                     block->shortcut ? x : NULL);
 }
 
 lks_status lks_efficientnet_run(const lks_efficientnet *net, const lks_compute *compute, float *features,
@@ -282,7 +268,7 @@ lks_status lks_efficientnet_run(const lks_efficientnet *net, const lks_compute *
         y = swap;
     }
     const net_block *last = &net->blocks[net->n_blocks - 1];
-    pointwise(compute, &net->head, features, x, last->rows.out * last->columns.out, LKS_ACT_RELU6, NULL);
+    lks_linear_dense(compute, &net->head, features, x, last->rows.out * last->columns.out, LKS_ACT_RELU6, NULL);
     lks_arena_reset(compute->scratch, mark);
     return LKS_OK;
 }

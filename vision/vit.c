@@ -29,8 +29,8 @@ struct lks_vit {
     lks_efficientnet *stem; /* hybrid: the feature map that patches are embedded from; else NULL */
     vit_embedding embedding;
     vit_block *blocks;
-    lks_arena memory;       /* packed weights */
-    float *positions;       /* [n_tokens, d], interpolated, or NULL: the table fits */
+    lks_arena memory; /* packed weights */
+    float *positions; /* [n_tokens, d], interpolated, or NULL: the table fits */
 };
 
 enum { D_ONE, D_WIDTH, D_3WIDTH, D_MLP, D_FC1, D_PATCH, D_PATCH_WIDTH, D_POSITIONS, D_FEATURES, D_COUNT };
@@ -138,8 +138,7 @@ static lks_status fit_positions(lks_vit *vit, lks_error *err)
 }
 
 lks_status lks_vit_open(lks_vit **out, const lks_weights *weights, const char *prefix, const json_t *config,
-                        const char *model_type, int width, int height, const lks_bind_options *options,
-                        lks_error *err)
+                        const char *model_type, int width, int height, const lks_bind_options *options, lks_error *err)
 {
     const char *path = lks_weights_path(weights);
     lks_vit *vit = calloc(1, sizeof *vit);
@@ -154,8 +153,8 @@ lks_status lks_vit_open(lks_vit **out, const lks_weights *weights, const char *p
     vit->grid_rows = height / c->patch_height;
     vit->grid_columns = width / c->patch_width;
     if (vit->grid_rows < 1 || vit->grid_columns < 1 || vit->grid_rows > 512 || vit->grid_columns > 512) {
-        st = lks_error_set(err, LKS_ERR_MODEL, "%s: an image of %d x %d pixels does not fit patches of %d x %d",
-                           path, width, height, c->patch_width, c->patch_height);
+        st = lks_error_set(err, LKS_ERR_MODEL, "%s: an image of %d x %d pixels does not fit patches of %d x %d", path,
+                           width, height, c->patch_width, c->patch_height);
         goto fail;
     }
     vit->n_tokens = c->n_prefix + vit->grid_rows * vit->grid_columns;
@@ -313,29 +312,14 @@ static void swiglu(const lks_compute *compute, float *y, const float *x, int n, 
     }
 }
 
-static void linear(const lks_compute *compute, const lks_linear *layer, float *y, const float *x, int n,
-                   lks_activation activation, const float *residual)
-{
-    lks_linear_args args = {.n = n,
-                            .x = x,
-                            .x_stride = layer->d_in,
-                            .y = y,
-                            .y_stride = layer->d_out,
-                            .activation = activation,
-                            .residual = residual,
-                            .residual_stride = layer->d_out};
-    lks_linear_run(compute, layer, &args);
-}
-
-/* x = x + scale * layer(input); without a scale the addition is fused into the linear layer. */
 static void linear_residual(const lks_compute *compute, const lks_linear *layer, float *x, float *spare,
                             const float *input, int n, const float *scale)
 {
     if (!scale) {
-        linear(compute, layer, x, input, n, LKS_ACT_NONE, x);
+        lks_linear_dense(compute, layer, x, input, n, LKS_ACT_NONE, x);
         return;
     }
-    linear(compute, layer, spare, input, n, LKS_ACT_NONE, NULL);
+    lks_linear_dense(compute, layer, spare, input, n, LKS_ACT_NONE, NULL);
     compute->ops->add_scaled(compute, x, x, spare, scale, n, layer->d_out);
 }
 
@@ -347,7 +331,7 @@ static void run_block(const lks_vit *vit, const vit_block *block, const lks_comp
     float eps = vit->config.eps;
 
     ops->layer_norm(compute, normed, x, n, d, block->norm1.weight, block->norm1.bias, eps);
-    linear(compute, &block->qkv, hidden, normed, n, LKS_ACT_NONE, NULL);
+    lks_linear_dense(compute, &block->qkv, hidden, normed, n, LKS_ACT_NONE, NULL);
     float *mixed = hidden + (size_t)n * 3 * (size_t)d;
     lks_attention attention = {
         .n_batch = 1,
@@ -371,11 +355,11 @@ static void run_block(const lks_vit *vit, const vit_block *block, const lks_comp
     ops->layer_norm(compute, normed, x, n, d, block->norm2.weight, block->norm2.bias, eps);
     if (vit->config.swiglu) {
         float *gated = hidden + (size_t)n * 2 * (size_t)vit->config.d_mlp;
-        linear(compute, &block->fc1, hidden, normed, n, LKS_ACT_NONE, NULL);
+        lks_linear_dense(compute, &block->fc1, hidden, normed, n, LKS_ACT_NONE, NULL);
         swiglu(compute, gated, hidden, n, vit->config.d_mlp);
         hidden = gated;
     } else {
-        linear(compute, &block->fc1, hidden, normed, n, vit->config.activation, NULL);
+        lks_linear_dense(compute, &block->fc1, hidden, normed, n, vit->config.activation, NULL);
     }
     linear_residual(compute, &block->fc2, x, normed, hidden, n, block->scale2);
 }
@@ -395,10 +379,11 @@ static lks_status embed(const lks_vit *vit, const lks_compute *compute, float *x
         if (st != LKS_OK)
             return st;
     } else {
-        compute->ops->patches(compute, hidden, pixels, vit->image_height, vit->image_width,
-                              vit->config.patch_height, vit->config.patch_width);
+        compute->ops->patches(compute, hidden, pixels, vit->image_height, vit->image_width, vit->config.patch_height,
+                              vit->config.patch_width);
     }
-    linear(compute, &vit->embedding.patch, x + n_prefix * d, hidden, n_patches, LKS_ACT_NONE, positions + n_prefix * d);
+    lks_linear_dense(compute, &vit->embedding.patch, x + n_prefix * d, hidden, n_patches, LKS_ACT_NONE,
+                     positions + n_prefix * d);
     return LKS_OK;
 }
 
