@@ -114,7 +114,7 @@ lks_status lks_decoder_begin(lks_decoder_state *s, const float *tokens, lks_erro
 {
     const lks_decoder *decoder = s->decoder;
     const lks_compute *compute = &s->compute;
-    int d = decoder->config.width, d_memory = decoder->config.d_memory;
+    const int d_memory = decoder->config.d_memory;
     size_t mark = lks_arena_mark(compute->scratch);
     const float *memory = tokens;
     if (decoder->ends.memory_proj.d_out) {
@@ -156,7 +156,6 @@ static void norm(const step *t, float *y, const float *x, const lks_norm *weight
 /* x += layer(input), and post-norm models normalise the sum. */
 static void residual(const step *t, const lks_linear *layer, const float *input, const lks_norm *weights)
 {
-    int d = t->state->decoder->config.width;
     lks_linear_dense(&t->state->compute, layer, t->x, input, t->n, LKS_ACT_NONE, t->x);
     if (!t->state->decoder->config.pre_norm)
         norm(t, t->x, t->x, weights);
