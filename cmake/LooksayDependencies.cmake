@@ -11,6 +11,7 @@ if(NOT LKS_PORTABLE)
     pkg_check_modules(WEBP REQUIRED IMPORTED_TARGET libwebp)           # WebP
     pkg_check_modules(WEBPDEMUX REQUIRED IMPORTED_TARGET libwebpdemux) # first frame and EXIF of a WebP file
     pkg_check_modules(EXIF REQUIRED IMPORTED_TARGET libexif)           # orientation
+    pkg_check_modules(FONTS IMPORTED_TARGET freetype2 fontconfig)      # words on the sheets of looksay explain
 endif()
 
 # What the finished library links.

@@ -12,7 +12,13 @@ static const struct writer {
     const char *format;
     bool needs_picture;
     bool (*write)(FILE *to, const explanation *e);
-} writers[] = {{"json", false, explain_write_json}};
+} writers[] = {
+#ifdef LOOKSAY_SHEETS
+    {"png", true, explain_write_png},
+#endif
+    {"html", true, explain_write_html},
+    {"json", false, explain_write_json},
+};
 
 enum { N_WRITERS = sizeof writers / sizeof *writers };
 
@@ -29,7 +35,12 @@ static const struct writer *find_writer(const settings *s)
     for (int i = 0; i < N_WRITERS; i++)
         if (strcasecmp(writers[i].format, wanted) == 0)
             return &writers[i];
-    complain("%s: the name does not tell what to write; end it in .json, or say --format", s->output);
+    if (strcasecmp(wanted, "png") == 0)
+        complain("this build draws no PNG sheets: it was made without FreeType, Fontconfig or libspng; write .html or "
+                 ".json");
+    else
+        complain("%s: the name does not tell what to write; end it in .png, .html or .json, or say --format",
+                 s->output);
     return NULL;
 }
 
@@ -81,9 +92,10 @@ static int run_explain(const settings *s, const engine *e, const struct writer *
     bool written = sink_open(&out, s->output);
     if (written) {
         written = writer->write(out.stream, &explained);
-        if (!written)
-            out.failed = true;
-        written = sink_close(&out) && written;
+        if (written)
+            written = sink_close(&out);
+        else
+            sink_leave(&out, false);
     }
     lks_caption_free(caption);
     return written ? EXIT_ALL_DONE : EXIT_OUTPUT;

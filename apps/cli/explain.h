@@ -15,5 +15,7 @@ typedef struct explanation {
 
 /* Writers return false after a message. What the stream does not take is found by whoever closes it. */
 bool explain_write_json(FILE *to, const explanation *e);
+bool explain_write_html(FILE *to, const explanation *e);
+bool explain_write_png(FILE *to, const explanation *e); /* of builds with LOOKSAY_SHEETS */
 
 #endif

@@ -25,9 +25,12 @@ static const command commands[] = {
     {.name = "explain",
      .synopsis = "explain [OPTION...] IMAGE -o FILE",
      .summary = "where the model looked for each word",
-     .description = "Captions one picture and tells for every word the places that the model attended to when it said it:\n"
-                    "words, tokens, probabilities, and the attention of every decoder layer.",
-     .examples = "  looksay explain --beams 3 photo.jpg -o words.json\n"
+     .description = "Captions one picture and shows for every word where the model looked when it said it. FILE.png is a sheet with\n"
+                    "the picture once for each word, FILE.html a page on which pointing at a word lights its place, FILE.json\n"
+                    "the numbers: words, tokens, probabilities, and the attention of every decoder layer.",
+     .examples = "  looksay explain photo.jpg -o words.png\n"
+                 "  looksay explain photo.jpg -o words.html\n"
+                 "  looksay explain --beams 3 photo.jpg -o words.json\n"
                  "  looksay explain photo.jpg | jq -r '.words[].word'\n",
      .groups = GROUP_MODEL | GROUP_SEARCH | GROUP_OUTPUT | GROUP_EXPLAIN,
      .run = command_explain},

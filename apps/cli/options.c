@@ -76,7 +76,7 @@ static const option options[] = {
     TEXT("journal", 0, KIND_TEXT, GROUP_RESUME, journal, "FILE", "where --resume keeps what is done; default: OUTPUT.journal, or .looksay.journal in the folder"),
     TEXT("output", 'o', KIND_TEXT, GROUP_OUTPUT, output, "FILE", "write here, not to standard output; appears when it is complete"),
     TEXT("format", 'f', KIND_CHOICE, GROUP_REPORT, report_format, "text|json", "for people or for programs"),
-    TEXT("format", 'f', KIND_CHOICE, GROUP_EXPLAIN, explain_format, "json", "default: what the name of FILE ends in, and json without one"),
+    TEXT("format", 'f', KIND_CHOICE, GROUP_EXPLAIN, explain_format, "png|html|json", "default: what the name of FILE ends in, and json without one"),
 
     TEXT("photos", 0, KIND_TEXT, GROUP_DATA | GROUP_VERIFY, photos, "DIR", "folder of the photos; default: where the data file is"),
     TEXT("split", 0, KIND_TEXT, GROUP_DATA, split, "NAME", "only rows whose \"split\" is NAME"),
