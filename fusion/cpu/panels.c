@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#define BLOCK 16 /* inputs transposed at a time: one cache line of each weight row, 4 KiB of the panel */
+#define BLOCK 16 /* inputs transposed at a time: one cache line of each weight row */
 
 size_t lks_panels_count(int d_in, int d_out)
 {
@@ -11,25 +11,26 @@ size_t lks_panels_count(int d_in, int d_out)
     return n_panels * LKS_PANEL * (size_t)d_in;
 }
 
-static void pack_panel(float *panel, const float *w, int d_in, int n_columns)
+static void pack_strip(float *packed, const float *w, int d_in, int n_columns, int strip)
 {
-    if (n_columns < LKS_PANEL)
-        memset(panel, 0, (size_t)d_in * LKS_PANEL * sizeof *panel);
+    if (n_columns < strip)
+        memset(packed, 0, (size_t)d_in * (size_t)strip * sizeof *packed);
     for (int begin = 0; begin < d_in; begin += BLOCK) {
         int end = d_in - begin < BLOCK ? d_in : begin + BLOCK;
         for (int c = 0; c < n_columns; c++) {
             const float *row = w + (size_t)c * (size_t)d_in;
             for (int k = begin; k < end; k++)
-                panel[(size_t)k * LKS_PANEL + (size_t)c] = row[k];
+                packed[(size_t)k * (size_t)strip + (size_t)c] = row[k];
         }
     }
 }
 
-void lks_panels_pack(float *packed, const float *w, int d_in, int d_out, int column_begin, int column_end)
+void lks_panels_pack(float *packed, const float *w, int d_in, int column_begin, int column_end, int strip)
 {
-    (void)d_out;
-    for (int c = column_begin; c < column_end; c += LKS_PANEL) {
-        int n_columns = column_end - c < LKS_PANEL ? column_end - c : LKS_PANEL;
-        pack_panel(packed + (size_t)c * (size_t)d_in, w + (size_t)(c - column_begin) * (size_t)d_in, d_in, n_columns);
+    const int end = (column_end + LKS_PANEL - 1) / LKS_PANEL * LKS_PANEL;
+    for (int c = column_begin; c < end; c += strip) {
+        int left = column_end - c, n_columns = left < 0 ? 0 : left < strip ? left : strip;
+        const float *rows = n_columns > 0 ? w + (size_t)(c - column_begin) * (size_t)d_in : w;
+        pack_strip(packed + (size_t)c * (size_t)d_in, rows, d_in, n_columns, strip);
     }
 }
