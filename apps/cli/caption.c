@@ -7,6 +7,7 @@
 #include "apps/cli/commands.h"
 #include "apps/cli/engine.h"
 #include "apps/cli/inputs.h"
+#include "apps/cli/metadata.h"
 #include "apps/cli/progress.h"
 #include "apps/cli/report.h"
 
@@ -97,7 +98,7 @@ static void summarize(const report *r, bool resumable, bool quiet)
     if (r->n_before > 0)
         complain("%zu images were done before", r->n_before);
     if (r->n_skipped > 0)
-        complain("%zu of %zu images have a caption file already and were skipped", r->n_skipped, n_all);
+        complain("%zu of %zu images have a caption already and were skipped", r->n_skipped, n_all);
     if (r->n_failed > 0 && n_all > 1)
         complain("%zu of %zu images failed", r->n_failed, n_all);
     if (resumable && engine_is_interrupted())
@@ -107,16 +108,21 @@ static void summarize(const report *r, bool resumable, bool quiet)
 /* What does not fit together. Returns false after a message. */
 static bool check(const settings *s)
 {
-    bool resumes = s->resume || s->journal, sidecars = s->format && strcmp(s->format, "txt") == 0;
+    bool resumes = s->resume || s->journal;
+    sidecar_kind beside = sidecar_of(s).kind;
     const char *wrong = NULL;
     if (s->n_operands == 0 && !s->files_from)
         wrong = "name an image, a folder, or - for standard input; 'looksay --help' shows examples";
-    else if (s->output && sidecars)
-        wrong = "--format txt writes beside the photos; it does not go with --output";
+    else if (s->output && beside != SIDECAR_NONE)
+        wrong = "--format txt and xmp write beside the photos, embed into them; they do not go with --output";
+    else if ((beside == SIDECAR_XMP || beside == SIDECAR_EMBED) && !metadata_is_built())
+        wrong = "this program was built without XMP: its XML library is missing, which --format xmp and embed need";
     else if (s->dry_run && resumes)
         wrong = "--dry-run does not look at the journal of --resume; leave one of them out";
     else if (s->extension && (s->extension[0] == '\0' || strchr(s->extension, '/')))
         wrong = "--ext takes the end of a file's name, as in caption";
+    else if (s->extension && beside == SIDECAR_EMBED)
+        wrong = "--ext names files beside the photos; --format embed writes none";
     if (wrong)
         complain("%s", wrong);
     return !wrong;

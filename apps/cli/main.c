@@ -16,6 +16,7 @@ static const command commands[] = {
                  "  looksay -r photos -f jsonl -o captions.jsonl a library, one JSON object per photo\n"
                  "  looksay -r photos -f csv -o out.csv --resume goes on after a crash\n"
                  "  looksay photos -f txt                        photo.txt beside every photo, for training tools\n"
+                 "  looksay -r photos -f embed                   description and alt text into every photo, as XMP\n"
                  "  looksay --prompt 'a photo of' photo.jpg      the caption continues the prompt\n"
                  "  curl -s URL | looksay -                      an image from a pipe\n"
                  "  looksay -r photos --exclude '*_thumb.*' --shard 1/4 -f jsonl   a quarter of a library\n"

@@ -68,10 +68,10 @@ static const option options[] = {
     TEXT("shard", 0, KIND_TEXT, GROUP_INPUT, shard, "I/N", "only part I of N, chosen by a hash of each path; the parts are disjoint and complete"),
     FLAG("dry-run", 0, GROUP_INPUT, dry_run, "print which images would be captioned, and stop"),
 
-    TEXT("format", 'f', KIND_CHOICE, GROUP_CAPTION_OUTPUT, format, "text|jsonl|csv|txt", "txt writes PHOTO.txt beside every photo"),
+    TEXT("format", 'f', KIND_CHOICE, GROUP_CAPTION_OUTPUT, format, "text|jsonl|csv|txt|xmp|embed", "txt writes PHOTO.txt beside every photo, xmp PHOTO.jpg.xmp, embed XMP into it"),
     FLAG("details", 0, GROUP_CAPTION_OUTPUT, details, "with jsonl: tokens, log-probabilities, sizes and timings"),
-    TEXT("existing", 0, KIND_CHOICE, GROUP_CAPTION_OUTPUT, existing, "skip|overwrite|append|prepend", "what txt does with a PHOTO.txt that is there; default: skip"),
-    TEXT("ext", 0, KIND_TEXT, GROUP_CAPTION_OUTPUT, extension, "EXT", "with txt: PHOTO.EXT, not PHOTO.txt; some training tools want caption"),
+    TEXT("existing", 0, KIND_CHOICE, GROUP_CAPTION_OUTPUT, existing, "skip|overwrite|append|prepend", "what to do with captions that are there; default: skip, where xmp and embed fill what is empty"),
+    TEXT("ext", 0, KIND_TEXT, GROUP_CAPTION_OUTPUT, extension, "EXT", "PHOTO.EXT beside the photo: some training tools want caption, Adobe's programs with --format xmp want xmp"),
     FLAG("resume", 0, GROUP_RESUME, resume, "go on where an interrupted or killed run of this command was"),
     TEXT("journal", 0, KIND_TEXT, GROUP_RESUME, journal, "FILE", "where --resume keeps what is done; default: OUTPUT.journal, or .looksay.journal in the folder"),
     TEXT("output", 'o', KIND_TEXT, GROUP_OUTPUT, output, "FILE", "write here, not to standard output; appears when it is complete"),

@@ -1,4 +1,4 @@
-/* Captions as text, JSON lines, CSV or sidecar files: see report.h. */
+/* Captions as text, JSON lines, CSV, sidecar files or inside photos: see report.h. */
 #include "apps/cli/report.h"
 
 #include <errno.h>
@@ -6,14 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <utf8proc.h>
 
 #include "apps/cli/engine.h"
 #include "apps/cli/hash.h"
 #include "apps/cli/resume.h"
 #include "apps/cli/sidecar.h"
+#include "apps/cli/utf8.h"
 
-#define COMMIT_MS 500.0 /* how much work a killed run may have to do again */
+#define COMMIT_MS 200.0 /* how much work a killed run may have to do again */
 
 enum { JSON_STYLE = JSON_COMPACT | JSON_REAL_PRECISION(9) };
 
@@ -22,21 +22,9 @@ json_t *json_text(const char *text)
     json_t *valid = json_string(text);
     if (valid)
         return valid;
-    size_t n = strlen(text), used = 0;
-    char *lossy = malloc(3 * n + 1);
-    if (!lossy)
-        return NULL;
-    for (size_t i = 0; i < n;) {
-        utf8proc_int32_t c;
-        utf8proc_ssize_t length = utf8proc_iterate((const utf8proc_uint8_t *)text + i, (utf8proc_ssize_t)(n - i), &c);
-        const char *from = length > 0 ? text + i : "\xEF\xBF\xBD";
-        size_t n_from = length > 0 ? (size_t)length : 3;
-        memcpy(lossy + used, from, n_from);
-        used += n_from;
-        i += length > 0 ? (size_t)length : 1;
-    }
-    json_t *made = json_stringn(lossy, used);
-    free(lossy);
+    char *repaired = utf8_repair(text);
+    json_t *made = repaired ? json_string(repaired) : NULL;
+    free(repaired);
     return made;
 }
 
@@ -44,14 +32,13 @@ report report_describe(const settings *s, const char *model, bool several)
 {
     report r = {.details = s->details, .quiet = s->quiet, .name_images = several, .model = model};
     const char *format = s->format ? s->format : "text";
+    r.sidecar = sidecar_of(s);
     if (strcmp(format, "jsonl") == 0)
         r.format = REPORT_JSONL;
     else if (strcmp(format, "csv") == 0)
         r.format = REPORT_CSV;
-    else if (strcmp(format, "txt") == 0)
+    else if (r.sidecar.kind != SIDECAR_NONE)
         r.format = REPORT_SIDECARS;
-    r.existing = s->existing ? s->existing : "skip";
-    r.extension = s->extension ? s->extension : "txt";
     r.hash = HASH_START;
     r.resumes = s->resume || s->journal;
     return r;
@@ -70,16 +57,14 @@ static bool open_rows(report *r, const settings *s)
     if (!r->resumes)
         return sink_open(&r->sink, s->output);
     if (r->format == REPORT_SIDECARS)
-        return resume_sidecars(&r->journal, r->extension) && sink_open(&r->sink, NULL);
+        return resume_sidecars(&r->journal, &r->sidecar) && sink_open(&r->sink, NULL);
     return resume_rows(&r->sink, &r->hash, &r->journal, s->output);
 }
 
 bool report_open(report *out, const settings *s, const char *model, long long model_bytes, bool several)
 {
     report r = report_describe(s, model, several);
-    if (r.resumes && !resume_open(&r.journal, s, model, model_bytes))
-        return false;
-    if (!open_rows(&r, s)) {
+    if ((r.resumes && !resume_open(&r.journal, s, model, model_bytes)) || !open_rows(&r, s)) {
         journal_close(&r.journal);
         return false;
     }
@@ -98,7 +83,7 @@ bool report_skips(report *r, const char *image)
         r->n_failed += failed;
         return true;
     }
-    if (r->format != REPORT_SIDECARS || strcmp(r->existing, "skip") != 0 || !sidecar_exists(image, r->extension))
+    if (r->format != REPORT_SIDECARS || !sidecar_is_done(&r->sidecar, image))
         return false;
     r->n_skipped++;
     return true;
@@ -218,6 +203,17 @@ static void write_text(const report *r, const char *image, const lks_caption *ca
     }
 }
 
+static bool write_sidecar(report *r, const char *image, const lks_caption *caption)
+{
+    sidecar_result result =
+        sidecar_write(&r->sidecar, image, caption->sequences[0].text, r->resumes ? &r->journal : NULL);
+    bool done = result == SIDECAR_WRITTEN;
+    r->broken = result == SIDECAR_BROKEN || !end_row(r, image, !done);
+    r->n_done += done && !r->broken;
+    r->n_failed += result == SIDECAR_REFUSED;
+    return !r->broken;
+}
+
 bool report_caption(report *r, const char *image, const lks_caption *caption, double ms, const json_t *extra)
 {
     if (r->broken)
@@ -233,9 +229,7 @@ bool report_caption(report *r, const char *image, const lks_caption *caption, do
         write_csv(r->sink.stream, image, caption->sequences[0].text, (double)caption->sequences[0].score, NULL);
         break;
     case REPORT_SIDECARS:
-        r->broken = !sidecar_write(image, r->extension, caption->sequences[0].text, r->existing,
-                                   r->resumes ? &r->journal : NULL);
-        break;
+        return write_sidecar(r, image, caption);
     }
     r->broken = !end_row(r, image, false);
     if (!r->broken)

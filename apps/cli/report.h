@@ -1,4 +1,4 @@
-/* Captions as text, JSON lines, CSV or sidecar files. Every image gets one row, in input order. */
+/* Captions as text, JSON lines, CSV, sidecar files or inside photos. Every image gets one row, in input order. */
 #ifndef LOOKSAY_CLI_REPORT_H
 #define LOOKSAY_CLI_REPORT_H
 
@@ -7,6 +7,7 @@
 #include "apps/captioner/looksay.h"
 #include "apps/cli/journal.h"
 #include "apps/cli/options.h"
+#include "apps/cli/sidecar.h"
 #include "apps/cli/sink.h"
 
 typedef enum report_format { REPORT_TEXT, REPORT_JSONL, REPORT_CSV, REPORT_SIDECARS } report_format;
@@ -14,7 +15,8 @@ typedef enum report_format { REPORT_TEXT, REPORT_JSONL, REPORT_CSV, REPORT_SIDEC
 typedef struct report {
     report_format format;
     bool details, quiet, name_images; /* name_images: text rows begin with the path */
-    const char *existing, *extension, *model;
+    const char *model;
+    sidecar sidecar; /* of REPORT_SIDECARS */
     sink sink;
     bool resumes;
     journal journal; /* of a report that resumes */
@@ -25,13 +27,13 @@ typedef struct report {
     bool broken;                        /* output failed; nothing more is written */
 } report;
 
-/* A report of that kind that is not open: it knows which sidecars are there, and writes nothing. `model` is borrowed. */
+/* A report of that kind that is not open: it knows which captions are there, and writes nothing. `model` is borrowed. */
 report report_describe(const settings *s, const char *model, bool several);
 
 /* Returns false after a message. `model` is borrowed; model_bytes tells models of one name apart. */
 bool report_open(report *out, const settings *s, const char *model, long long model_bytes, bool several);
 
-/* Whether this image needs no caption because its sidecar is there already, or because a run before has done it. */
+/* Whether this image needs no caption because it has one already, or because a run before has done it. */
 bool report_skips(report *r, const char *image);
 
 /* One row. `extra` (may be NULL, borrowed) is merged into JSON rows. Returns false when output failed. */

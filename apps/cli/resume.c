@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "apps/cli/hash.h"
-#include "apps/cli/sidecar.h"
 
 static bool complain_memory(void)
 {
@@ -63,9 +62,8 @@ static char *describe_run(const settings *s, const char *model, long long model_
 bool resume_open(journal *out, const settings *s, const char *model, long long model_bytes)
 {
     struct stat info;
-    bool sidecars = s->format && strcmp(s->format, "txt") == 0;
-    if (!sidecars && (!s->output || strcmp(s->output, "-") == 0)) {
-        complain("--resume goes on with a file: name it with --output, or write beside the photos with --format txt");
+    if (sidecar_of(s).kind == SIDECAR_NONE && (!s->output || strcmp(s->output, "-") == 0)) {
+        complain("--resume goes on with a file: name it with --output, or write beside the photos, as --format txt does");
         return false;
     }
     if (s->output && stat(s->output, &info) == 0 && !S_ISREG(info.st_mode)) {
@@ -148,9 +146,9 @@ bool resume_add_row(journal *j, uint64_t *hash, const sink *s, uint64_t begun, c
     return journal_add(j, image, failed, s->whole, *hash);
 }
 
-bool resume_sidecars(journal *j, const char *extension)
+bool resume_sidecars(journal *j, const sidecar *s)
 {
     const journal_entry *last = j->n_entries ? &j->entries[j->n_entries - 1] : NULL;
-    return (!last || last->failed || sidecar_finish(last->image, extension, last->size, last->hash)) &&
+    return (!last || last->failed || sidecar_finish(s, last->image, last->size, last->hash)) &&
            journal_keep(j, j->n_entries);
 }

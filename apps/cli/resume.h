@@ -9,6 +9,7 @@
 
 #include "apps/cli/journal.h"
 #include "apps/cli/options.h"
+#include "apps/cli/sidecar.h"
 #include "apps/cli/sink.h"
 
 /* Opens the journal that --journal names, or the one beside the output (FILE.journal) or in the folder with the photos. Returns
@@ -22,6 +23,6 @@ bool resume_rows(sink *out, uint64_t *hash, journal *j, const char *path);
 bool resume_add_row(journal *j, uint64_t *hash, const sink *s, uint64_t begun, const char *image, bool failed);
 
 /* Ends the sidecar of the last entry. */
-bool resume_sidecars(journal *j, const char *extension);
+bool resume_sidecars(journal *j, const sidecar *s);
 
 #endif

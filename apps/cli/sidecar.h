@@ -1,4 +1,4 @@
-/* Sidecar files: the caption of holiday.jpg in holiday.txt, as training tools expect it. */
+/* Captions beside photos or inside them: holiday.txt for training tools, XMP for photo libraries. */
 #ifndef LOOKSAY_CLI_SIDECAR_H
 #define LOOKSAY_CLI_SIDECAR_H
 
@@ -6,19 +6,40 @@
 #include <stdint.h>
 
 #include "apps/cli/journal.h"
+#include "apps/cli/options.h"
 
-/* The image's path with the extension (without its dot) in place of its own, malloc'ed; "-" gets "stdin" before it. */
-char *sidecar_path(const char *image, const char *extension);
+typedef enum sidecar_kind {
+    SIDECAR_NONE,
+    SIDECAR_TEXT, /* holiday.txt */
+    SIDECAR_XMP,  /* holiday.jpg.xmp */
+    SIDECAR_EMBED /* XMP inside holiday.jpg */
+} sidecar_kind;
 
-bool sidecar_exists(const char *image, const char *extension);
+typedef struct sidecar {
+    sidecar_kind kind;
+    const char *extension; /* without its dot, in place of the photo's; NULL: the kind's own name */
+    const char *existing;  /* "skip", "overwrite", "append", "prepend" */
+} sidecar;
 
-/* Writes the caption, replacing the file in one step. existing: "skip" (not called then) and "overwrite" replace, "append" and
- * "prepend" keep the old text before or after the caption. With a journal (NULL: none), an entry with size and hash of the new
- * file is on the disk before the file appears. Returns false after a message; what was there is then untouched. */
-bool sidecar_write(const char *image, const char *extension, const char *caption, const char *existing, journal *j);
+typedef enum sidecar_result {
+    SIDECAR_WRITTEN,
+    SIDECAR_REFUSED, /* this photo takes none; others may */
+    SIDECAR_BROKEN   /* nothing can be written */
+} sidecar_result;
+
+/* What the command line asks for; its kind is SIDECAR_NONE for any other format. */
+sidecar sidecar_of(const settings *s);
+
+/* Whether the photo needs no caption: its text file is there, or its XMP holds all that a caption would fill. */
+bool sidecar_is_done(const sidecar *s, const char *image);
+
+/* Writes the caption, replacing the file in one step: the new one is whole on the disk before it gets its name. With a journal
+ * (NULL: none), an entry with its size and hash is on the disk at that moment too. Anything but SIDECAR_WRITTEN comes after a
+ * message, and what was there is untouched. */
+sidecar_result sidecar_write(const sidecar *s, const char *image, const char *caption, journal *j);
 
 /* Ends what a killed run began: a new file of this size and hash that is still under its temporary name gets its own. Returns
  * false after a message. */
-bool sidecar_finish(const char *image, const char *extension, uint64_t size, uint64_t hash);
+bool sidecar_finish(const sidecar *s, const char *image, uint64_t size, uint64_t hash);
 
 #endif

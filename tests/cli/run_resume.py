@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs that are killed, interrupted or out of disk go on: nothing lost, nothing done twice, no torn file.
 
-    run_resume.py LOOKSAY [TestCase.test_name...]
+    run_resume.py LOOKSAY [--portable] [TestCase.test_name...]
 
 LOOKSAY_TEST_KILLS (default 20) says how many SIGKILLs each batch gets, LOOKSAY_TEST_PHOTOS (default 60) how many photos it has.
 By hand, LOOKSAY_TEST_KILLS=200 LOOKSAY_TEST_PHOTOS=500. Standard library only.
@@ -25,6 +25,7 @@ from run_cli import INTERRUPTED, MODEL, OK, OUTPUT, PHOTOS, SOME_FAILED, USAGE, 
 
 N_KILLS = int(os.environ.get("LOOKSAY_TEST_KILLS", "20"))
 N_PHOTOS = int(os.environ.get("LOOKSAY_TEST_PHOTOS", "60"))
+PORTABLE = "--portable" in sys.argv
 SAMPLES = sorted((run_cli.ROOT / "assets/photos").glob("*.jpg"))
 
 
@@ -58,16 +59,17 @@ class Batch(TestCase):
             name.write_bytes(b"no photo" if bad and i in (7, 70) else picture(i))
         return folder
 
-    def library(self, where):
-        """N_PHOTOS names of the sample photos, by links, two of them no photos at all."""
+    def library(self, where, originals, n=N_PHOTOS):
+        """n photos, by links to the originals, two of them no photos at all."""
         folder = self.work / where
-        for i in range(N_PHOTOS):
-            name = folder / f"{i % 3}" / f"{i:04}.jpg"
+        for i in range(n):
+            original = originals[i % len(originals)]
+            name = folder / f"{i % 3}" / f"{i:05}{original.suffix}"
             name.parent.mkdir(parents=True, exist_ok=True)
-            if i in (7, N_PHOTOS - 2):
+            if i in (7, n - 2):
                 name.write_bytes(b"no photo")
             else:
-                os.symlink(SAMPLES[i % len(SAMPLES)], name)
+                os.symlink(original, name)
         return folder
 
     def command(self, *words, model=MODEL):
@@ -133,6 +135,35 @@ class Kill(Batch):
         self.run_killed(files[2], seconds, restart, check, *words, "--resume", "-o", killed, model=model)
         return timeless(killed) if name.endswith("jsonl") else None
 
+    @unittest.skipIf(PORTABLE, "this build has no XMP")
+    def test_photos_that_captions_go_into(self):
+        folders = [self.library(where, SAMPLES) for where in ("whole", "killed")]
+        for folder in folders:
+            for photo in folder.rglob("*.jpg"):
+                if photo.is_symlink():
+                    original = photo.resolve()
+                    photo.unlink()
+                    shutil.copy(original, photo)
+        bare = {p.relative_to(folders[1]): p.read_bytes() for p in folders[1].rglob("*.jpg")}
+        words = ["-r", "-f", "embed", "--existing", "append", "--max-tokens", "4"]
+        run(*words, folders[0], model=None, check=SOME_FAILED)
+
+        def photos(folder):
+            return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p != journal}
+
+        def restart():
+            journal.unlink()
+            for name, data in bare.items():
+                (folders[1] / name).write_bytes(data)
+
+        def check():
+            self.assertEqual(photos(folders[1]), whole)
+
+        journal = folders[1] / ".looksay.journal"
+        whole = photos(folders[0])
+        self.assertNotEqual(whole, bare)
+        self.run_killed(journal, 0.2, restart, check, *words, "--resume", folders[1], model=None)
+
     def kill_sidecars(self, folders, seconds, model, *more):
         marks = [p.relative_to(folders[0]).with_suffix(".txt") for p in sorted(folders[0].rglob("*.*"))[3:30:9]]
 
@@ -155,17 +186,18 @@ class Kill(Batch):
         return whole
 
     def test_rows_of_the_default_model(self):
-        rows = self.kill_rows(self.library("photos"), "out.jsonl", 0.6, None, "--max-tokens", "4")
+        rows = self.kill_rows(self.library("photos", SAMPLES), "out.jsonl", 0.4, None, "--max-tokens", "4")
         self.assertEqual(len(rows), N_PHOTOS)
         self.assertEqual([r["status"] for r in rows].count("error"), 2)
 
     def test_sidecars_of_the_default_model(self):
-        whole = self.kill_sidecars([self.library(where) for where in ("whole", "killed")], 0.2, None, "--max-tokens", "4")
+        whole = self.kill_sidecars([self.library(where, SAMPLES) for where in ("whole", "killed")], 0.2, None, "--max-tokens", "4")
         self.assertEqual(len(whole), N_PHOTOS - 2)
 
     def test_rows_of_a_fast_model(self):
         """A few milliseconds a photo: kills hit writes and renames more often than arithmetic."""
-        self.kill_rows(self.batch(5 * N_PHOTOS), "out.csv", 0.6, MODEL, "--max-tokens", "2", "-t", "1")
+        originals = sorted(self.batch(20, "originals", bad=False).rglob("*.png"))
+        self.kill_rows(self.library("photos", originals, 50 * N_PHOTOS), "out.csv", 0.3, MODEL, "--max-tokens", "2", "-t", "1")
 
     def test_sidecars_of_a_fast_model(self):
         self.kill_sidecars([self.batch(N_PHOTOS, where) for where in ("whole", "killed")], 0.02, MODEL, "--max-tokens", "2")
@@ -412,4 +444,5 @@ class Disk(Batch):
 
 if __name__ == "__main__":
     run_cli.LOOKSAY = os.path.abspath(sys.argv.pop(1))
+    sys.argv = [word for word in sys.argv if word != "--portable"]
     unittest.main(verbosity=1)
