@@ -141,6 +141,7 @@ static int run_with_engine(const settings *s, inputs *in, engine *e)
         return EXIT_OUTPUT;
     lks_caption_options options;
     engine_caption_options(&options, e, s);
+    options.keep_picture = r.format == REPORT_HTML;
     if (in->several)
         options.stop = NULL; /* the image in hand is finished; a second signal ends the process */
     engine_catch_interrupts();

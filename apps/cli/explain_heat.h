@@ -1,4 +1,4 @@
-/* Maps and pictures at the size they are shown. Private to apps/cli/explain*.c. */
+/* Maps and pictures at the size they are shown. The caption has its picture (keep_picture). */
 #ifndef LOOKSAY_CLI_EXPLAIN_HEAT_H
 #define LOOKSAY_CLI_EXPLAIN_HEAT_H
 

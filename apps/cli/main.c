@@ -15,6 +15,7 @@ static const command commands[] = {
                  "  looksay --beams 5 --n-best 3 photo.jpg       three alternatives\n"
                  "  looksay -r photos -f jsonl -o captions.jsonl a library, one JSON object per photo\n"
                  "  looksay -r photos -f csv -o out.csv --resume goes on after a crash\n"
+                 "  looksay -r photos -f html -o photos.html     a page to look at and search\n"
                  "  looksay photos -f txt                        photo.txt beside every photo, for training tools\n"
                  "  looksay -r photos -f embed                   description and alt text into every photo, as XMP\n"
                  "  looksay --prompt 'a photo of' photo.jpg      the caption continues the prompt\n"

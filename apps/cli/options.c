@@ -68,7 +68,7 @@ static const option options[] = {
     TEXT("shard", 0, KIND_TEXT, GROUP_INPUT, shard, "I/N", "only part I of N, chosen by a hash of each path; the parts are disjoint and complete"),
     FLAG("dry-run", 0, GROUP_INPUT, dry_run, "print which images would be captioned, and stop"),
 
-    TEXT("format", 'f', KIND_CHOICE, GROUP_CAPTION_OUTPUT, format, "text|jsonl|csv|txt|xmp|embed", "txt writes PHOTO.txt beside every photo, xmp PHOTO.jpg.xmp, embed XMP into it"),
+    TEXT("format", 'f', KIND_CHOICE, GROUP_CAPTION_OUTPUT, format, "text|jsonl|csv|html|txt|xmp|embed", "html is a page with thumbnails; txt writes PHOTO.txt beside every photo, xmp PHOTO.jpg.xmp, embed XMP into it"),
     FLAG("details", 0, GROUP_CAPTION_OUTPUT, details, "with jsonl: tokens, log-probabilities, sizes and timings"),
     TEXT("existing", 0, KIND_CHOICE, GROUP_CAPTION_OUTPUT, existing, "skip|overwrite|append|prepend", "what to do with captions that are there; default: skip, where xmp and embed fill what is empty"),
     TEXT("ext", 0, KIND_TEXT, GROUP_CAPTION_OUTPUT, extension, "EXT", "PHOTO.EXT beside the photo: some training tools want caption, Adobe's programs with --format xmp want xmp"),

@@ -1,4 +1,4 @@
-/* Captions as text, JSON lines, CSV, sidecar files or inside photos: see report.h. */
+/* Captions as text, JSON lines, CSV, a page, sidecar files or inside photos: see report.h. */
 #include "apps/cli/report.h"
 
 #include <errno.h>
@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "apps/cli/engine.h"
+#include "apps/cli/gallery.h"
 #include "apps/cli/hash.h"
 #include "apps/cli/resume.h"
 #include "apps/cli/sidecar.h"
@@ -37,6 +38,8 @@ report report_describe(const settings *s, const char *model, bool several)
         r.format = REPORT_JSONL;
     else if (strcmp(format, "csv") == 0)
         r.format = REPORT_CSV;
+    else if (strcmp(format, "html") == 0)
+        r.format = REPORT_HTML;
     else if (r.sidecar.kind != SIDECAR_NONE)
         r.format = REPORT_SIDECARS;
     r.hash = HASH_START;
@@ -49,6 +52,8 @@ static void write_head(report *r)
 {
     if (r->format == REPORT_CSV)
         fputs("image,caption,score,status,error\r\n", r->sink.stream);
+    else if (r->format == REPORT_HTML)
+        gallery_begin(r->sink.stream);
     r->broken = !sink_end_row(&r->sink);
 }
 
@@ -228,6 +233,9 @@ bool report_caption(report *r, const char *image, const lks_caption *caption, do
     case REPORT_CSV:
         write_csv(r->sink.stream, image, caption->sequences[0].text, (double)caption->sequences[0].score, NULL);
         break;
+    case REPORT_HTML:
+        gallery_add(r->sink.stream, image, caption);
+        break;
     case REPORT_SIDECARS:
         return write_sidecar(r, image, caption);
     }
@@ -250,6 +258,8 @@ bool report_error(report *r, const char *image, const lks_error *err, double ms,
         write_json(r, row, extra);
     } else if (r->format == REPORT_CSV) {
         write_csv(r->sink.stream, image, "", 0.0, err->message);
+    } else if (r->format == REPORT_HTML) {
+        gallery_add_error(r->sink.stream, image, err->message);
     } else if (!r->quiet) {
         complain("%s", err->message);
     }
@@ -263,9 +273,11 @@ bool report_close(report *r, bool finished)
     if (r->resumes && written && r->format != REPORT_SIDECARS)
         written = commit(r);
     bool empty = r->n_done + r->n_failed == 0; /* then an unfinished run has nothing to take an old file's place */
-    if (written && (finished || (!r->resumes && !empty)))
+    if (written && (finished || (!r->resumes && !empty))) {
+        if (r->format == REPORT_HTML)
+            gallery_end(r->sink.stream); /* behind the last row of the journal: a later run cuts it off */
         written = sink_close(&r->sink);
-    else
+    } else
         sink_leave(&r->sink, r->resumes || !empty);
     journal_close(&r->journal);
     return written;

@@ -1,4 +1,4 @@
-/* Captions as text, JSON lines, CSV, sidecar files or inside photos. Every image gets one row, in input order. */
+/* Captions as text, JSON lines, CSV, a page, sidecar files or inside photos. Every image gets one row, in input order. */
 #ifndef LOOKSAY_CLI_REPORT_H
 #define LOOKSAY_CLI_REPORT_H
 
@@ -10,7 +10,7 @@
 #include "apps/cli/sidecar.h"
 #include "apps/cli/sink.h"
 
-typedef enum report_format { REPORT_TEXT, REPORT_JSONL, REPORT_CSV, REPORT_SIDECARS } report_format;
+typedef enum report_format { REPORT_TEXT, REPORT_JSONL, REPORT_CSV, REPORT_HTML, REPORT_SIDECARS } report_format;
 
 typedef struct report {
     report_format format;

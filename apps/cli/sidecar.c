@@ -141,7 +141,9 @@ static char *compose_text(size_t *n_new, const char *old, size_t n_old, const ch
 static bool write_part(const char *part, const char *bytes, size_t n)
 {
     FILE *to = fopen(part, "w");
-    bool done = to && (fwrite(bytes, 1, n, to) == n) & (fclose(to) == 0);
+    bool done = to && fwrite(bytes, 1, n, to) == n;
+    if (to && fclose(to) != 0)
+        done = false;
     return done || complain_io(part, "written");
 }
 

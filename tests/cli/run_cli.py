@@ -90,7 +90,7 @@ class Usage(TestCase):
             (["--beams", "many", photo], "--beams takes a whole number"),
             (["--beams", "0", photo], "--beams takes a whole number from 1"),
             (["--beams"], "--beams needs a value"),
-            (["--format", "yaml", photo], "text|jsonl|csv|txt"),
+            (["--format", "yaml", photo], "text|jsonl|csv|html|txt"),
             (["--details=yes", photo], "takes no value"),
             (["--dtype", "int3", photo], "--dtype takes"),
             (["--top-p", "nan", photo], "--top-p takes a number"),
