@@ -33,6 +33,9 @@ size_t lks_int8_panel_bytes(int d_in, int d_out);
  * to the first of them. Panels, scales and sums are those of the whole layer; padding is written too. */
 void lks_int8_pack(int8_t *panels, float *scales, int32_t *sums, const float *w, int d_in, int row_begin, int row_end);
 
+/* row [d_in] = scale[o] W[o, :]. */
+void lks_int8_unpack(float *row, const lks_int8_weights *weights, int d_in, int o);
+
 /* How a row with values in low..high (low <= 0 <= high) is quantised: U = clamp(round(x inverse) + zero, 0, 255), rounding
  * halves to even. A range that is not finite gives scale NaN, inverse and zero 0. */
 typedef struct lks_int8_row {

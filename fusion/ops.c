@@ -85,6 +85,14 @@ void lks_linear_dense(const lks_compute *compute, const lks_linear *layer, float
     lks_linear_run(compute, layer, &args);
 }
 
+void lks_linear_row(const lks_ops *ops, float *row, const lks_linear *layer, int o)
+{
+    if (layer->int8.panels)
+        lks_int8_unpack(row, &layer->int8, layer->d_in, o);
+    else
+        ops->linear_unpack(row, layer->packed, layer->d_in, o);
+}
+
 /* Attention and int8 layers take scratch, one at a time; the fused kernels need more of it than the reference. */
 size_t lks_ops_scratch(int n_threads, int max_keys, int max_d_head, int max_d)
 {

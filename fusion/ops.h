@@ -75,6 +75,8 @@ typedef struct lks_ops {
      * multiple of 64 and end is a multiple of 64 or d_out. `w` points to the first row of that range. */
     size_t (*linear_packed_count)(int d_in, int d_out);
     void (*linear_pack)(float *packed, const float *w, int d_in, int d_out, int column_begin, int column_end);
+    /* row [d_in] = row o of w, as it was before packing. */
+    void (*linear_unpack)(float *row, const float *packed, int d_in, int o);
     void (*linear)(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
     /* The same for a layer with int8 weights. */
     void (*linear_int8)(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
@@ -123,6 +125,9 @@ void lks_linear_run(const lks_compute *compute, const lks_linear *layer, const l
  * or y itself. */
 void lks_linear_dense(const lks_compute *compute, const lks_linear *layer, float *y, const float *x, int n,
                       lks_activation activation, const float *residual);
+
+/* row [d_in] = the weights of output o, in the precision of the layer. */
+void lks_linear_row(const lks_ops *ops, float *row, const lks_linear *layer, int o);
 
 /* Scratch bytes that any op of any table needs for layers up to these sizes on n_threads threads. max_d: the most
  * inputs of a linear layer. */

@@ -7,19 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text/decoder_weights.h"
-
-struct lks_decoder_state {
-    const lks_decoder *decoder;
-    lks_compute compute;
-    int max_rows, max_positions, n_memory;
-    int n_rows, position;  /* rows in use; tokens each of them has */
-    float *self_kv;        /* [n_layers, max_rows, max_positions, 2 d]: key, then value */
-    float *cross_kv;       /* [n_layers, n_memory, 2 d] */
-    float *maps;           /* [max_rows, max_positions, n_layers, n_memory] or NULL; never reordered */
-    float *spare;          /* one layer's rows on their way through lks_decoder_reorder */
-    int32_t *memory_index; /* [max_rows]: every row reads image 0 */
-};
+#include "text/decoder_state.h"
 
 static size_t self_row_floats(const lks_decoder_state *s)
 {
@@ -45,6 +33,16 @@ static float *take_floats(size_t a, size_t b, size_t c, size_t d)
     return calloc(n ? n : 1, sizeof(float));
 }
 
+static bool take_kept(lks_decoder_state *s)
+{
+    const lks_decoder_config *c = &s->decoder->config;
+    size_t cells = (size_t)s->max_positions * (size_t)s->max_rows;
+    s->kept.weights = take_floats(cells, (size_t)c->n_layers, (size_t)c->n_heads, (size_t)s->n_memory);
+    s->kept.scales = take_floats(cells, (size_t)c->n_layers, LKS_NORM_COUNT, 1);
+    s->kept.last = take_floats(cells, (size_t)c->width, 1, 1);
+    return s->kept.weights && s->kept.scales && s->kept.last;
+}
+
 lks_status lks_decoder_state_open(lks_decoder_state **out, const lks_decoder *decoder, const lks_compute *compute,
                                   int max_rows, int max_positions, int n_memory, bool keep_maps, lks_error *err)
 {
@@ -63,10 +61,9 @@ lks_status lks_decoder_state_open(lks_decoder_state **out, const lks_decoder *de
     s->self_kv = take_floats(layers, rows, (size_t)max_positions, 2 * d);
     s->cross_kv = take_floats(layers, (size_t)n_memory, 2, d);
     s->memory_index = calloc(rows, sizeof *s->memory_index);
-    if (keep_maps)
-        s->maps = take_floats(rows, (size_t)max_positions, layers, (size_t)n_memory);
+    bool kept = !keep_maps || take_kept(s);
     s->spare = take_floats(rows, (size_t)max_positions, 2, d);
-    if (!s->self_kv || !s->cross_kv || !s->spare || !s->memory_index || (keep_maps && !s->maps)) {
+    if (!s->self_kv || !s->cross_kv || !s->spare || !s->memory_index || !kept) {
         lks_decoder_state_close(s);
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for decoding %d rows of %d tokens", max_rows,
                              max_positions);
@@ -81,7 +78,9 @@ void lks_decoder_state_close(lks_decoder_state *state)
         return;
     free(state->self_kv);
     free(state->cross_kv);
-    free(state->maps);
+    free(state->kept.weights);
+    free(state->kept.scales);
+    free(state->kept.last);
     free(state->spare);
     free(state->memory_index);
     free(state);
@@ -153,12 +152,34 @@ static void norm(const step *t, float *y, const float *x, const lks_norm *weight
     t->state->compute.ops->layer_norm(&t->state->compute, y, x, t->n, c->width, weights->weight, weights->bias, c->eps);
 }
 
+/* Keeps 1 / deviation of the rows that layer `index` normalises next. */
+static void keep_scales(const step *t, int index, int which)
+{
+    lks_decoder_state *s = t->state;
+    int d = s->decoder->config.width;
+    for (int i = 0; i < t->n; i++) {
+        const float *x = t->x + (size_t)i * (size_t)d;
+        double sum = 0.0, squares = 0.0;
+        for (int k = 0; k < d; k++) {
+            sum += (double)x[k];
+            squares += (double)x[k] * (double)x[k];
+        }
+        double variance = fmax(squares / d - sum / d * (sum / d), 0.0);
+        lks_kept_scales(s, s->position + i % t->n_tokens, i / t->n_tokens, index)[which] =
+            (float)(1.0 / sqrt(variance + (double)s->decoder->config.eps));
+    }
+}
+
 /* x += layer(input), and post-norm models normalise the sum. */
-static void residual(const step *t, const lks_linear *layer, const float *input, const lks_norm *weights)
+static void residual(const step *t, const lks_linear *layer, const float *input, const lks_norm *weights, int index,
+                     int which)
 {
     lks_linear_dense(&t->state->compute, layer, t->x, input, t->n, LKS_ACT_NONE, t->x);
-    if (!t->state->decoder->config.pre_norm)
-        norm(t, t->x, t->x, weights);
+    if (t->state->decoder->config.pre_norm)
+        return;
+    if (t->state->kept.scales)
+        keep_scales(t, index, which);
+    norm(t, t->x, t->x, weights);
 }
 
 /* What a sub-layer reads: the normalised x of a pre-norm model, x itself otherwise. */
@@ -204,34 +225,20 @@ static void self_attention(const step *t, int layer)
         .out_batch_stride = (int64_t)t->n_tokens * d,
     };
     s->compute.ops->attention(&s->compute, &attention);
-    residual(t, &block->self_out, t->mixed, &block->norm_self);
+    residual(t, &block->self_out, t->mixed, &block->norm_self, layer, LKS_NORM_SELF);
 }
 
-/* The maps [n_layers, n_memory] that `row` made at `position`. */
-static float *maps_at(const lks_decoder_state *s, int row, int position)
-{
-    size_t at = (size_t)row * (size_t)s->max_positions + (size_t)position;
-    return s->maps + at * (size_t)s->decoder->config.n_layers * (size_t)s->n_memory;
-}
-
-/* Keeps this layer's cross-attention weights, averaged over heads. */
-static void keep_maps(const step *t, int layer)
+/* Keeps this layer's weights of a step that fed several tokens; those of a single token are written where they are kept. */
+static void keep_weights(const step *t, int layer)
 {
     lks_decoder_state *s = t->state;
-    int n_heads = s->decoder->config.n_heads, n_memory = s->n_memory;
-    float share = 1.0f / (float)n_heads;
-    assert(t->weights && s->maps);
+    size_t n_heads = (size_t)s->decoder->config.n_heads, n = (size_t)s->n_memory;
     for (int row = 0; row < t->n_rows; row++)
-        for (int i = 0; i < t->n_tokens; i++) {
-            float *to = maps_at(s, row, s->position + i) + (size_t)layer * (size_t)n_memory;
-            memset(to, 0, (size_t)n_memory * sizeof *to);
-            for (int h = 0; h < n_heads; h++) {
-                const float *from =
-                    t->weights + ((size_t)(row * n_heads + h) * (size_t)t->n_tokens + (size_t)i) * (size_t)n_memory;
-                for (int j = 0; j < n_memory; j++)
-                    to[j] += share * from[j];
-            }
-        }
+        for (int i = 0; i < t->n_tokens; i++)
+            for (size_t h = 0; h < n_heads; h++)
+                memcpy(lks_kept_weights(s, s->position + i, layer, row) + h * n,
+                       t->weights + (((size_t)row * n_heads + h) * (size_t)t->n_tokens + (size_t)i) * n,
+                       n * sizeof(float));
 }
 
 static void cross_attention(const step *t, int layer)
@@ -261,12 +268,14 @@ static void cross_attention(const step *t, int layer)
         .out = t->mixed,
         .out_row_stride = d,
         .out_batch_stride = (int64_t)t->n_tokens * d,
-        .map = t->weights,
     };
+    bool keep = s->kept.weights != NULL, in_place = keep && t->n_tokens == 1;
+    if (keep)
+        attention.map = in_place ? lks_kept_weights(s, s->position, layer, 0) : t->weights;
     s->compute.ops->attention(&s->compute, &attention);
-    if (s->maps)
-        keep_maps(t, layer);
-    residual(t, &block->cross_out, t->mixed, &block->norm_cross);
+    if (keep && !in_place)
+        keep_weights(t, layer);
+    residual(t, &block->cross_out, t->mixed, &block->norm_cross, layer, LKS_NORM_CROSS);
 }
 
 static void mlp(const step *t, int layer)
@@ -276,7 +285,7 @@ static void mlp(const step *t, int layer)
     const lks_decoder_block *block = &s->decoder->blocks[layer];
     lks_linear_dense(&s->compute, &block->fc1, t->hidden, sublayer_input(t, &block->norm_mlp), t->n, c->activation,
                      NULL);
-    residual(t, &block->fc2, t->hidden, &block->norm_mlp);
+    residual(t, &block->fc2, t->hidden, &block->norm_mlp, layer, LKS_NORM_MLP);
 }
 
 /* x = scale * token + position (+ token type), normalised where the family does. */
@@ -301,6 +310,11 @@ static void embed(const step *t, const int32_t *tokens)
         norm(t, t->x, t->x, &decoder->ends.embedding_norm);
 }
 
+lks_activation lks_decoder_head_activation(const lks_decoder_config *c)
+{
+    return c->family == LKS_DECODER_ROBERTA ? LKS_ACT_GELU : c->activation;
+}
+
 /* logits [n_rows, vocab] from the last token of every row. */
 static void head(const step *t, float *logits)
 {
@@ -316,9 +330,11 @@ static void head(const step *t, float *logits)
     if (c->final_norm)
         compute->ops->layer_norm(compute, last, last, n, d, decoder->ends.final_norm.weight,
                                  decoder->ends.final_norm.bias, c->eps);
+    for (int row = 0; s->kept.last && row < n; row++)
+        memcpy(lks_kept_last(s, s->position + t->n_tokens - 1, row), last + (size_t)row * (size_t)d,
+               (size_t)d * sizeof *last);
     if (c->head_transform) {
-        lks_linear_dense(compute, &decoder->ends.head_dense, t->hidden, last, n,
-                         c->family == LKS_DECODER_ROBERTA ? LKS_ACT_GELU : c->activation, NULL);
+        lks_linear_dense(compute, &decoder->ends.head_dense, t->hidden, last, n, lks_decoder_head_activation(c), NULL);
         compute->ops->layer_norm(compute, t->hidden, t->hidden, n, d, decoder->ends.head_norm.weight,
                                  decoder->ends.head_norm.bias, c->eps);
         last = t->hidden;
@@ -346,7 +362,7 @@ lks_status lks_decoder_step(void *context, float *logits, const int32_t *tokens,
     t.mixed = lks_arena_take(s->compute.scratch, n * d, sizeof(float));
     t.hidden = lks_arena_take(s->compute.scratch, n * (size_t)max_of(4 * c->width, c->d_mlp), sizeof(float));
     bool full = !t.x || !t.normed || !t.mixed || !t.hidden;
-    if (s->maps) {
+    if (s->kept.weights) {
         t.weights = lks_arena_take(s->compute.scratch, n * (size_t)c->n_heads * (size_t)s->n_memory, sizeof(float));
         full |= !t.weights;
     }
@@ -388,9 +404,17 @@ void lks_decoder_reorder(void *context, const int32_t *parents, int n_rows)
     s->n_rows = n_rows;
 }
 
-const float *lks_decoder_map(const lks_decoder_state *s, int row, int position)
+bool lks_decoder_map(const lks_decoder_state *s, float *map, int row, int position)
 {
-    if (!s->maps || row < 0 || row >= s->max_rows || position < 0 || position >= s->position)
-        return NULL;
-    return maps_at(s, row, position);
+    if (!s->kept.weights || row < 0 || row >= s->max_rows || position < 0 || position >= s->position)
+        return false;
+    int n_heads = s->decoder->config.n_heads, n = s->n_memory;
+    for (int layer = 0; layer < s->decoder->config.n_layers; layer++, map += n) {
+        const float *from = lks_kept_weights(s, position, layer, row);
+        memset(map, 0, (size_t)n * sizeof *map);
+        for (int h = 0; h < n_heads; h++, from += n)
+            for (int j = 0; j < n; j++)
+                map[j] += from[j] / (float)n_heads;
+    }
+    return true;
 }

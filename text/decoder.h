@@ -29,12 +29,12 @@ typedef struct lks_decoder_config {
     int vocab_size, width, n_layers, n_heads, d_mlp;
     int n_positions; /* rows of the position table, offset included */
     int position_offset;
-    int padding_id;  /* >= 0: this token sits at position `padding_id` (RoBERTa, TrOCR sinusoidal) */
-    int d_memory;    /* width of the image tokens that cross-attention reads */
+    int padding_id; /* >= 0: this token sits at position `padding_id` (RoBERTa, TrOCR sinusoidal) */
+    int d_memory;   /* width of the image tokens that cross-attention reads */
     bool pre_norm, embedding_norm, final_norm, head_transform, head_bias;
     bool sinusoidal; /* position table computed, not stored */
     bool token_types;
-    bool tied; /* head weight = token table when the file has none */
+    bool tied;           /* head weight = token table when the file has none */
     bool scale_by_layer; /* GPT-2: attention of layer i divided by i + 1 */
     bool unscaled;       /* GPT-2: scale_attn_weights false */
     float eps, embedding_scale;
@@ -74,14 +74,21 @@ lks_status lks_decoder_begin(lks_decoder_state *state, const float *tokens, lks_
 
 /* Appends tokens [n_rows, n_tokens] to the rows; logits [n_rows, vocab_size] of each row's last token. The signature of
  * lks_step_model.step with the state as context. */
-lks_status lks_decoder_step(void *context, float *logits, const int32_t *tokens, int n_rows, int n_tokens, lks_error *err);
+lks_status lks_decoder_step(void *context, float *logits, const int32_t *tokens, int n_rows, int n_tokens,
+                            lks_error *err);
 /* Row i continues what row parents[i] had: lks_step_model.reorder. */
 void lks_decoder_reorder(void *context, const int32_t *parents, int n_rows);
 
-/* The cross-attention weights [n_layers, n_memory], averaged over heads, of the step that fed a token to `row` at `position`: where
- * the decoder looked to score the token after it. `row` is the row at that step. Reordering moves no maps, so that a path which
- * ended early finds its own by the rows it went through (lks_hypothesis.rows). NULL unless kept. */
-const float *lks_decoder_map(const lks_decoder_state *state, int row, int position);
+/* map [n_layers, n_memory] = the cross-attention weights, averaged over heads, of the step that fed a token to `row` at `position`:
+ * where the decoder looked to score the token after it. `row` is the row at that step (lks_hypothesis.rows): reordering moves no
+ * maps. Returns false when they were not kept. */
+bool lks_decoder_map(const lks_decoder_state *state, float *map, int row, int position);
+
+/* credit [n_tokens, n_memory - n_prefix] = by how much each image token behind the prefix raised the logit of tokens[i] directly,
+ * that is through the cross-attention of all layers and the residual stream; negative where it lowered it, in a unit of each
+ * token's own. tokens[i] was scored by the step that fed rows[i] at position + i. Needs kept maps. */
+lks_status lks_decoder_credit(const lks_decoder_state *state, float *credit, const int32_t *tokens, const int32_t *rows,
+                              int position, int n_tokens, int n_prefix, lks_error *err);
 
 /* Scratch bytes that begin and step take from compute->scratch. */
 size_t lks_decoder_scratch(const lks_decoder *decoder, int max_rows, int max_positions, int n_memory, int n_threads);

@@ -28,4 +28,7 @@ struct lks_decoder {
     lks_arena memory;
 };
 
+/* The activation of the head's dense layer, where there is one. */
+lks_activation lks_decoder_head_activation(const lks_decoder_config *config);
+
 #endif

@@ -153,7 +153,7 @@ typedef struct lks_word {
     const char *text;          /* UTF-8 */
     int first_token, n_tokens; /* of the sequence's tokens; never 0 */
     float logprob;             /* sum over its tokens: how likely the word was after those before it */
-    const float *map;          /* [grid_rows, grid_columns] where the model looked to say it, sums to 1; NULL unless keep_maps */
+    const float *map;          /* [grid_rows, grid_columns] the mean of its tokens' maps, sums to 1; NULL unless keep_maps */
 } lks_word;
 
 typedef struct lks_sequence {
@@ -163,8 +163,9 @@ typedef struct lks_sequence {
     const int32_t *tokens;         /* ids after start token and prompt, the end token included when produced */
     const float *logprobs;         /* [n_tokens] natural logarithm of each token's probability */
     const char *const *token_text; /* [n_tokens] what each token adds to the text; "" for special tokens */
-    const float *maps; /* [n_tokens, grid_rows * grid_columns] cross-attention to the patches, averaged over heads and layers,
-                          each row sums to 1; NULL unless keep_maps */
+    const float *maps; /* [n_tokens, grid_rows * grid_columns] which patches spoke for each token: by how much what attention
+                          brought from a patch, in all heads and layers, raised the token's logit over what the mean patch
+                          would have done; nothing where it lowered it; each row sums to 1; NULL unless keep_maps */
     int n_words;
     const lks_word *words; /* [n_words] in the order of the text; a prompt's words are not among them */
     int n_layers;          /* of the decoder */

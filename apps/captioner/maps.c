@@ -1,21 +1,23 @@
 /* Where the model looked: see maps.h. */
 #include "apps/captioner/maps.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-void lks_maps_layers(float *layers, const lks_model *model, const lks_decoder_state *state, const lks_hypothesis *h,
-                     int n_prompt)
+lks_status lks_maps_layers(float *layers, const lks_model *model, const lks_decoder_state *state,
+                           const lks_hypothesis *h, int n_prompt, lks_error *err)
 {
     int n_memory = lks_vit_n_tokens(model->vit), n_prefix = lks_vit_n_prefix(model->vit), n = n_memory - n_prefix;
     int n_layers = lks_decoder_describe(model->decoder)->n_layers;
-    for (int i = 0; i < h->n_tokens; i++) {
-        const float *from = lks_decoder_map(state, h->rows[i], n_prompt + i);
-        for (int layer = 0; layer < n_layers; layer++, layers += n)
-            if (from)
-                memcpy(layers, from + layer * n_memory + n_prefix, (size_t)n * sizeof *layers);
-            else
-                memset(layers, 0, (size_t)n * sizeof *layers);
+    float *maps = malloc((size_t)n_layers * (size_t)n_memory * sizeof *maps);
+    bool kept = maps != NULL;
+    for (int i = 0; kept && i < h->n_tokens; i++) {
+        kept = lks_decoder_map(state, maps, h->rows[i], n_prompt + i);
+        for (int layer = 0; kept && layer < n_layers; layer++, layers += n)
+            memcpy(layers, maps + layer * n_memory + n_prefix, (size_t)n * sizeof *layers);
     }
+    free(maps);
+    return kept ? LKS_OK : lks_error_set(err, LKS_ERR_NOMEM, "out of memory for the attention maps");
 }
 
 /* Scales to sum 1; what has no weight at all becomes even. */
@@ -28,26 +30,24 @@ static void normalise(float *map, int n)
         map[j] = sum > 0.0 ? (float)((double)map[j] / sum) : 1.0f / (float)n;
 }
 
-/* mean [n] of rows [n_rows, n]. */
-static void mean_rows(float *mean, const float *rows, int n_rows, int n)
+lks_status lks_maps_tokens(float *tokens, const lks_model *model, const lks_decoder_state *state,
+                           const lks_hypothesis *h, int n_prompt, lks_error *err)
 {
-    memset(mean, 0, (size_t)n * sizeof *mean);
-    for (int i = 0; i < n_rows; i++)
+    int n_prefix = lks_vit_n_prefix(model->vit), n = lks_vit_n_tokens(model->vit) - n_prefix;
+    lks_status st = lks_decoder_credit(state, tokens, h->tokens, h->rows, n_prompt, h->n_tokens, n_prefix, err);
+    for (int i = 0; st == LKS_OK && i < h->n_tokens; i++, tokens += n) {
         for (int j = 0; j < n; j++)
-            mean[j] += rows[(size_t)i * (size_t)n + (size_t)j] / (float)n_rows;
-}
-
-void lks_maps_tokens(float *tokens, const float *layers, int n_tokens, int n_layers, int n_patches)
-{
-    for (int i = 0; i < n_tokens; i++) {
-        float *to = tokens + (size_t)i * (size_t)n_patches;
-        mean_rows(to, layers + (size_t)i * (size_t)n_layers * (size_t)n_patches, n_layers, n_patches);
-        normalise(to, n_patches);
+            tokens[j] = tokens[j] > 0.0f ? tokens[j] : 0.0f;
+        normalise(tokens, n);
     }
+    return st;
 }
 
 void lks_maps_word(float *map, const float *tokens, int n_tokens, int n_patches)
 {
-    mean_rows(map, tokens, n_tokens, n_patches);
+    memset(map, 0, (size_t)n_patches * sizeof *map);
+    for (int i = 0; i < n_tokens; i++)
+        for (int j = 0; j < n_patches; j++)
+            map[j] += tokens[(size_t)i * (size_t)n_patches + (size_t)j];
     normalise(map, n_patches);
 }

@@ -71,9 +71,8 @@ static lks_status fill_maps(lks_sequence *out, const lks_model *model, const lks
     out->maps = maps;
     if (!layers || !maps)
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for the attention maps");
-    lks_maps_layers(layers, model, state, h, n_prompt);
-    lks_maps_tokens(maps, layers, h->n_tokens, n_layers, n_patches);
-    return LKS_OK;
+    lks_status st = lks_maps_layers(layers, model, state, h, n_prompt, err);
+    return st == LKS_OK ? lks_maps_tokens(maps, model, state, h, n_prompt, err) : st;
 }
 
 /* Words, their maps and texts in one block. */

@@ -245,7 +245,7 @@ static lks_status caption_image(lks_session *s, lks_caption **out, lks_image *im
     if (st != LKS_OK)
         return st;
     double read = now_ms();
-    st = reserve(s, 1, 1, false, err);
+    st = reserve(s, 1, 1, o->keep_maps != 0, err);
     if (st == LKS_OK)
         st = lks_vit_encode(s->model->vit, &s->compute, s->tokens, s->pixels, err);
     if (st != LKS_OK)

@@ -2,6 +2,7 @@
  *
  *     {"image", "caption", "score", "model", "size": [width, height], "grid": [rows, columns], "grid_box": [x, y, width, height],
  *      "words":  [{"word", "logprob", "first_token", "n_tokens", "map": [rows * columns numbers that sum to 1]}],
+ *      "timings": {"read_ms", "encode_ms", "decode_ms", "steps"},
  *      "tokens": [{"id", "text", "logprob", "layers": [one list of rows * columns weights for each decoder layer]}]} */
 #include <jansson.h>
 
@@ -60,6 +61,9 @@ bool explain_write_json(FILE *to, const explanation *e)
     json_object_set_new(all, "grid", json_pack("[i, i]", c->grid_rows, c->grid_columns));
     json_object_set_new(all, "grid_box",
                         json_pack("[f, f, f, f]", c->grid_box.x, c->grid_box.y, c->grid_box.width, c->grid_box.height));
+    json_object_set_new(all, "timings",
+                        json_pack("{s:f, s:f, s:f, s:i}", "read_ms", c->read_ms, "encode_ms", c->encode_ms, "decode_ms",
+                                  c->decode_ms, "steps", c->n_steps));
     json_object_set_new(all, "words", words_of(s, n_patches));
     json_object_set_new(all, "tokens", tokens_of(s, n_patches));
     bool done = json_dumpf(all, to, JSON_COMPACT | JSON_REAL_PRECISION(7)) == 0;

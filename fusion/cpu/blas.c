@@ -88,6 +88,7 @@ static const lks_ops table = {
     .name = "blas",
     .linear_packed_count = lks_ref_linear_packed_count,
     .linear_pack = lks_ref_linear_pack,
+    .linear_unpack = lks_ref_linear_unpack,
     .linear = linear,
     .linear_int8 = lks_ref_linear_int8,
     .attention = lks_ref_attention,

@@ -9,6 +9,7 @@ const lks_ops *lks_ops_blas(void); /* NULL when OpenBLAS is not installed */
 
 size_t lks_ref_linear_packed_count(int d_in, int d_out);
 void lks_ref_linear_pack(float *packed, const float *w, int d_in, int d_out, int column_begin, int column_end);
+void lks_ref_linear_unpack(float *row, const float *packed, int d_in, int o);
 void lks_ref_linear(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
 void lks_ref_attention(const lks_compute *compute, const lks_attention *attention);
 void lks_ref_layer_norm(const lks_compute *compute, float *y, const float *x, int n, int d, const float *weight,

@@ -34,3 +34,10 @@ void lks_panels_pack(float *packed, const float *w, int d_in, int column_begin, 
         pack_strip(packed + (size_t)c * (size_t)d_in, rows, d_in, n_columns, strip);
     }
 }
+
+void lks_panels_unpack(float *row, const float *packed, int d_in, int o, int strip)
+{
+    const float *column = packed + (size_t)(o / strip) * (size_t)strip * (size_t)d_in + o % strip;
+    for (int k = 0; k < d_in; k++)
+        row[k] = column[(size_t)k * (size_t)strip];
+}

@@ -11,5 +11,7 @@
 size_t lks_panels_count(int d_in, int d_out);
 /* w [column_end - column_begin, d_in]; column_begin is a multiple of LKS_PANEL, `strip` divides it. */
 void lks_panels_pack(float *packed, const float *w, int d_in, int column_begin, int column_end, int strip);
+/* row [d_in] = column o as it was. */
+void lks_panels_unpack(float *row, const float *packed, int d_in, int o, int strip);
 
 #endif

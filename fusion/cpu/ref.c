@@ -7,6 +7,7 @@ const lks_ops lks_ops_ref = {
     .name = "ref",
     .linear_packed_count = lks_ref_linear_packed_count,
     .linear_pack = lks_ref_linear_pack,
+    .linear_unpack = lks_ref_linear_unpack,
     .linear = lks_ref_linear,
     .linear_int8 = lks_ref_linear_int8,
     .attention = lks_ref_attention,

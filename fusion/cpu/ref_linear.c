@@ -41,6 +41,11 @@ void lks_ref_linear_pack(float *packed, const float *w, int d_in, int d_out, int
            (size_t)(column_end - column_begin) * (size_t)d_in * sizeof *w);
 }
 
+void lks_ref_linear_unpack(float *row, const float *packed, int d_in, int o)
+{
+    memcpy(row, packed + (size_t)o * (size_t)d_in, (size_t)d_in * sizeof *row);
+}
+
 typedef struct linear_job {
     const lks_linear *layer;
     const lks_linear_args *args;

@@ -55,10 +55,14 @@ static float *forced_maps(const lks_model *model, const char *photo, const int32
     ok(lks_decoder_step(state, logits, all, 1, n_all, &err));
     int n_layers = lks_decoder_describe(model->decoder)->n_layers;
     float *maps = malloc((size_t)(s->n_tokens * n_layers * n) * sizeof *maps), *to = maps;
-    assert_non_null(maps);
-    for (int i = 0; i < s->n_tokens; i++)
+    float *one = malloc((size_t)(n_layers * n_memory) * sizeof *one);
+    assert_true(maps && one);
+    for (int i = 0; i < s->n_tokens; i++) {
+        assert_true(lks_decoder_map(state, one, 0, n_prompt + i));
         for (int layer = 0; layer < n_layers; layer++, to += n)
-            memcpy(to, lks_decoder_map(state, 0, n_prompt + i) + layer * n_memory + n_prefix, (size_t)n * sizeof *to);
+            memcpy(to, one + layer * n_memory + n_prefix, (size_t)n * sizeof *to);
+    }
+    free(one);
     lks_decoder_state_close(state);
     lks_threads_close(threads);
     lks_arena_release(&arena);

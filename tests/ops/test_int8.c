@@ -47,6 +47,25 @@ static void release(packed_layer *p)
     free(p->bias);
 }
 
+static void unpacking(void **state)
+{
+    (void)state;
+    static const int shapes[][2] = {{1, 1}, {9, 70}, {64, 64}, {67, 129}, {3, 200}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        int d_in = shapes[i][0], d_out = shapes[i][1];
+        float *w = random_floats((size_t)(d_in * d_out), 6), *row = constant_floats((size_t)d_in, 1e30f);
+        packed_layer p = pack(w, d_in, d_out, false);
+        for (int o = 0; o < d_out; o++) {
+            lks_linear_row(lks_ops_get(LKS_ISA_REF), row, &p.layer, o);
+            for (int k = 0; k < d_in; k++)
+                assert_true(fabsf(row[k] - w[o * d_in + k]) <= 0.5001f * p.scales[o]);
+        }
+        free(w);
+        free(row);
+        release(&p);
+    }
+}
+
 typedef void linear_function(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
 
 /* The output rows with their gaps, which must stay as they were. */
@@ -312,6 +331,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(packing),
+        cmocka_unit_test(unpacking),
         INT8_TEST(shapes),
         INT8_TEST(large),
         INT8_TEST(options),

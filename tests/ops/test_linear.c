@@ -145,10 +145,32 @@ static void packing_fills(void **state)
     bench_close(&b);
 }
 
+static void unpacking(void **state)
+{
+    bench b;
+    bench_open(&b, test_isa(state), 1);
+    static const int shapes[][2] = {{1, 1}, {9, 70}, {64, 64}, {65, 129}, {3, 200}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        int d_in = shapes[i][0], d_out = shapes[i][1];
+        float *w = random_floats((size_t)(d_in * d_out), 6), *packed = pack(b.compute.ops, w, d_in, d_out);
+        float *row = constant_floats((size_t)d_in, 1e30f);
+        const lks_linear layer = {.d_in = d_in, .d_out = d_out, .packed = packed};
+        for (int o = 0; o < d_out; o++) {
+            lks_linear_row(b.compute.ops, row, &layer, o);
+            assert_same(row, w + o * d_in, (size_t)d_in, "an unpacked row");
+        }
+        free(w);
+        free(packed);
+        free(row);
+    }
+    bench_close(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         OPS_TEST(shapes), OPS_TEST(large), OPS_TEST(options), OPS_TEST(batch_independence), OPS_TEST(packing_fills),
+        OPS_TEST(unpacking),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,49 @@
+/* What a decoder holds while a caption is made: private to decoder.c (running) and decoder_credit.c (explaining). */
+#ifndef LKS_DECODER_STATE_H
+#define LKS_DECODER_STATE_H
+
+#include "text/decoder_weights.h"
+
+enum { LKS_NORM_SELF, LKS_NORM_CROSS, LKS_NORM_MLP, LKS_NORM_COUNT };
+
+/* What every step leaves behind when maps are kept. A row is the row at that step: reordering moves nothing, so that a path which
+ * ended early finds its own by the rows it went through. */
+typedef struct lks_decoder_kept {
+    float *weights; /* [max_positions, n_layers, max_rows, n_heads, n_memory] cross-attention; NULL: nothing is kept */
+    float *
+        scales; /* [max_positions, max_rows, n_layers, LKS_NORM_COUNT] 1 / deviation of what post-norm layers normalised */
+    float *last; /* [max_positions, max_rows, d] what the head's dense layer was given */
+} lks_decoder_kept;
+
+struct lks_decoder_state {
+    const lks_decoder *decoder;
+    lks_compute compute;
+    int max_rows, max_positions, n_memory;
+    int n_rows, position; /* rows in use; tokens each of them has */
+    float *self_kv;       /* [n_layers, max_rows, max_positions, 2 d]: key, then value */
+    float *cross_kv;      /* [n_layers, n_memory, 2 d] */
+    lks_decoder_kept kept;
+    float *spare;          /* one layer's rows on their way through lks_decoder_reorder */
+    int32_t *memory_index; /* [max_rows]: every row reads image 0 */
+};
+
+/* The weights [n_heads, n_memory] that `row` gave at `position`. */
+static inline float *lks_kept_weights(const lks_decoder_state *s, int position, int layer, int row)
+{
+    const lks_decoder_config *c = &s->decoder->config;
+    size_t at = ((size_t)position * (size_t)c->n_layers + (size_t)layer) * (size_t)s->max_rows + (size_t)row;
+    return s->kept.weights + at * (size_t)c->n_heads * (size_t)s->n_memory;
+}
+
+static inline float *lks_kept_scales(const lks_decoder_state *s, int position, int row, int layer)
+{
+    size_t at = ((size_t)position * (size_t)s->max_rows + (size_t)row) * (size_t)s->decoder->config.n_layers;
+    return s->kept.scales + (at + (size_t)layer) * LKS_NORM_COUNT;
+}
+
+static inline float *lks_kept_last(const lks_decoder_state *s, int position, int row)
+{
+    return s->kept.last + ((size_t)position * (size_t)s->max_rows + (size_t)row) * (size_t)s->decoder->config.width;
+}
+
+#endif
