@@ -46,7 +46,7 @@ static int run_batch(const batch *b, inputs *in, bool quiet)
 {
     progress line;
     bool rows_shown = b->report->sink.stream == stdout && b->report->format != REPORT_SIDECARS && isatty(STDOUT_FILENO);
-    progress_begin(&line, inputs_count(in), in->several && !quiet && !rows_shown);
+    progress_begin(&line, inputs_count(in), in->several && !in->watch && !quiet && !rows_shown);
     const char *path;
     size_t n_seen = 0, n_done = 0;
     while (!engine_is_interrupted() && !b->report->broken && (path = inputs_next(in))) {
@@ -70,6 +70,8 @@ static int run_batch(const batch *b, inputs *in, bool quiet)
         else
             report_error(b->report, path, &err, ms, NULL);
         lks_caption_free(caption);
+        if (b->report->sidecar.kind == SIDECAR_EMBED)
+            inputs_ignore(in, path);
         progress_step(&line, n_seen, ++n_done);
     }
     progress_clear(&line);
@@ -105,6 +107,15 @@ static void summarize(const report *r, bool resumable, bool quiet)
         complain("interrupted; the same command goes on from here");
 }
 
+static bool names_folder(const settings *s)
+{
+    struct stat info;
+    for (int i = 0; i < s->n_operands; i++)
+        if (stat(s->operands[i], &info) == 0 && S_ISDIR(info.st_mode))
+            return true;
+    return false;
+}
+
 /* What does not fit together. Returns false after a message. */
 static bool check(const settings *s)
 {
@@ -117,6 +128,10 @@ static bool check(const settings *s)
         wrong = "--format txt and xmp write beside the photos, embed into them; they do not go with --output";
     else if ((beside == SIDECAR_XMP || beside == SIDECAR_EMBED) && !metadata_is_built())
         wrong = "this program was built without XMP: its XML library is missing, which --format xmp and embed need";
+    else if (s->watch && s->dry_run)
+        wrong = "--dry-run names what is there; --watch waits for what is not";
+    else if (s->watch && !names_folder(s))
+        wrong = "--watch needs a folder to watch";
     else if (s->dry_run && resumes)
         wrong = "--dry-run does not look at the journal of --resume; leave one of them out";
     else if (s->extension && (s->extension[0] == '\0' || strchr(s->extension, '/')))

@@ -9,6 +9,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
+#include "apps/cli/engine.h"
 #include "apps/cli/hash.h"
 
 static bool append(inputs *in, const char *path)
@@ -43,6 +44,12 @@ static bool has_image_extension(const char *name)
 static int is_visible(const struct dirent *entry)
 {
     return entry->d_name[0] != '.';
+}
+
+static bool is_visible_path(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return (slash ? slash[1] : path[0]) != '.';
 }
 
 static int by_bytes(const struct dirent **a, const struct dirent **b)
@@ -101,14 +108,18 @@ static bool append_folder(inputs *in, const char *folder, size_t n_root, bool re
 {
     struct dirent **entries;
     size_t length = strlen(folder);
-    int n = scandir(folder, &entries, is_visible, by_bytes);
-    if (n < 0)
-        return !is_in_shard(&in->filter, length > n_root ? folder + n_root : folder) || append(in, folder);
-    bool done = true;
+    const char *below = length > n_root ? folder + n_root : folder;
     while (length > 1 && folder[length - 1] == '/')
         length--;
     if (n_root == 0)
         n_root = length + (folder[length - 1] != '/');
+    if (in->watch &&
+        !watch_add(in->watch, folder, n_root)) /* before it is read: what comes between is seen twice, not never */
+        return false;
+    int n = scandir(folder, &entries, is_visible, by_bytes);
+    if (n < 0)
+        return !is_in_shard(&in->filter, below) || append(in, folder);
+    bool done = true;
     for (int i = 0; i < n; i++) {
         char *path = NULL;
         if (done && asprintf(&path, "%.*s%s%s", (int)length, folder, folder[length - 1] == '/' ? "" : "/",
@@ -153,11 +164,17 @@ static bool append_operand(inputs *in, const char *operand, bool recursive)
 
 bool inputs_open(inputs *out, const settings *s)
 {
-    inputs in = {.separator = s->null_separated ? '\0' : '\n',
+    inputs in = {.recursive = s->recursive,
+                 .operands = s->operands,
+                 .n_operands = s->n_operands,
+                 .quiet = s->quiet,
+                 .separator = s->null_separated ? '\0' : '\n',
                  .several = s->n_operands > 1 || s->files_from,
                  .filter = {.include = &s->include, .exclude = &s->exclude, .n_shards = 1}};
     bool done = true, listed = s->files_from && strcmp(s->files_from, "-") == 0;
     if (s->shard && !read_shard(&in.filter, s->shard))
+        return false;
+    if (s->watch && !watch_open(&in.watch))
         return false;
     for (int i = 0; i < s->n_operands && done; i++) {
         if (listed && strcmp(s->operands[i], "-") == 0) {
@@ -168,7 +185,8 @@ bool inputs_open(inputs *out, const settings *s)
         done = append_operand(&in, s->operands[i], s->recursive);
     }
     if (!done) {
-        complain("out of memory");
+        if (!in.watch)
+            complain("out of memory");
         inputs_close(&in);
         return false;
     }
@@ -184,10 +202,56 @@ bool inputs_open(inputs *out, const settings *s)
     return true;
 }
 
+/* Adds what is in a folder that has come, or in all folders after a loss. What cannot be added has had its message. */
+static void read_again(inputs *in, const watch_event *e)
+{
+    bool done = true;
+    if (e->kind == WATCH_LOST)
+        for (int i = 0; i < in->n_operands && done; i++)
+            done = !is_folder(in->operands[i]) || append_folder(in, in->operands[i], 0, in->recursive);
+    else if (in->recursive && is_visible_path(e->path) && !matches(in->filter.exclude, e->path + e->n_root))
+        append_folder(in, e->path, e->n_root, true);
+}
+
+/* The next path that has come; NULL: no more will. */
+static const char *wait_for_next(inputs *in)
+{
+    if (!in->waits && !in->quiet)
+        complain("watching; Ctrl-C ends");
+    in->waits = true;
+    for (;;) {
+        while (in->next < in->n_paths) {
+            const char *path = in->paths[in->next++];
+            if (watch_is_news(in->watch, path))
+                return path;
+        }
+        watch_event e = watch_next(in->watch);
+        if (e.kind == WATCH_END)
+            break;
+        if (e.kind != WATCH_FILE)
+            read_again(in, &e);
+        else if (is_visible_path(e.path) && has_image_extension(e.path) && is_wanted(&in->filter, e.path + e.n_root) &&
+                 watch_is_news(in->watch, e.path))
+            return e.path;
+    }
+    if (!engine_is_interrupted())
+        complain("no folder is left to watch");
+    return NULL;
+}
+
+static bool is_file(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode);
+}
+
 const char *inputs_next(inputs *in)
 {
-    if (in->next < in->n_paths)
-        return in->paths[in->next++];
+    while (in->next < in->n_paths && !in->waits) {
+        const char *path = in->paths[in->next++];
+        if (!in->watch || !is_file(path) || watch_is_news(in->watch, path))
+            return path;
+    }
     ssize_t n;
     while (in->list && (n = getdelim(&in->line, &in->line_capacity, in->separator, in->list)) >= 0) {
         if (n > 0 && in->line[n - 1] == in->separator)
@@ -197,12 +261,18 @@ const char *inputs_next(inputs *in)
         if (n > 0 && is_wanted(&in->filter, in->line))
             return in->line;
     }
-    return NULL;
+    return in->watch ? wait_for_next(in) : NULL;
+}
+
+void inputs_ignore(inputs *in, const char *path)
+{
+    if (in->watch)
+        watch_ignore(in->watch, path);
 }
 
 size_t inputs_count(const inputs *in)
 {
-    return in->list ? 0 : in->n_paths;
+    return in->list || in->watch ? 0 : in->n_paths;
 }
 
 void inputs_close(inputs *in)
@@ -211,6 +281,7 @@ void inputs_close(inputs *in)
         free(in->paths[i]);
     free(in->paths);
     free(in->line);
+    watch_close(in->watch);
     if (in->list && in->list != stdin)
         fclose(in->list);
     *in = (inputs){0};

@@ -3,13 +3,16 @@
  *
  * A shard takes the paths whose hash says so. What is hashed is the path below the folder that was named, or the path as
  * written for a file and a list's line: shards are disjoint and complete, and a photo stays in its shard when others come or
- * go, and when the folder moves. */
+ * go, and when the folder moves.
+ *
+ * With --watch there is no end but an interrupt: when all paths are named, those follow that come into the folders. */
 #ifndef LOOKSAY_CLI_INPUTS_H
 #define LOOKSAY_CLI_INPUTS_H
 
 #include <stdio.h>
 
 #include "apps/cli/options.h"
+#include "apps/cli/watch.h"
 
 /* Which paths count. Patterns are those of fnmatch(3), with * matching / too; one with a / is compared with the whole path
  * below the folder named, any other with the last part. */
@@ -27,7 +30,12 @@ typedef struct inputs {
     char *line;
     size_t line_capacity;
     input_filter filter;
-    int several; /* 1: more than one image, or a folder or list that may hold more */
+    watch *watch; /* of --watch, or NULL */
+    bool recursive;
+    char **operands; /* to be read again when the watch has lost something */
+    int n_operands;
+    bool quiet, waits; /* waits: all that was there is named */
+    int several;       /* 1: more than one image, or a folder or list that may hold more */
 } inputs;
 
 /* Expands operands and opens the list. Returns false after a message when the list cannot be opened, when --shard makes no
@@ -38,7 +46,10 @@ bool inputs_open(inputs *out, const settings *s);
 /* The next path, or NULL at the end. "-" means the bytes on standard input. Valid until the next call. */
 const char *inputs_next(inputs *in);
 
-/* How many paths there are, or 0 when a list makes that unknown. */
+/* The path has been written to by ourselves: that is no news. */
+void inputs_ignore(inputs *in, const char *path);
+
+/* How many paths there are, or 0 when a list or a watch makes that unknown. */
 size_t inputs_count(const inputs *in);
 
 void inputs_close(inputs *in);

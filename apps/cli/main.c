@@ -21,6 +21,7 @@ static const command commands[] = {
                  "  looksay --prompt 'a photo of' photo.jpg      the caption continues the prompt\n"
                  "  curl -s URL | looksay -                      an image from a pipe\n"
                  "  looksay -r photos --exclude '*_thumb.*' --shard 1/4 -f jsonl   a quarter of a library\n"
+                 "  looksay -r inbox -f embed --watch            every photo that comes in\n"
                  "  find . -name '*.png' -print0 | looksay --files-from - -0\n",
      .groups = GROUP_MODEL | GROUP_SEARCH | GROUP_INPUT | GROUP_CAPTION_OUTPUT | GROUP_OUTPUT | GROUP_RESUME,
      .run = command_caption},

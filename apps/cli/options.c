@@ -66,6 +66,7 @@ static const option options[] = {
     TEXT("include", 0, KIND_TEXTS, GROUP_INPUT, include, "GLOB", "of folders and lists, only images whose name matches, or path if GLOB has a /; may be repeated"),
     TEXT("exclude", 0, KIND_TEXTS, GROUP_INPUT, exclude, "GLOB", "of folders and lists, no image or folder that matches; may be repeated"),
     TEXT("shard", 0, KIND_TEXT, GROUP_INPUT, shard, "I/N", "only part I of N, chosen by a hash of each path; the parts are disjoint and complete"),
+    FLAG("watch", 0, GROUP_INPUT, watch, "then wait for photos to come into the folders, until interrupted"),
     FLAG("dry-run", 0, GROUP_INPUT, dry_run, "print which images would be captioned, and stop"),
 
     TEXT("format", 'f', KIND_CHOICE, GROUP_CAPTION_OUTPUT, format, "text|jsonl|csv|html|txt|xmp|embed", "html is a page with thumbnails; txt writes PHOTO.txt beside every photo, xmp PHOTO.jpg.xmp, embed XMP into it"),

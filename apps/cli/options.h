@@ -56,7 +56,7 @@ typedef struct settings {
     /* input */
     const char *files_from, *shard;
     word_list include, exclude;
-    bool null_separated, recursive, lenient, dry_run;
+    bool null_separated, recursive, watch, lenient, dry_run;
     /* output */
     const char *format, *report_format, *explain_format, *existing, *extension, *output, *journal;
     bool resume, details, quiet, verbose, help;
