@@ -201,6 +201,21 @@ LKS_API lks_status lks_caption_rgb(lks_session *session, lks_caption **out, cons
                                    size_t stride, const lks_caption_options *options, lks_error *err);
 LKS_API void lks_caption_free(lks_caption *caption); /* NULL is safe */
 
+/* Pixels in memory: RGB, 8 bits each, `stride` bytes between rows. */
+typedef struct lks_picture {
+    const uint8_t *rgb;
+    int width, height;
+    size_t stride;
+} lks_picture;
+
+#define LKS_MAX_JOINT 64 /* pictures at most */
+
+/* One caption for several pictures, such as frames of one shot: their image tokens become one sequence, and every word attends to
+ * all of it at once. Cross-attention knows no order of pictures, and copies of one picture say what it says alone. Sizes and
+ * grid_box of the caption are the first picture's, times those of all; maps and pixels cannot be kept. */
+LKS_API lks_status lks_caption_joint(lks_session *session, lks_caption **out, const lks_picture *pictures, int n_pictures,
+                                     const lks_caption_options *options, lks_error *err);
+
 /* ---- the machine ---- */
 
 typedef struct lks_machine {

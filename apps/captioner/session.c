@@ -15,9 +15,10 @@ struct lks_session {
     lks_arena scratch;
     lks_compute compute;
     float *pixels; /* [height, width, 3] */
-    float *tokens; /* [n_tokens, d] */
+    float *tokens; /* [max_pictures, n_tokens, d] */
+    int max_pictures;
     lks_decoder_state *state;
-    int state_rows, state_positions;
+    int state_rows, state_positions, state_pictures;
     bool state_maps;
 };
 
@@ -30,13 +31,19 @@ static double now_ms(void)
 
 enum { MAX_ROWS = 256 };
 
-static size_t scratch_bytes(const lks_session *s, int rows, int positions)
+static size_t scratch_bytes(const lks_session *s, int rows, int positions, int n_memory)
 {
     const lks_model *model = s->model;
     int n_threads = lks_threads_count(s->threads);
     size_t encode = lks_vit_scratch(model->vit, n_threads);
-    size_t decode = lks_decoder_scratch(model->decoder, rows, positions, lks_vit_n_tokens(model->vit), n_threads);
+    size_t decode = lks_decoder_scratch(model->decoder, rows, positions, n_memory, n_threads);
     return encode > decode ? encode : decode;
+}
+
+/* Numbers in the tokens of one picture. */
+static size_t picture_floats(const lks_model *model)
+{
+    return (size_t)lks_vit_n_tokens(model->vit) * (size_t)lks_vit_width(model->vit);
 }
 
 lks_status lks_session_open(lks_session **out, const lks_model *model, const lks_session_options *options,
@@ -49,7 +56,8 @@ lks_status lks_session_open(lks_session **out, const lks_model *model, const lks
     int width, height;
     lks_vit_image_size(model->vit, &width, &height);
     s->pixels = malloc((size_t)width * (size_t)height * 3 * sizeof *s->pixels);
-    s->tokens = malloc((size_t)lks_vit_n_tokens(model->vit) * (size_t)lks_vit_width(model->vit) * sizeof *s->tokens);
+    s->tokens = malloc(picture_floats(model) * sizeof *s->tokens);
+    s->max_pictures = 1;
     lks_status st = LKS_OK;
     if (!s->pixels || !s->tokens)
         st = lks_error_set(err, LKS_ERR_NOMEM, "out of memory for an image of %d x %d pixels", width, height);
@@ -75,14 +83,16 @@ void lks_session_close(lks_session *session)
     free(session);
 }
 
-/* Makes room for `rows` rows of `positions` tokens; keeps what is there when it suffices. */
-static lks_status reserve(lks_session *s, int rows, int positions, bool maps, lks_error *err)
+/* Makes room for `rows` rows of `positions` tokens that attend to n_pictures; keeps what is there when it suffices. */
+static lks_status reserve(lks_session *s, int rows, int positions, int n_pictures, bool maps, lks_error *err)
 {
-    if (s->state && rows <= s->state_rows && positions <= s->state_positions && maps == s->state_maps)
+    bool same_memory = n_pictures == s->state_pictures && maps == s->state_maps;
+    if (s->state && rows <= s->state_rows && positions <= s->state_positions && same_memory)
         return LKS_OK;
     lks_decoder_state_close(s->state);
     s->state = NULL;
-    size_t bytes = scratch_bytes(s, rows, positions);
+    int n_memory = n_pictures * lks_vit_n_tokens(s->model->vit);
+    size_t bytes = scratch_bytes(s, rows, positions, n_memory);
     if (bytes > s->scratch.size) {
         lks_arena_release(&s->scratch);
         lks_status st = lks_arena_init(&s->scratch, bytes, err);
@@ -90,14 +100,28 @@ static lks_status reserve(lks_session *s, int rows, int positions, bool maps, lk
             return st;
     }
     s->compute = (lks_compute){.ops = s->model->ops, .threads = s->threads, .scratch = &s->scratch};
-    lks_status st = lks_decoder_state_open(&s->state, s->model->decoder, &s->compute, rows, positions,
-                                           lks_vit_n_tokens(s->model->vit), maps, err);
+    lks_status st =
+        lks_decoder_state_open(&s->state, s->model->decoder, &s->compute, rows, positions, n_memory, maps, err);
     if (st == LKS_OK) {
         s->state_rows = rows;
         s->state_positions = positions;
+        s->state_pictures = n_pictures;
         s->state_maps = maps;
     }
     return st;
+}
+
+/* Makes room for the tokens of n_pictures. */
+static lks_status reserve_tokens(lks_session *s, int n_pictures, lks_error *err)
+{
+    if (n_pictures <= s->max_pictures)
+        return LKS_OK;
+    float *grown = realloc(s->tokens, (size_t)n_pictures * picture_floats(s->model) * sizeof *grown);
+    if (!grown)
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for the tokens of %d pictures", n_pictures);
+    s->tokens = grown;
+    s->max_pictures = n_pictures;
+    return LKS_OK;
 }
 
 void lks_caption_options_init(lks_caption_options *options, const lks_model *model)
@@ -175,8 +199,9 @@ static void fill_search(lks_search_options *s, const lks_model *model, const lks
     s->stop_context = (void *)(uintptr_t)o;
 }
 
-/* Finds the words for the image whose tokens the decoder state holds. */
-static lks_status search(lks_session *s, lks_caption **out, const lks_caption_options *o, lks_error *err)
+/* Finds the words for the n_pictures whose tokens the session holds. */
+static lks_status search(lks_session *s, lks_caption **out, int n_pictures, const lks_caption_options *o,
+                         lks_error *err)
 {
     const lks_model *model = s->model;
     lks_phrases prompt = {0}, banned = {0}, required = {0};
@@ -201,7 +226,7 @@ static lks_status search(lks_session *s, lks_caption **out, const lks_caption_op
     }
     positions = options.max_tokens > limit - positions ? limit : positions + options.max_tokens;
     int rows = lks_search_rows(&options);
-    st = reserve(s, rows, positions, o->keep_maps != 0, err);
+    st = reserve(s, rows, positions, n_pictures, o->keep_maps != 0, err);
     if (st == LKS_OK)
         st = lks_decoder_begin(s->state, s->tokens, err);
     if (st != LKS_OK)
@@ -236,33 +261,56 @@ static lks_box find_grid(const lks_model *model, int width, int height)
                      .height = view.height * covered_height / tensor_height};
 }
 
-/* Resizes, encodes and captions a decoded image, whose pixels move into the caption when they are to be kept. began: when
- * reading started. */
-static lks_status caption_image(lks_session *s, lks_caption **out, lks_image *image, bool damaged, double began,
-                                const lks_caption_options *o, lks_error *err)
+/* Resizes and encodes a decoded image; its tokens become those of picture `at` of n_pictures. Adds to the times. */
+static lks_status encode_image(lks_session *s, double *read_ms, double *encode_ms, const lks_image *image, int at,
+                               int n_pictures, double began, const lks_caption_options *o, lks_error *err)
 {
     lks_status st = lks_preprocess_run(&s->model->preprocess, s->pixels, image, s->threads, err);
     if (st != LKS_OK)
         return st;
     double read = now_ms();
-    st = reserve(s, 1, 1, o->keep_maps != 0, err);
+    st = reserve(s, 1, 1, n_pictures, o->keep_maps != 0, err);
     if (st == LKS_OK)
-        st = lks_vit_encode(s->model->vit, &s->compute, s->tokens, s->pixels, err);
-    if (st != LKS_OK)
-        return st;
-    double encoded = now_ms();
+        st = lks_vit_encode(s->model->vit, &s->compute, s->tokens + (size_t)at * picture_floats(s->model), s->pixels,
+                            err);
+    *read_ms += read - began;
+    *encode_ms += now_ms() - read;
+    return st;
+}
+
+/* Captions the n_pictures whose tokens the session holds; width and height are the first one's. */
+static lks_status caption_tokens(lks_session *s, lks_caption **out, int n_pictures, int width, int height,
+                                 const lks_caption_options *o, lks_error *err)
+{
+    double began = now_ms();
     lks_caption *caption;
-    st = search(s, &caption, o, err);
+    lks_status st = search(s, &caption, n_pictures, o, err);
     if (st != LKS_OK)
         return st;
-    caption->read_ms = read - began;
-    caption->encode_ms = encoded - read;
-    caption->decode_ms = now_ms() - encoded;
-    caption->width = image->width;
-    caption->height = image->height;
-    caption->damaged = damaged;
+    caption->decode_ms = now_ms() - began;
+    caption->width = width;
+    caption->height = height;
     lks_vit_grid(s->model->vit, &caption->grid_rows, &caption->grid_columns);
-    caption->grid_box = find_grid(s->model, image->width, image->height);
+    caption->grid_box = find_grid(s->model, width, height);
+    *out = caption;
+    return LKS_OK;
+}
+
+/* Resizes, encodes and captions a decoded image, whose pixels move into the caption when they are to be kept. began: when
+ * reading started. */
+static lks_status caption_image(lks_session *s, lks_caption **out, lks_image *image, bool damaged, double began,
+                                const lks_caption_options *o, lks_error *err)
+{
+    double read_ms = 0.0, encode_ms = 0.0;
+    lks_caption *caption;
+    lks_status st = encode_image(s, &read_ms, &encode_ms, image, 0, 1, began, o, err);
+    if (st == LKS_OK)
+        st = caption_tokens(s, &caption, 1, image->width, image->height, o, err);
+    if (st != LKS_OK)
+        return st;
+    caption->read_ms = read_ms;
+    caption->encode_ms = encode_ms;
+    caption->damaged = damaged;
     if (o->keep_picture) {
         caption->picture = image->rgb;
         image->rgb = NULL;
@@ -318,24 +366,70 @@ lks_status lks_caption_bytes(lks_session *session, lks_caption **out, const void
     return st;
 }
 
+/* The pixels as an image of our own, without gaps between rows; released by lks_image_release. */
+static lks_status copy_pixels(lks_image *out, const lks_picture *p, const lks_caption_options *o, lks_error *err)
+{
+    int64_t max_pixels = o->max_pixels ? o->max_pixels : LKS_IMAGE_MAX_PIXELS;
+    if (!p->rgb || p->width < 1 || p->height < 1 || (int64_t)p->width * p->height > max_pixels ||
+        p->stride < (size_t)p->width * 3)
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "an image of %d x %d pixels with %zu bytes a row is not valid",
+                             p->width, p->height, p->stride);
+    size_t row = (size_t)p->width * 3;
+    lks_image image = {.width = p->width, .height = p->height, .rgb = malloc(row * (size_t)p->height)};
+    if (!image.rgb)
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for an image of %d x %d pixels", p->width, p->height);
+    for (int y = 0; y < p->height; y++)
+        memcpy(image.rgb + (size_t)y * row, p->rgb + (size_t)y * p->stride, row);
+    *out = image;
+    return LKS_OK;
+}
+
 lks_status lks_caption_rgb(lks_session *session, lks_caption **out, const uint8_t *rgb, int width, int height,
                            size_t stride, const lks_caption_options *options, lks_error *err)
 {
     lks_status st = check_options(options, err);
     if (st != LKS_OK)
         return st;
-    int64_t max_pixels = options->max_pixels ? options->max_pixels : LKS_IMAGE_MAX_PIXELS;
-    if (width < 1 || height < 1 || (int64_t)width * height > max_pixels || stride < (size_t)width * 3)
-        return lks_error_set(err, LKS_ERR_ARGUMENT, "an image of %d x %d pixels with %zu bytes a row is not valid",
-                             width, height, stride);
     double began = now_ms();
-    size_t row = (size_t)width * 3;
-    lks_image image = {.width = width, .height = height, .rgb = malloc(row * (size_t)height)};
-    if (!image.rgb)
-        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for an image of %d x %d pixels", width, height);
-    for (int y = 0; y < height; y++)
-        memcpy(image.rgb + (size_t)y * row, rgb + (size_t)y * stride, row);
+    const lks_picture picture = {.rgb = rgb, .width = width, .height = height, .stride = stride};
+    lks_image image;
+    st = copy_pixels(&image, &picture, options, err);
+    if (st != LKS_OK)
+        return st;
     st = caption_image(session, out, &image, false, began, options, err);
-    free(image.rgb);
+    lks_image_release(&image);
     return st;
+}
+
+lks_status lks_caption_joint(lks_session *session, lks_caption **out, const lks_picture *pictures, int n_pictures,
+                             const lks_caption_options *options, lks_error *err)
+{
+    lks_status st = check_options(options, err);
+    if (st != LKS_OK)
+        return st;
+    if (n_pictures < 1 || n_pictures > LKS_MAX_JOINT)
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "from 1 to %d pictures are captioned together, not %d",
+                             LKS_MAX_JOINT, n_pictures);
+    if (options->keep_maps || options->keep_picture)
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "maps and pixels are kept for single pictures only");
+    st = reserve_tokens(session, n_pictures, err);
+    double read_ms = 0.0, encode_ms = 0.0;
+    for (int i = 0; i < n_pictures && st == LKS_OK; i++) {
+        double began = now_ms();
+        lks_image image;
+        st = copy_pixels(&image, &pictures[i], options, err);
+        if (st != LKS_OK)
+            return st;
+        st = encode_image(session, &read_ms, &encode_ms, &image, i, n_pictures, began, options, err);
+        lks_image_release(&image);
+    }
+    lks_caption *caption;
+    if (st == LKS_OK)
+        st = caption_tokens(session, &caption, n_pictures, pictures[0].width, pictures[0].height, options, err);
+    if (st != LKS_OK)
+        return st;
+    caption->read_ms = read_ms;
+    caption->encode_ms = encode_ms;
+    *out = caption;
+    return LKS_OK;
 }
