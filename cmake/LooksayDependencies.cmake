@@ -5,7 +5,6 @@ pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.14)      # JSON
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc>=2.5)  # Unicode normalisation
 find_path(LKS_STB_INCLUDE stb/stb_image.h REQUIRED)                    # BMP, GIF, PNM, TGA
 if(NOT LKS_PORTABLE)
-    pkg_check_modules(OPENBLAS IMPORTED_TARGET openblas)               # linear layers on CPUs without our kernels
     pkg_check_modules(JPEG REQUIRED IMPORTED_TARGET libjpeg)           # libjpeg-turbo
     pkg_check_modules(SPNG REQUIRED IMPORTED_TARGET spng)              # PNG
     pkg_check_modules(WEBP REQUIRED IMPORTED_TARGET libwebp)           # WebP

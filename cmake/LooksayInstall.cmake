@@ -6,7 +6,7 @@ install(DIRECTORY ${CMAKE_SOURCE_DIR}/assets/model/ DESTINATION ${CMAKE_INSTALL_
 
 # What a static link must name as well; the shared library carries its own dependencies.
 set(LOOKSAY_PRIVATE_MODULES jansson libutf8proc)
-foreach(codec JPEG:libjpeg SPNG:spng WEBP:libwebp WEBPDEMUX:libwebpdemux EXIF:libexif OPENBLAS:openblas)
+foreach(codec JPEG:libjpeg SPNG:spng WEBP:libwebp WEBPDEMUX:libwebpdemux EXIF:libexif)
     string(REPLACE ":" ";" codec ${codec})
     list(GET codec 0 prefix)
     list(GET codec 1 module)

@@ -26,8 +26,8 @@ static void check_machine(json_t *checks)
              machine.avx512_bf16 ? ", BF16" : "", machine.avx512_vnni ? ", VNNI" : "", machine.avx2 ? ", AVX2" : "");
     note(checks, "instruction sets", machine.avx2 || machine.avx512, text,
          "this CPU has no kernels of its own here; captions come from OpenBLAS or portable code, slower");
-    note(checks, "OpenBLAS", machine.openblas || machine.avx2, machine.openblas ? "linked" : "not linked",
-         "install libopenblas-dev and build again");
+    note(checks, "OpenBLAS", machine.openblas || machine.avx2, machine.openblas ? "found" : "not found",
+         "install OpenBLAS; Debian calls it libopenblas0-pthread");
 }
 
 /* A sun over grass: enough to see that a model says something. */
