@@ -310,7 +310,7 @@ static void split_piece(const lks_splitter *step, lks_pieces *out, lks_str *line
         break;
     case LKS_SPLIT_DIGITS:
         cut.behavior = step->individual ? LKS_ISOLATED : LKS_CONTIGUOUS;
-        cut_chars(&cut, n, lks_char_is_number);
+        cut_chars(&cut, n, lks_char_is_digit);
         break;
     case LKS_SPLIT_PUNCTUATION:
         cut_chars(&cut, n, lks_char_is_punctuation);

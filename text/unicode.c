@@ -1,4 +1,5 @@
-/* UTF-8 by the well-formed table of the Unicode standard (table 3-7); classes and decompositions from utf8proc.
+/* UTF-8 by the well-formed table of the Unicode standard (table 3-7); classes from text/unicode_tables.h; decompositions,
+ * compositions and lower case from utf8proc, held to what tokenizers does where its version of Unicode is another.
  *
  * Normalisation is done here from utf8proc's per-character decomposition: its own whole-string function orders
  * combining marks by exchange, which is quadratic, and texts are hostile. */
@@ -8,6 +9,8 @@
 #include <string.h>
 
 #include <utf8proc.h>
+
+#include "text/unicode_tables.h"
 
 static bool is_tail(unsigned char byte)
 {
@@ -81,10 +84,20 @@ size_t lks_utf8_last(const char *s, size_t n)
     return i;
 }
 
-static utf8proc_category_t category(uint32_t c)
+static bool in_ranges(const char_range *ranges, size_t n, uint32_t c)
 {
-    return utf8proc_category((utf8proc_int32_t)c);
+    size_t low = 0, high = n;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (ranges[middle].last < c)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < n && ranges[low].first <= c;
 }
+
+#define IN(table, c) in_ranges(table, sizeof(table) / sizeof *(table), c)
 
 bool lks_char_is_space(uint32_t c)
 {
@@ -98,68 +111,48 @@ bool lks_char_is_letter(uint32_t c)
 {
     if (c < 0x80)
         return (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
-    utf8proc_category_t k = category(c);
-    return k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LO;
+    return IN(LETTERS, c);
 }
 
 bool lks_char_is_number(uint32_t c)
 {
-    if (c < 0x80)
-        return c >= '0' && c <= '9';
-    utf8proc_category_t k = category(c);
-    return k >= UTF8PROC_CATEGORY_ND && k <= UTF8PROC_CATEGORY_NO;
+    return c < 0x80 ? c >= '0' && c <= '9' : IN(NUMBERS, c);
+}
+
+bool lks_char_is_digit(uint32_t c)
+{
+    return c < 0x80 ? c >= '0' && c <= '9' : IN(DIGITS, c);
 }
 
 bool lks_char_is_mark(uint32_t c)
 {
-    utf8proc_category_t k = category(c);
-    return c >= 0x300 && k >= UTF8PROC_CATEGORY_MN && k <= UTF8PROC_CATEGORY_ME;
+    return c >= 0x300 && IN(MARKS, c);
 }
 
 bool lks_char_is_nonspacing(uint32_t c)
 {
-    return c >= 0x300 && category(c) == UTF8PROC_CATEGORY_MN;
+    return c >= 0x300 && IN(NONSPACING, c);
 }
 
 bool lks_char_is_word(uint32_t c)
 {
     if (c < 0x80)
         return lks_char_is_letter(c) || lks_char_is_number(c) || c == '_';
-    switch (category(c)) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-    case UTF8PROC_CATEGORY_MN:
-    case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_PC:
-        return true;
-    case UTF8PROC_CATEGORY_SO: /* the circled and squared letters that are Other_Alphabetic */
-        return (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) || (c >= 0x1F150 && c <= 0x1F169) ||
-               (c >= 0x1F170 && c <= 0x1F189);
-    default:
-        return c == 0x200C || c == 0x200D;
-    }
+    return IN(WORDS, c);
 }
 
 bool lks_char_is_control(uint32_t c)
 {
     if (c < 0x80)
         return (c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7F;
-    utf8proc_category_t k = category(c);
-    return k == UTF8PROC_CATEGORY_CC || k == UTF8PROC_CATEGORY_CF || k == UTF8PROC_CATEGORY_CO;
+    return IN(CONTROLS, c);
 }
 
 bool lks_char_is_punctuation(uint32_t c)
 {
     if (c < 0x80)
         return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') || (c >= '{' && c <= '~');
-    utf8proc_category_t k = category(c);
-    return k >= UTF8PROC_CATEGORY_PC && k <= UTF8PROC_CATEGORY_PO;
+    return IN(PUNCTUATION, c);
 }
 
 bool lks_char_is_han(uint32_t c)
@@ -167,6 +160,20 @@ bool lks_char_is_han(uint32_t c)
     return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) || (c >= 0x20000 && c <= 0x2A6DF) ||
            (c >= 0x2A700 && c <= 0x2B73F) || (c >= 0x2B740 && c <= 0x2B81F) || (c >= 0x2B920 && c <= 0x2CEAF) ||
            (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x2F800 && c <= 0x2FA1F);
+}
+
+/* Capitals of Unicode 16 and 17, which utf8proc may not know yet. */
+static uint32_t newer_lower(uint32_t c)
+{
+    static const uint32_t pairs[][2] = {{0x1C89, 0x1C8A}, {0xA7CB, 0x264},  {0xA7CC, 0xA7CD}, {0xA7CE, 0xA7CF},
+                                        {0xA7D2, 0xA7D3}, {0xA7D4, 0xA7D5}, {0xA7DA, 0xA7DB}, {0xA7DC, 0x19B}};
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        if (pairs[i][0] == c)
+            return pairs[i][1];
+    }
+    if (c >= 0x10D50 && c <= 0x10D65)
+        return c + 0x20;
+    return c >= 0x16EA0 && c <= 0x16EB8 ? c + 0x1B : c;
 }
 
 size_t lks_char_lower(uint32_t *out, uint32_t c)
@@ -181,6 +188,8 @@ size_t lks_char_lower(uint32_t *out, uint32_t c)
         return 2;
     }
     out[0] = (uint32_t)utf8proc_tolower((utf8proc_int32_t)c);
+    if (out[0] == c)
+        out[0] = newer_lower(c);
     return 1;
 }
 
@@ -193,7 +202,9 @@ bool lks_grapheme_breaks(uint32_t *previous, int32_t *state, uint32_t c)
 
 static uint8_t combining_class(utf8proc_int32_t c)
 {
-    return c < 0x300 ? 0 : (uint8_t)utf8proc_get_property(c)->combining_class;
+    if (c < 0x300 || !IN(COMBINING, (uint32_t)c))
+        return 0;
+    return (uint8_t)utf8proc_get_property(c)->combining_class;
 }
 
 /* Stable order of the marks in run [n] by combining class: insertion for the few that real text has, counting beyond. */
@@ -245,7 +256,8 @@ static utf8proc_int32_t *decompose(size_t *n_out, const char *s, size_t n, bool 
             out = larger;
         }
         size_t before = used;
-        if (c < 0x80) {
+        bool changes = c >= 0x80 && (compatibility ? IN(NFKD_CHANGES, (uint32_t)c) : IN(NFD_CHANGES, (uint32_t)c));
+        if (!changes) {
             out[used++] = c;
         } else {
             utf8proc_ssize_t wrote = utf8proc_decompose_char(c, out + used, MOST, options, NULL);

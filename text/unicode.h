@@ -15,13 +15,15 @@ size_t lks_utf8_put(char *out, uint32_t c);
 /* Start of the last character of s [n > 0], which is valid UTF-8. */
 size_t lks_utf8_last(const char *s, size_t n);
 
+/* Character classes as tokenizers has them, which follow several versions of Unicode (see unicode_tables.h). */
 bool lks_char_is_space(uint32_t c);       /* White_Space */
-bool lks_char_is_letter(uint32_t c);      /* L */
-bool lks_char_is_number(uint32_t c);      /* N */
-bool lks_char_is_mark(uint32_t c);        /* M */
-bool lks_char_is_nonspacing(uint32_t c);  /* Mn */
+bool lks_char_is_letter(uint32_t c);      /* L, for the byte-level splitter */
+bool lks_char_is_number(uint32_t c);      /* N, for the same */
+bool lks_char_is_digit(uint32_t c);       /* N, for the Digits splitter */
+bool lks_char_is_mark(uint32_t c);        /* M, for StripAccents */
+bool lks_char_is_nonspacing(uint32_t c);  /* Mn, for BERT */
 bool lks_char_is_word(uint32_t c);        /* \w of UTS 18: alphabetic, marks, decimal digits, connectors, joiners */
-bool lks_char_is_control(uint32_t c);     /* Cc, Cf or Co, as BERT cleans */
+bool lks_char_is_control(uint32_t c);     /* what BERT's cleaning removes: Cc, Cf, Co, U+FFFD */
 bool lks_char_is_punctuation(uint32_t c); /* P, or any ASCII symbol */
 bool lks_char_is_han(uint32_t c);         /* the CJK blocks that BERT puts spaces around */
 
