@@ -223,6 +223,13 @@ lks_status lks_tokenizer_encode(const lks_tokenizer *t, int32_t **ids, size_t *n
     return LKS_OK;
 }
 
+/* As in tokenizers, what is skipped goes by its text: a special token that the normalizers change is not. */
+static bool is_special_text(const lks_tokenizer *t, const char *text, size_t n)
+{
+    const lks_added *added = lks_added_by_text(&t->added, text, n);
+    return added && added->special;
+}
+
 lks_status lks_tokenizer_decode(const lks_tokenizer *t, char **text, const int32_t *ids, size_t n_ids,
                                 bool skip_special, lks_error *err)
 {
@@ -231,7 +238,12 @@ lks_status lks_tokenizer_decode(const lks_tokenizer *t, char **text, const int32
     for (size_t i = 0; i < n_ids; i++) {
         size_t n;
         const char *token = lks_tokenizer_token(t, ids[i], &n);
-        if (!token || (skip_special && lks_tokenizer_is_special(t, ids[i])))
+        const lks_added *added = lks_added_by_id(&t->added, ids[i]);
+        if (added) {
+            token = added->shown.n ? added->shown.at : "";
+            n = added->shown.n;
+        }
+        if (!token || (skip_special && added && is_special_text(t, token, n)))
             continue;
         if (t->decoders.none && pieces.n)
             lks_pieces_put(&pieces, " ", 1, -1, false);

@@ -102,35 +102,28 @@ static lks_status read_tokens(lks_added_tokens *added, const json_t *array, cons
 }
 
 /* Two contents may normalise to one; special tokens come before others and earlier ones before later: added last, they
- * win. Contents that normalise to nothing are never found. */
+ * win. Contents that normalise to nothing are never found. Sets what each token is shown as. */
 static bool fill_tries(lks_added_tokens *added, const lks_normalizers *normalizers)
 {
-    lks_str text = {0}, spare = {0};
+    lks_str spare = {0};
     bool fine =
         lks_trie_init(&added->raw, 0) && lks_trie_init(&added->normalized, 0) && lks_trie_init(&added->by_text, 0);
     for (int special = 0; fine && special < 2; special++) {
         for (size_t i = added->n; fine && i-- > 0;) {
-            const lks_added *token = &added->at[i];
+            lks_added *token = &added->at[i];
+            lks_str *shown = &token->shown;
+            bool first = true;
             if (token->special != (special == 1))
                 continue;
-            fine = lks_trie_add(&added->by_text, token->content, token->n, (int32_t)i);
-            if (!token->normalized) {
-                added->has_raw = true;
-                fine = fine && lks_trie_add(&added->raw, token->content, token->n, (int32_t)i);
-                continue;
-            }
-            bool first = true;
-            lks_str_clear(&text);
-            lks_str_put(&text, token->content, token->n);
-            lks_normalizers_apply(normalizers, &text, &spare, &first);
-            fine = fine && !text.failed && !spare.failed;
-            if (fine && text.n) {
-                added->has_normalized = true;
-                fine = lks_trie_add(&added->normalized, text.at, text.n, (int32_t)i);
-            }
+            lks_str_put(shown, token->content, token->n);
+            if (token->normalized)
+                lks_normalizers_apply(normalizers, shown, &spare, &first);
+            fine = !shown->failed && !spare.failed &&
+                   lks_trie_add(&added->by_text, token->content, token->n, (int32_t)i) &&
+                   (shown->n == 0 || lks_trie_add(token->normalized ? &added->normalized : &added->raw, shown->at,
+                                                  shown->n, (int32_t)i));
         }
     }
-    lks_str_release(&text);
     lks_str_release(&spare);
     return fine;
 }
@@ -154,8 +147,10 @@ lks_status lks_added_open(lks_added_tokens *added, const json_t *array, const lk
 
 void lks_added_release(lks_added_tokens *added)
 {
-    for (size_t i = 0; i < added->n; i++)
+    for (size_t i = 0; i < added->n; i++) {
         free(added->at[i].content);
+        lks_str_release(&added->at[i].shown);
+    }
     free(added->at);
     lks_trie_release(&added->by_text);
     lks_trie_release(&added->raw);
@@ -193,7 +188,7 @@ void lks_added_split(const lks_added_tokens *added, bool normalized, lks_pieces 
                      bool first)
 {
     const lks_trie *trie = normalized ? &added->normalized : &added->raw;
-    bool any = normalized ? added->has_normalized : added->has_raw;
+    bool any = trie->n_edges > 0;
     size_t gap = 0, end = 0, length;
     for (size_t at = 0; any && at < n; at = end) {
         end = at + 1;

@@ -112,11 +112,12 @@ static int add_token(json_t *list, const char *content, const json_t *value, boo
     if (there)
         return special ? json_object_set_new(there, "special", json_true()) : 0;
     special |= lks_token_json_bool(value, "special", false);
-    return json_array_append_new(list, json_pack("{s:s, s:b, s:b, s:b, s:b, s:b}", "content", content, "single_word",
-                                                 lks_token_json_bool(value, "single_word", false), "lstrip",
-                                                 lks_token_json_bool(value, "lstrip", false), "rstrip",
-                                                 lks_token_json_bool(value, "rstrip", false), "normalized",
-                                                 lks_token_json_bool(value, "normalized", !special), "special", special));
+    return json_array_append_new(list,
+                                 json_pack("{s:s, s:b, s:b, s:b, s:b, s:b}", "content", content, "single_word",
+                                           lks_token_json_bool(value, "single_word", false), "lstrip",
+                                           lks_token_json_bool(value, "lstrip", false), "rstrip",
+                                           lks_token_json_bool(value, "rstrip", false), "normalized",
+                                           lks_token_json_bool(value, "normalized", !special), "special", special));
 }
 
 static int compare_numbers(const void *a, const void *b)

@@ -161,7 +161,8 @@ static lks_status encode_wordpiece(const lks_token_model *model, lks_ids *ids, c
     return st;
 }
 
-lks_status lks_token_model_encode(const lks_token_model *model, lks_ids *ids, const char *text, size_t n, lks_error *err)
+lks_status lks_token_model_encode(const lks_token_model *model, lks_ids *ids, const char *text, size_t n,
+                                  lks_error *err)
 {
     int32_t id;
     switch (model->kind) {

@@ -334,6 +334,7 @@ void lks_clean_up(lks_str *text, lks_str *spare, bool dont);
 typedef struct lks_added {
     char *content;
     size_t n;
+    lks_str shown; /* what decoding makes of it: a normalized token's content as the normalizers leave it */
     int32_t id;
     bool single_word, lstrip, rstrip, normalized, special;
 } lks_added;
@@ -342,7 +343,6 @@ typedef struct lks_added_tokens {
     lks_added *at;
     size_t n;
     lks_trie by_text, raw, normalized; /* values: indices into at, which is in the order of ids */
-    bool has_raw, has_normalized;
     int32_t n_ids; /* largest id + 1 of all, the model's included */
 } lks_added_tokens;
 

@@ -1,22 +1,24 @@
 #!/usr/bin/env python3
-"""Trains small tokenizers of every kind and writes what Hugging Face makes of lines.txt, hostile strings and all of Unicode.
+"""Trains small tokenizers of every kind and writes what Hugging Face makes of lines.txt, hostile strings and the code points of Unicode.
 
 usage: make_fixtures.py         fills fixtures/ beside this script; needs tokenizers, transformers, sentencepiece, protobuf
 
 fixtures/NAME/           a model directory, opened with lks_tokenizer_open_dir; the oracle is transformers
 fixtures/NAME.json       a tokenizer.json, opened with lks_tokenizer_open_json; the oracle is tokenizers
 fixtures/hostile.txt     one string per line: "TIMES HEX", the bytes of HEX so many times
-fixtures/NAME.expected   one line per text: the lines of lines.txt, the hostile strings, then for the probes the sweep
-                         strings. A line is "IDS|IDS|HEX|HEX": ids with and without the template, the text decoded from the
-                         former without and with special tokens (U+0000 left out), or, to save room, "h FNV", the FNV-1a of
-                         that line in 32 bits.
+fixtures/NAME.expected   what becomes of each text: the lines of lines.txt (not for the probes), the hostile strings, then for the
+                         probes the sweep strings. "IDS|IDS|HEX|HEX" is ids with and without the template, and the text decoded
+                         from the former without and with special tokens (U+0000 left out). To save room, long or tame ones
+                         stand together as "h COUNT CRC": the CRC-32 of the next COUNT such lines, newlines included.
 """
 import json
 import os
 import random
 import shutil
 import sys
+import unicodedata
 import warnings
+import zlib
 from pathlib import Path
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -31,8 +33,10 @@ logging.set_verbosity_error()
 HERE = Path(__file__).resolve().parent
 OUT = HERE / "fixtures"
 LINES = (HERE / "lines.txt").read_text(encoding="utf-8").split("\n")[:-1]
-WRITTEN_OUT = 60  # lines whose expectation is written out; the rest are hashed
-CHUNK = 4096      # code points in one sweep string
+WRITTEN_OUT = 20  # lines whose expectation is written out; the rest are hashed
+LONGEST = 160     # and so is what is longer than this
+GROUP = 16        # expectations to a hash, at most
+CHUNK = 256       # code points in one sweep string
 
 
 # --- texts ---
@@ -62,7 +66,7 @@ def hostile():
         "\u2013\u2014\u2026\u2020\u2030", "a_b __c__ d-e", "http://x.y/z?q=1&r=%20#f", "user@example.com", "C:\\dir\\file.txt", "x<y>z", "a  .  b  ,  c",
         "<s> </s> <pad> <unk> <mask> <|endoftext|> [CLS] [SEP] [PAD] [UNK] [MASK]", "<s></s><s>", "a<mask>b", "a <mask> b", "  <mask>  x",
         "<|endoftext|><|endoftext|>x", "[MASK]ed [mask] [Mask]", "x[SEP]", "<|endoftext|", "<mas k>", "<MASK>", "[cls]", "<<s>>", "<s", "s>",
-        "<one> x<one>y <one>z", "<Two>  a  <two>b<TWO>", "word wordy xword word. word", "caf\u00e9X", "cafe\u0301X CAF\u00c9x", "<l>  <r>  <l> a <r> b",
+        "<one> x<one>y <one>z", "<Three> a <three>b<THREE>", "<Two>  a  <two>b<TWO>", "word wordy xword word. word", "caf\u00e9X", "cafe\u0301X CAF\u00c9x", "<l>  <r>  <l> a <r> b",
         "a <l><r> b", "<0x41><0x0A>", "\u2581", "\u2581a\u2581\u2581b \u2581c", "a\u2581", "\u0120a \u010ab", "##a ## a", "a##b", "</w>a</w>", "@@a a@@",
         "A man riding a wave on top of a surfboard.", "a" * 99, "a" * 100, "a" * 101, "ab" * 60, "\u00e9" * 101, " " * 70, "a " * 40, "\n" * 33,
         "the the the the", "THE DOG", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "runs run running runner", "\u00e9\u00e8\u00ea\u00eb \u00e0\u00e2 \u00f4\u00f6 \u00fb\u00fc \u00e7",
@@ -85,30 +89,48 @@ def hostile():
     return found
 
 
+WHOLE = [(0x1, 0x3400), (0xA000, 0xAC00), (0xD7A0, 0xD800), (0xF900, 0x12000), (0x1D000, 0x20000), (0x2F800, 0x2FB00),
+         (0xE0000, 0xE0200)]
+
+
+def swept(c):
+    """All of the blocks whose code points differ from each other, a few of the others."""
+    if any(low <= c < high for low, high in WHOLE):
+        return True
+    return c % (61 if c < 0x40000 else 499) == 0 and not 0xD800 <= c < 0xE000
+
+
 def sweep():
-    """Every code point but surrogates, in strings that set each between letters, digits and marks."""
-    for start in range(1, 0x110000, CHUNK):
-        points = [c for c in range(start, min(start + CHUNK, 0x110000)) if not 0xD800 <= c < 0xE000]
-        yield "".join(f"a{chr(c)}1{chr(c)}{chr(c)} " for c in points)
+    """Strings that set each swept code point between letters, digits and itself."""
+    points = [c for c in range(1, 0x110000) if swept(c)]
+    for start in range(0, len(points), CHUNK):
+        yield "".join(f"a{chr(c)}1{chr(c)}{chr(c)} " for c in points[start:start + CHUNK])
 
 
 # --- expectations ---
 
-def fnv(text):
-    value = 0x811C9DC5
-    for byte in text.encode():
-        value = (value ^ byte) * 0x01000193 & 0xFFFFFFFF
-    return value
-
-
 def expect(name, encode, decode, texts):
     """Writes NAME.expected. encode(text, add_special) -> ids; decode(ids, skip_special) -> text."""
+    group = []
     with open(OUT / f"{name}.expected", "w", encoding="ascii") as out:
+
+        def put_group():
+            if group:
+                out.write(f"h {len(group)} {zlib.crc32(''.join(group).encode()):08x}\n")
+                group.clear()
+
         for i, text in enumerate(texts):
             whole, plain = encode(text, True), encode(text, False)
             line = "|".join([" ".join(map(str, whole)), " ".join(map(str, plain)),
-                             *(decode(whole, skip).replace("\0", "").encode().hex() for skip in (True, False))])
-            out.write(line + "\n" if len(line) < 240 and not WRITTEN_OUT <= i < len(LINES) else f"h {fnv(line):08x}\n")
+                             *(decode(whole, skip).replace("\0", "").encode().hex() for skip in (True, False))]) + "\n"
+            if len(line) > LONGEST or WRITTEN_OUT <= i < len(LINES):
+                group.append(line)
+                if len(group) == GROUP:
+                    put_group()
+            else:
+                put_group()
+                out.write(line)
+        put_group()
 
 
 HOSTILE = hostile()
@@ -208,26 +230,30 @@ def sentencepiece_model(prefix, **options):
     Path(f"{prefix}.vocab").unlink()
 
 
-RULES = "".join(f"{' '.join(f'{ord(c):X}' for c in a)}\t{' '.join(f'{ord(c):X}' for c in b)}\n" for a, b in [
-    ("\ufb01", "fi"), ("\u00a0", " "), ("\u3000", " "), ("\t", " "), ("\n", " "), ("\r", " "), ("e\u0301", "\u00e9"), ("\u2460", "1"),
-    ("\uff21", "A"), ("\u200b", ""), ("\u1100\u1161", "\uac00"), ("\u212b", "\u00c5"), ("\u00bd", "1\u20442"), ("\u2026", "...")])
+# nmt_nfkc's map, which published models have, takes 240 KiB: this one has its traps and some of its size.
+RULES = [
+    ("\u00a0", " "), ("\u3000", " "), ("\t", " "), ("\n", " "), ("\r", " "), ("e\u0301", "\u00e9"), ("\u2460", "1"),
+    ("\u200b", ""), ("\u1100\u1161", "\uac00"), ("\u212b", "\u00c5"), ("\u00bd", "1\u20442"), ("\u2026", "...")]
+RULES += [(chr(c), unicodedata.normalize("NFKC", chr(c))) for c in (*range(0x3300, 0x3400), *range(0xFB00, 0xFB07), *range(0xFF01, 0xFFA0))]
+
+
+def charsmap_model(prefix, **options):
+    rules = OUT / "rules.tsv"
+    rules.write_text("".join("\t".join(" ".join(f"{ord(c):X}" for c in text) for text in rule) + "\n" for rule in RULES), encoding="utf-8")
+    sentencepiece_model(prefix, model_type="unigram", normalization_rule_tsv=str(rules), **options)
+    rules.unlink()
 
 
 def xlm_roberta():
     """TrOCR's kind: a SentencePiece model alone; and the same as a tokenizer.json whose steps the class replaces."""
     path = folder("xlm-roberta-spm")
-    sentencepiece_model(path / "sentencepiece.bpe", vocab_size=600, model_type="unigram", normalization_rule_name="nmt_nfkc")
-    (path / "sentencepiece.bpe.model").rename(path / "sentencepiece.bpe.model.tmp")
-    (path / "sentencepiece.bpe.model.tmp").rename(path / "sentencepiece.bpe.model")
+    charsmap_model(path / "sentencepiece.bpe", vocab_size=600)
     dump(path / "tokenizer_config.json", {"tokenizer_class": "XLMRobertaTokenizer", "mask_token": {
         "__type": "AddedToken", "content": "<mask>", "lstrip": True, "rstrip": False, "single_word": False, "normalized": True, "special": True}})
     expect_folder("xlm-roberta-spm")
 
-    rules = OUT / "rules.tsv"
-    rules.write_text(RULES, encoding="utf-8")
     path = folder("xlm-roberta")
-    sentencepiece_model(path / "sentencepiece.bpe", vocab_size=500, model_type="unigram", normalization_rule_tsv=str(rules))
-    rules.unlink()
+    charsmap_model(path / "sentencepiece.bpe", vocab_size=500)
     dump(path / "tokenizer_config.json", {"tokenizer_class": "XLMRobertaTokenizer"})
     tokenizer = AutoTokenizer.from_pretrained(path)
     tokenizer._tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -245,7 +271,8 @@ def sentencepiece_bpe():
 
 # --- tokenizer.json alone, with rarer steps ---
 
-ADDED = [AddedToken("<one>", special=True), AddedToken("<Two>", normalized=True), AddedToken("word", single_word=True, normalized=False),
+ADDED = [AddedToken("<one>", special=True), AddedToken("<Two>", normalized=True), AddedToken("<Three>", normalized=True, special=True),
+         AddedToken("word", single_word=True, normalized=False),
          AddedToken("<l>", lstrip=True, normalized=False), AddedToken("<r>", rstrip=True, normalized=False), AddedToken("caf\u00e9X", normalized=True),
          AddedToken("<mask>", lstrip=True, rstrip=True, special=True)]
 
@@ -339,13 +366,9 @@ def probes():
 
 
 def charsmap():
-    """nmt_nfkc's map is large: a small one with its traps."""
-    rules = OUT / "rules.tsv"
-    rules.write_text(RULES, encoding="utf-8")
-    sentencepiece_model(OUT / "rules", vocab_size=200, model_type="unigram", normalization_rule_tsv=str(rules))
+    charsmap_model(OUT / "rules", vocab_size=200)
     from transformers.convert_slow_tokenizer import SentencePieceExtractor
     proto = SentencePieceExtractor(str(OUT / "rules.model")).proto
-    rules.unlink()
     (OUT / "rules.model").unlink()
     return normalizers.Precompiled(proto.normalizer_spec.precompiled_charsmap)
 
