@@ -20,7 +20,7 @@ enum { DEFAULT_REPEAT = 9, DRAWN_WIDTH = 640, DRAWN_HEIGHT = 480 };
 extern char **environ;
 
 typedef struct figures {
-    double read_ms, encode_ms, decode_ms_per_token, caption_ms, floor_ms, start_ms, peak_mib, file_mib;
+    double read_ms, encode_ms, decode_ms_per_token, caption_ms, maps_ms, floor_ms, start_ms, peak_mib, file_mib;
     int n_steps;
 } figures;
 
@@ -103,17 +103,38 @@ static double size_mib(const char *path)
     return stat(path, &info) == 0 && S_ISREG(info.st_mode) ? (double)info.st_size / (1 << 20) : 0.0;
 }
 
+/* One caption more, with the maps that `looksay explain` shows, in a session of its own so that neither rebuilds its buffers. */
+static bool time_maps(double *ms, lks_session *session, const char *image, lks_caption_options options)
+{
+    lks_caption *caption;
+    lks_error err;
+    options.keep_maps = 1;
+    if (lks_caption_file(session, &caption, image, &options, &err) != LKS_OK) {
+        complain("%s", err.message);
+        return false;
+    }
+    *ms = caption->read_ms + caption->encode_ms + caption->decode_ms;
+    lks_caption_free(caption);
+    return true;
+}
+
 static bool measure_model(figures *out, engine *e, const settings *s, const char *image, int n,
                           const lks_machine_speed *machine)
 {
-    double *samples = calloc((size_t)n * 4, sizeof *samples);
+    double *samples = calloc((size_t)n * 5, sizeof *samples);
     double *read = samples, *encode = samples + n, *decode = samples + 2 * n, *all = samples + 3 * n;
+    double *maps = samples + 4 * n;
     lks_caption_options options;
     engine_caption_options(&options, e, s);
-    bool done = samples != NULL;
+    lks_session_options session_options = {.size = sizeof session_options,
+                                           .n_threads = s->n_threads == OPTION_UNSET ? 0 : s->n_threads};
+    lks_session *explainer = NULL;
+    lks_error err;
+    bool done = samples && lks_session_open(&explainer, e->model, &session_options, &err) == LKS_OK;
+    if (samples && !done)
+        complain("%s", err.message);
     for (int i = -1; i < n && done; i++) { /* the first is thrown away: it warms caches */
         lks_caption *caption;
-        lks_error err;
         done = lks_caption_file(e->session, &caption, image, &options, &err) == LKS_OK;
         if (!done) {
             complain("%s", err.message);
@@ -126,7 +147,10 @@ static bool measure_model(figures *out, engine *e, const settings *s, const char
         decode[k] = caption->decode_ms / caption->n_steps;
         all[k] = caption->read_ms + caption->encode_ms + caption->decode_ms;
         lks_caption_free(caption);
+        done = time_maps(&maps[k], explainer, image, options);
+        maps[k] -= all[k];
     }
+    lks_session_close(explainer);
     if (done) {
         lks_model_cost cost;
         lks_model_cost_estimate(e->model, &cost);
@@ -141,6 +165,7 @@ static bool measure_model(figures *out, engine *e, const settings *s, const char
         out->encode_ms = median(encode, n);
         out->decode_ms_per_token = median(decode, n);
         out->caption_ms = median(all, n);
+        out->maps_ms = median(maps, n);
         out->file_mib = size_mib(e->path);
     }
     free(samples);
@@ -156,10 +181,10 @@ static void print_json(const lks_machine_speed *m, const figures *f, const engin
                                                 m->layers[i].int8_gops, "attention_gflops",
                                                 m->layers[i].attention_gflops));
     json_t *root = json_pack(
-        "{s:{s:i, s:s, s:f, s:f, s:f, s:o}, s:[{s:s, s:s, s:f, s:f, s:f, s:i, s:f, s:f, s:f, s:f, s:f}]}", "machine", "threads",
+        "{s:{s:i, s:s, s:f, s:f, s:f, s:o}, s:[{s:s, s:s, s:f, s:f, s:f, s:i, s:f, s:f, s:f, s:f, s:f, s:f}]}", "machine", "threads",
         m->n_threads, "isa", m->isa, "f32_gflops", m->f32_gflops, "int8_gops", m->int8_gops, "dram_gbps", m->dram_gbps, "layers", layers, "models",
         "model", e->name, "dtype", lks_model_dtype(e->model), "read_ms", f->read_ms, "encode_ms", f->encode_ms, "decode_ms_per_token",
-        f->decode_ms_per_token, "tokens", f->n_steps, "caption_ms", f->caption_ms, "floor_ms", f->floor_ms, "photos_per_s",
+        f->decode_ms_per_token, "tokens", f->n_steps, "caption_ms", f->caption_ms, "maps_ms", f->maps_ms, "floor_ms", f->floor_ms, "photos_per_s",
         1e3 / f->caption_ms, "start_to_caption_ms", f->start_ms, "peak_mib", f->peak_mib);
     json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(5));
     putchar('\n');
@@ -181,6 +206,7 @@ static void print_text(const lks_machine_speed *m, const figures *f, const engin
            f->decode_ms_per_token);
     printf("caption    %.2f ms (%.1f photos/s); floor %.2f ms, %.0f %% of the time\n", f->caption_ms, 1e3 / f->caption_ms,
            f->floor_ms, 100.0 * f->floor_ms / f->caption_ms);
+    printf("maps       %+.2f ms, %+.1f %%, to keep what looksay explain shows\n", f->maps_ms, 100.0 * f->maps_ms / f->caption_ms);
     printf("process    %.1f ms from start to end with one caption, peak memory %.1f MiB", f->start_ms, f->peak_mib);
     if (f->file_mib > 0.0)
         printf(" (model file %.1f MiB)", f->file_mib);
