@@ -3,10 +3,7 @@
 
 #include <stdlib.h>
 
-#define STB_IMAGE_WRITE_IMPLEMENTATION
-#define STB_IMAGE_WRITE_STATIC
-#include <stb/stb_image_write.h>
-
+#include "apps/cli/jpeg.h"
 #include "apps/cli/utf8.h"
 
 void html_write_text(FILE *to, const char *text)
@@ -22,38 +19,27 @@ void html_write_text(FILE *to, const char *text)
     free(valid);
 }
 
-/* Base64 (RFC 4648) of a stream of bytes. */
-typedef struct base64 {
-    FILE *to;
-    unsigned held; /* bytes that wait for their third */
-    unsigned n_held;
-} base64;
-
-static void put_digits(base64 *b, unsigned n)
+/* Base64 (RFC 4648). */
+static void write_base64(FILE *to, const unsigned char *bytes, size_t n)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (unsigned i = 0; i < 4; i++)
-        fputc(i < n ? digits[b->held >> (18 - 6 * i) & 63] : '=', b->to);
-    b->held = b->n_held = 0;
-}
-
-static void put_bytes(void *context, void *data, int size)
-{
-    base64 *b = context;
-    const unsigned char *bytes = data;
-    for (int i = 0; i < size; i++) {
-        b->held |= (unsigned)bytes[i] << (16 - 8 * b->n_held);
-        if (++b->n_held == 3)
-            put_digits(b, 4);
+    for (size_t i = 0; i < n; i += 3) {
+        size_t n_here = n - i < 3 ? n - i : 3;
+        unsigned held = 0;
+        for (size_t k = 0; k < n_here; k++)
+            held |= (unsigned)bytes[i + k] << (16 - 8 * k);
+        for (unsigned k = 0; k < 4; k++)
+            fputc(k <= n_here ? digits[held >> (18 - 6 * k) & 63] : '=', to);
     }
 }
 
 void html_write_jpeg(FILE *to, const uint8_t *pixels, int width, int height, int n_channels, int quality)
 {
-    base64 b = {.to = to};
+    size_t n = 0;
+    unsigned char *bytes = jpeg_encode(&n, pixels, width, height, n_channels, quality);
     fputs(" src=\"data:image/jpeg;base64,", to);
-    stbi_write_jpg_to_func(put_bytes, &b, width, height, n_channels, pixels, quality);
-    if (b.n_held > 0)
-        put_digits(&b, b.n_held + 1);
+    if (bytes)
+        write_base64(to, bytes, n);
     fputc('"', to);
+    free(bytes);
 }

@@ -1,6 +1,7 @@
 /* What the user wants captioned: see inputs.h. */
 #include "apps/cli/inputs.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fnmatch.h>
@@ -11,6 +12,8 @@
 
 #include "apps/cli/engine.h"
 #include "apps/cli/hash.h"
+
+enum { MAX_SHARDS = 9999999 };
 
 static bool append(inputs *in, const char *path)
 {
@@ -142,15 +145,15 @@ static bool append_folder(inputs *in, const char *folder, size_t n_root, bool re
 /* "2/8" is shard 1 of 0..7. */
 static bool read_shard(input_filter *f, const char *text)
 {
-    unsigned i, n;
-    int used = 0;
-    if (sscanf(text, "%7u/%7u%n", &i, &n, &used) != 2 || text[used] || i < 1 || i > n || text[0] == '-' ||
-        strchr(text, '/')[1] == '-') {
+    char *slash = NULL, *end = NULL;
+    unsigned long i = isdigit((unsigned char)text[0]) ? strtoul(text, &slash, 10) : 0;
+    unsigned long n = slash && *slash == '/' && isdigit((unsigned char)slash[1]) ? strtoul(slash + 1, &end, 10) : 0;
+    if (!end || *end || i < 1 || i > n || n > MAX_SHARDS) {
         complain("--shard takes I/N, as in 2/8, with I from 1 to N; not '%s'", text);
         return false;
     }
-    f->shard = i - 1;
-    f->n_shards = n;
+    f->shard = (unsigned)(i - 1);
+    f->n_shards = (unsigned)n;
     return true;
 }
 

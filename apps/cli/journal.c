@@ -15,7 +15,6 @@
 #include "apps/cli/options.h"
 
 #define MAGIC "looksay-journal 1 "
-enum { N_DIGITS = 16 };
 
 struct journal_image {
     const char *image; /* NULL: free; borrowed from the entries */
@@ -78,20 +77,32 @@ bool journal_add(journal *j, const char *image, bool failed, uint64_t size, uint
     return done;
 }
 
+/* A number, and the space behind it. */
+static bool take_number(char **at, uint64_t *out, int base)
+{
+    char *end = *at;
+    errno = 0;
+    *out = strtoull(*at, &end, base);
+    bool taken = end > *at && errno == 0 && *end == ' ';
+    *at = end + taken;
+    return taken;
+}
+
 /* Reads a record whose hash is right; false for any other. The image is borrowed from it. */
 static bool read_entry(journal_entry *out, char *record)
 {
-    char status[7];
-    int rest = 0, image = 0;
+    char *at = record;
     uint64_t said;
     journal_entry e = {.image = NULL};
-    if (strlen(record) <= N_DIGITS || sscanf(record, "%16" SCNx64 " %n", &said, &rest) != 1 || rest != N_DIGITS + 1 ||
-        hash_more(HASH_START, record + rest, strlen(record + rest)) != said ||
-        sscanf(record + rest, "%6s %" SCNu64 " %16" SCNx64 "%n", status, &e.size, &e.hash, &image) != 3 ||
-        record[rest + image] != ' ')
+    if (!take_number(&at, &said, 16) || hash_more(HASH_START, at, strlen(at)) != said)
         return false;
-    e.failed = strcmp(status, "failed") == 0;
-    e.image = record + rest + image + 1;
+    e.failed = strncmp(at, "failed ", 7) == 0;
+    if (!e.failed && strncmp(at, "ok ", 3) != 0)
+        return false;
+    at += e.failed ? 7 : 3;
+    if (!take_number(&at, &e.size, 10) || !take_number(&at, &e.hash, 16))
+        return false;
+    e.image = at;
     *out = e;
     return true;
 }

@@ -125,7 +125,7 @@ static char *compose_text(size_t *n_new, const char *old, size_t n_old, const ch
         return NULL;
     if (prepend)
         fprintf(to, "%s\n", caption);
-    if (append || prepend)
+    if (old && (append || prepend))
         fwrite(old, 1, n_old, to);
     if (append && n_old > 0 && old[n_old - 1] != '\n')
         fputc('\n', to);

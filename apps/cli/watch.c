@@ -144,15 +144,17 @@ static watch_event read_event(watch *w, const struct inotify_event *e)
     watch_event out = {.kind = WATCH_END};
     if (e->mask & IN_Q_OVERFLOW)
         return (watch_event){.kind = WATCH_LOST};
-    if (e->wd < 0 || (size_t)e->wd >= w->n_folders || !w->folders[e->wd].path)
+    if (e->wd < 0 || (size_t)e->wd >= w->n_folders)
         return out;
     if (e->mask & IN_IGNORED)
         forget_folder(w, e->wd);
-    else if (e->mask & IN_MOVE_SELF)
+    else if (e->mask & IN_MOVE_SELF && w->folders[e->wd].path)
         check_moved(w, e->wd);
     if (e->mask & (IN_IGNORED | IN_MOVE_SELF) || e->len == 0)
         return out;
     const folder *in = &w->folders[e->wd];
+    if (!in->path)
+        return out;
     size_t n = strlen(in->path);
     const char *slash = n > 0 && in->path[n - 1] == '/' ? "" : "/";
     int length = snprintf(w->path, sizeof w->path, "%s%s%s", in->path, slash, e->name);
