@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Fill tests/fuzz/corpus with seeds: the weight files of tests/weights/data and the pickles within them.
+"""Fill tests/fuzz/corpus with seeds: the weight files of tests/weights/data and the pickles within them, and the small
+tokenizers of tests/text/fixtures.
 
     python tests/fuzz/make_seeds.py
 
@@ -12,6 +13,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parent / "weights" / "data"
+TOKENIZERS = HERE.parent / "text" / "fixtures"
+LARGEST_SEED = 13_000
 FORMATS = {"safetensors": "*.safetensors", "gguf": "*.gguf", "torch": "*.bin"}
 
 
@@ -28,6 +31,11 @@ def main():
             for entry in archive.namelist():
                 if entry.endswith("/data.pkl"):
                     (HERE / "corpus" / "pickle" / f"seed-{path.stem}").write_bytes(archive.read(entry))
+    tokenizers = HERE / "corpus" / "tokenizer"
+    tokenizers.mkdir(parents=True, exist_ok=True)
+    for path in sorted(TOKENIZERS.rglob("*")):
+        if path.suffix in (".json", ".model") and "config" not in path.name and path.stat().st_size < LARGEST_SEED:
+            shutil.copyfile(path, tokenizers / f"seed-{path.relative_to(TOKENIZERS).as_posix().replace('/', '-')}")
     return 0
 
 
