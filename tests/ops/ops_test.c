@@ -3,9 +3,27 @@
 
 #include <math.h>
 
-void bench_open(bench *b, lks_isa isa, int n_threads)
+#ifdef EMULATED_AVX512
+extern const lks_ops emulated_ops_avx512, emulated_ops_avx512_vnni;
+#endif
+
+const lks_ops *test_ops(lks_isa isa)
 {
     const lks_ops *ops = lks_ops_get(isa);
+#ifdef EMULATED_AVX512
+    if (!ops && lks_isa_available(LKS_ISA_AVX2)) {
+        if (isa == LKS_ISA_AVX512)
+            ops = &emulated_ops_avx512;
+        else if (isa == LKS_ISA_AVX512_VNNI)
+            ops = &emulated_ops_avx512_vnni;
+    }
+#endif
+    return ops;
+}
+
+void bench_open(bench *b, lks_isa isa, int n_threads)
+{
+    const lks_ops *ops = test_ops(isa);
     if (!ops) {
         skip();
         return;
@@ -70,7 +88,8 @@ void assert_close(const float *actual, const float *expected, size_t n, double t
 void assert_same(const float *actual, const float *expected, size_t n, const char *what)
 {
     for (size_t i = 0; i < n; i++)
-        if (memcmp(&actual[i], &expected[i], sizeof *actual) != 0) /* NOLINT(bugprone-suspicious-memory-comparison): bits are meant */
+        if (memcmp(&actual[i], &expected[i], sizeof *actual) !=
+            0) /* NOLINT(bugprone-suspicious-memory-comparison): bits are meant */
             fail_msg("%s: element %zu is %.9g, expected the same bits as %.9g", what, i, (double)actual[i],
                      (double)expected[i]);
 }

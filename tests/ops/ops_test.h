@@ -21,7 +21,10 @@ typedef struct bench {
     lks_compute compute;
 } bench;
 
-/* Opens the table of `isa`; skips the running test where CPU or build lack it. */
+/* The table of `isa`; where the CPU lacks AVX-512, the same kernels on emulated instructions (avx512_emulated.h). NULL: skip. */
+const lks_ops *test_ops(lks_isa isa);
+
+/* Opens that table; skips the running test where there is none. */
 void bench_open(bench *b, lks_isa isa, int n_threads);
 void bench_close(bench *b);
 
@@ -41,7 +44,7 @@ lks_isa test_isa(void **state);
 
 #define OPS_TEST_ISA(function, isa)                                                                                    \
     {                                                                                                                  \
-#function " " #isa, function, NULL, NULL, (void *)(intptr_t)(isa)                                                \
+#function " " #isa, function, NULL, NULL, (void *)(intptr_t)(isa)                                              \
     }
 /* The test once for every table that has kernels of its own. */
 #define OPS_TEST(function)                                                                                             \

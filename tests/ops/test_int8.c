@@ -135,7 +135,7 @@ static void check(void **state, const layer_case *c)
         check_function(emulated_linear_int8, LKS_ISA_AVX2, c);
         return;
     }
-    const lks_ops *ops = lks_ops_get(isa);
+    const lks_ops *ops = test_ops(isa);
     if (!ops)
         skip();
     check_function(ops->linear_int8, isa, c);
