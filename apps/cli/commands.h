@@ -7,6 +7,7 @@
 int command_caption(const settings *s);
 int command_eval(const settings *s);
 int command_explain(const settings *s);
+int command_video(const settings *s);
 int command_verify(const settings *s);
 int command_info(const settings *s);
 int command_doctor(const settings *s);

@@ -37,6 +37,19 @@ static const command commands[] = {
                  "  looksay explain photo.jpg | jq -r '.words[].word'\n",
      .groups = GROUP_MODEL | GROUP_SEARCH | GROUP_OUTPUT | GROUP_EXPLAIN,
      .run = command_explain},
+    {.name = "video",
+     .synopsis = "video [OPTION...] CLIP|-|CAMERA",
+     .summary = "subtitles that say what a clip shows",
+     .description = "Captions a clip, a camera (/dev/video0, rtsp://...) or, as -, standard input: one caption for each shot, and\n"
+                    "another every few seconds where the picture has changed. Frames are compared as 32 x 32 grey thumbnails; a\n"
+                    "difference is the mean over the cells, 0 for the same and 1 for black against white.",
+     .examples = "  looksay video holiday.mp4 -o holiday.srt\n"
+                 "  looksay video holiday.mp4 -f jsonl           one JSON object per caption, with time codes\n"
+                 "  looksay video --joint 4 clip.mkv             every word attends to four frames of its shot at once\n"
+                 "  looksay video --every 0 clip.mkv             one caption a shot\n"
+                 "  looksay video /dev/video0 -f jsonl           a camera, until Ctrl-C\n",
+     .groups = GROUP_MODEL | GROUP_SEARCH | GROUP_OUTPUT | GROUP_VIDEO,
+     .run = command_video},
     {.name = "info",
      .synopsis = "info [OPTION...] [MODEL]",
      .summary = "what a model is",

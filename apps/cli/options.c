@@ -78,6 +78,12 @@ static const option options[] = {
     TEXT("output", 'o', KIND_TEXT, GROUP_OUTPUT, output, "FILE", "write here, not to standard output; appears when it is complete"),
     TEXT("format", 'f', KIND_CHOICE, GROUP_REPORT, report_format, "text|json", "for people or for programs"),
     TEXT("format", 'f', KIND_CHOICE, GROUP_EXPLAIN, explain_format, "png|html|json", "default: what the name of FILE ends in, and json without one"),
+    TEXT("format", 'f', KIND_CHOICE, GROUP_VIDEO, video_format, "srt|vtt|jsonl", "default: what the name of FILE ends in, and srt without one"),
+
+    NUMBER("every", 0, KIND_REAL, GROUP_VIDEO, every, "S", 0, 86400, "seconds after which a shot gets another caption if it has changed; 0: never; default: 2"),
+    NUMBER("scene", 0, KIND_REAL, GROUP_VIDEO, scene, "T", 0, 1, "a frame that differs from the one before by more is a cut; 0: no cuts; default: 0.1"),
+    NUMBER("gate", 0, KIND_REAL, GROUP_VIDEO, gate, "D", 0, 1, "a frame that differs by no more keeps the caption it has; default: 0.015"),
+    NUMBER("joint", 0, KIND_INT, GROUP_VIDEO, n_joint, "N", 1, 16, "frames of a shot that the words attend to together; default: 1"),
 
     TEXT("photos", 0, KIND_TEXT, GROUP_DATA | GROUP_VERIFY, photos, "DIR", "folder of the photos; default: where the data file is"),
     TEXT("split", 0, KIND_TEXT, GROUP_DATA, split, "NAME", "only rows whose \"split\" is NAME"),

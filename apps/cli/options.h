@@ -35,7 +35,8 @@ typedef enum option_group {
     GROUP_CONVERT = 1 << 10,
     GROUP_QUANTIZE = 1 << 11,
     GROUP_EXPLAIN = 1 << 12,
-    GROUP_RESUME = 1 << 13
+    GROUP_RESUME = 1 << 13,
+    GROUP_VIDEO = 1 << 14
 } option_group;
 
 typedef struct word_list {
@@ -58,8 +59,11 @@ typedef struct settings {
     word_list include, exclude;
     bool null_separated, recursive, watch, lenient, dry_run;
     /* output */
-    const char *format, *report_format, *explain_format, *existing, *extension, *output, *journal;
+    const char *format, *report_format, *explain_format, *video_format, *existing, *extension, *output, *journal;
     bool resume, details, quiet, verbose, help;
+    /* video */
+    double every, scene, gate;
+    int n_joint;
     /* convert, quantize */
     const char *to;
     /* eval, verify, bench */

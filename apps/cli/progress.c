@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "apps/cli/engine.h"
@@ -36,6 +37,36 @@ void progress_step(progress *p, size_t n_seen, size_t n_done)
     fprintf(stderr, ", %.1f photos/s", rate);
     if (p->n_total >= n_seen)
         print_left((long)((double)(p->n_total - n_seen) / rate));
+    fflush(stderr);
+}
+
+static void print_bar(double share)
+{
+    enum { CELLS = 30 };
+    char bar[CELLS + 1];
+    int n_full = (int)(fmin(fmax(share, 0.0), 1.0) * CELLS);
+    memset(bar, '-', CELLS);
+    memset(bar, '#', (size_t)n_full);
+    bar[CELLS] = '\0';
+    fprintf(stderr, "[%s] ", bar);
+}
+
+void progress_clip(progress *p, double seconds, double n_seconds, size_t n_frames)
+{
+    double now = engine_now_ms();
+    if (!p->shown || now - p->drawn_ms < REDRAW_MS)
+        return;
+    p->drawn_ms = now;
+    double taken = fmax(now - p->began_ms, 1e-3) * 1e-3;
+    fputs("\r\033[K", stderr);
+    if (n_seconds > 0.0)
+        print_bar(seconds / n_seconds);
+    fprintf(stderr, "%.1f", seconds);
+    if (n_seconds > 0.0)
+        fprintf(stderr, " of %.1f", n_seconds);
+    fprintf(stderr, " s, %.1f frames/s", (double)n_frames / taken);
+    if (n_seconds >= seconds && seconds > 0.0)
+        print_left((long)((n_seconds - seconds) / seconds * taken));
     fflush(stderr);
 }
 

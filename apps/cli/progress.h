@@ -15,6 +15,8 @@ typedef struct progress {
 void progress_begin(progress *p, size_t n_total, bool on);
 /* n_seen: how many of all; n_done: those of them that took time. */
 void progress_step(progress *p, size_t n_seen, size_t n_done);
+/* For a clip: how many seconds of all (0: unknown) have gone by, in how many frames. A bar. */
+void progress_clip(progress *p, double seconds, double n_seconds, size_t n_frames);
 /* Removes the line, so that messages and results have the terminal to themselves. */
 void progress_clear(progress *p);
 

@@ -137,7 +137,7 @@ class Usage(TestCase):
 
     def test_manual_names_every_option(self):
         manual = (ROOT / "apps/cli/looksay.1").read_text(encoding="utf-8").replace("\\-", "-")
-        for command in ("caption", "info", "verify", "eval", "convert", "quantize", "bench", "doctor"):
+        for command in ("caption", "video", "info", "verify", "eval", "convert", "quantize", "bench", "doctor"):
             for option in re.findall(r"--[a-z][a-z-]+", run(command, "--help", model=None, check=OK)[1].split("examples:")[0]):
                 self.assertIn(option, manual)
 

@@ -27,7 +27,8 @@ def allowed(user, target):
     if user.startswith("apps/captioner/"):
         return target.startswith(("apps/captioner/", "vision/", "text/", "fusion/"))
     own = "/".join(user.split("/")[:2]) + "/"
-    return target == PUBLIC_HEADER or target.startswith(own)
+    rooms = [own] + (["apps/video/"] if own == "apps/cli/" else [])  # clips serve the program
+    return target == PUBLIC_HEADER or target.startswith(tuple(rooms))
 
 
 def offences(root):
@@ -76,12 +77,16 @@ def self_test():
         "apps/cli/main.c": '#include "apps/captioner/looksay.h"\n#include "apps/cli/own.h"\n',
         "apps/captioner/example.c": "#include <looksay.h>\n",
         "apps/cli/deep.c": '#include "fusion/ops.h"\n',
+        "apps/video/shots.h": '#include "apps/captioner/looksay.h"\n',
+        "apps/cli/clip.c": '#include "apps/video/shots.h"\n',
+        "apps/video/up.c": '#include "apps/cli/own.h"\n',
         "apps/gui/cross.c": '#include "apps/cli/own.h"\n',
         "tests/unit/any.c": '#include "vision/vit.h"\n#include "text/search.h"\n',
     }
     expected = [
         "apps/cli/deep.c:1",
         "apps/gui/cross.c:1",
+        "apps/video/up.c:1",
         "fusion/angle.c:1",
         "fusion/beside.c:1",
         "fusion/dots.c:1",

@@ -1,0 +1,247 @@
+/* looksay video: a clip or camera becomes subtitles, or rows with time codes. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "apps/cli/commands.h"
+#include "apps/cli/engine.h"
+#include "apps/cli/progress.h"
+#include "apps/cli/utf8.h"
+#include "apps/cli/video_cues.h"
+#include "apps/video/load.h"
+
+/* What the options default to. Of 2,211 pairs of photos, no two differ by less than 0.114; what noise and a codec do to a still
+ * picture stays below 0.002. */
+static const shots_options DEFAULTS = {.every = 2.0, .scene = 0.1, .gate = 0.015, .settle = 0.2};
+
+typedef struct watch {
+    const video_api *api;
+    video *clip;
+    const settings *settings;
+    cues cues;
+    shots shots;
+    progress line;
+    video_info info;
+    long n_frames, n_looked_at;
+    double end; /* of the last frame */
+} watch;
+
+static const struct {
+    const char *name;
+    subtitles_format format;
+} formats[] = {{"srt", SUBTITLES_SRT}, {"vtt", SUBTITLES_VTT}, {"jsonl", SUBTITLES_JSONL}};
+
+/* --format, else the end of the output's name, else SubRip for standard output. Returns false after a message. */
+static bool find_format(subtitles_format *out, const settings *s)
+{
+    const char *wanted = s->video_format;
+    if (!wanted && s->output && strcmp(s->output, "-") != 0) {
+        const char *dot = strrchr(s->output, '.');
+        wanted = dot && !strchr(dot, '/') ? dot + 1 : "";
+    }
+    if (!wanted)
+        wanted = "srt";
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+        if (strcasecmp(formats[i].name, wanted) == 0) {
+            *out = formats[i].format;
+            return true;
+        }
+    complain("%s: the name does not tell what to write; end it in .srt, .vtt or .jsonl, or say --format", s->output);
+    return false;
+}
+
+static shots_options choose(const settings *s)
+{
+    shots_options o = DEFAULTS;
+    if (!isnan(s->every))
+        o.every = s->every;
+    if (!isnan(s->scene))
+        o.scene = s->scene;
+    if (!isnan(s->gate))
+        o.gate = s->gate;
+    return o;
+}
+
+static int is_stopped(void)
+{
+    return engine_is_interrupted();
+}
+
+/* One frame of the clip. */
+static lks_status look(watch *w, const video_frame *frame, lks_error *err)
+{
+    cues *c = &w->cues;
+    w->n_frames++;
+    w->end = frame->seconds + frame->duration;
+    lks_status st = LKS_OK;
+    if (cues_is_open(c) && shots_is_settled(&w->shots, frame->seconds))
+        st = cues_resolve(c, shots_repeats(&w->shots), err);
+    if (st != LKS_OK || !shots_wants(&w->shots, frame->seconds, c->n_joint > 1))
+        return st;
+    w->n_looked_at++;
+    uint8_t thumbnail[SHOTS_CELLS];
+    st = w->api->thumbnail(w->clip, thumbnail, err);
+    if (st != LKS_OK)
+        return st;
+    shots_event event = shots_look(&w->shots, frame->seconds, thumbnail);
+    switch (event) {
+    case SHOTS_CUT:
+    case SHOTS_TIME:
+        return cues_begin(c, frame, event == SHOTS_CUT, err);
+    case SHOTS_RETAKE:
+        return cues_retake(c, frame, err);
+    case SHOTS_FRESH:
+        return c->n_joint > 1 ? cues_add(c, frame, err) : LKS_OK;
+    case SHOTS_STAY:
+        break;
+    }
+    return LKS_OK;
+}
+
+/* All frames. Returns what ended the clip before its end. */
+static lks_status look_at_all(watch *w, lks_error *err)
+{
+    video_frame frame;
+    bool end = false;
+    lks_status st = LKS_OK;
+    while (st == LKS_OK && !engine_is_interrupted()) {
+        st = w->api->next(w->clip, &frame, &end, err);
+        if (st != LKS_OK || end)
+            break;
+        st = look(w, &frame, err);
+        progress_clip(&w->line, w->end, w->info.seconds, (size_t)w->n_frames);
+    }
+    lks_status last = LKS_OK;
+    lks_error last_err;
+    if (cues_is_open(&w->cues))
+        last = cues_resolve(&w->cues, shots_repeats(&w->shots), &last_err);
+    if (last == LKS_OK && !w->cues.lost)
+        last = cues_finish(&w->cues, w->end, &last_err);
+    progress_clear(&w->line);
+    if (st == LKS_OK && last != LKS_OK) {
+        st = last;
+        *err = last_err;
+    }
+    return st;
+}
+
+static int status_of(lks_status st)
+{
+    switch (st) {
+    case LKS_OK:
+        return EXIT_ALL_DONE;
+    case LKS_ERR_ARGUMENT:
+        return EXIT_USAGE;
+    case LKS_ERR_MODEL:
+        return EXIT_MODEL;
+    case LKS_ERR_INTERRUPTED:
+        return EXIT_INTERRUPTED;
+    default:
+        return EXIT_SOME_FAILED;
+    }
+}
+
+/* Messages about the whole, and the exit status. */
+static int sum_up(const watch *w, lks_status st, const lks_error *err, double ms)
+{
+    const char *name = w->settings->operands[0];
+    long n_damaged = w->api->count_damaged(w->clip);
+    if (st != LKS_OK && !w->cues.lost)
+        complain("%s", err->message);
+    else if (w->n_frames == 0 && !engine_is_interrupted())
+        complain("%s: it has no picture that can be decoded", name);
+    if (n_damaged > 0 && !w->settings->quiet)
+        complain("%s: %ld damaged packets or frames", name, n_damaged);
+    if (w->cues.n_failed > 0 && !w->settings->quiet)
+        complain("%s: %zu captions failed", name, w->cues.n_failed);
+    if (w->settings->verbose)
+        complain("%s: %s, %.3f s, %ld frames, %ld looked at, %zu captions for %ld cues, %.1f frames/s", name,
+                 w->info.codec, w->end, w->n_frames, w->n_looked_at, w->cues.n_captioned, w->cues.n_rows,
+                 (double)w->n_frames / fmax(ms, 1e-3) * 1e3);
+    if (w->cues.lost)
+        return EXIT_OUTPUT;
+    if (engine_is_interrupted())
+        return EXIT_INTERRUPTED;
+    if (st == LKS_OK && (n_damaged > 0 || w->cues.n_failed > 0 || w->n_frames == 0))
+        return EXIT_SOME_FAILED;
+    return status_of(st);
+}
+
+/* Captions the open clip into the open sink, which is closed. */
+static int run_clip(watch *w, const engine *e, sink *out)
+{
+    const settings *s = w->settings;
+    lks_caption_options options;
+    engine_caption_options(&options, e, s);
+    options.stop = NULL; /* the caption in hand is finished; a second signal ends the process */
+    bool rows_shown = out->stream == stdout && isatty(STDOUT_FILENO);
+    cues *c = &w->cues;
+    c->api = w->api;
+    c->clip = w->clip;
+    c->session = e->session;
+    c->options = &options;
+    c->n_joint = s->n_joint == OPTION_UNSET ? 1 : s->n_joint;
+    c->out = out;
+    char *clip_name = utf8_repair(s->operands[0]), *model_name = utf8_repair(e->name);
+    c->clip_name = clip_name ? clip_name : "";
+    c->model_name = model_name ? model_name : "";
+    const shots_options chosen = choose(s);
+    shots_begin(&w->shots, &chosen);
+    w->api->describe(&w->info, w->clip);
+    progress_begin(&w->line, 0, !s->quiet && !rows_shown);
+    subtitles_begin(out->stream, c->format);
+    double began = engine_now_ms();
+    lks_error err = {.message = ""};
+    lks_status st = look_at_all(w, &err);
+    int status = sum_up(w, st, &err, engine_now_ms() - began);
+    cues_release(c);
+    free(clip_name);
+    free(model_name);
+    if (c->n_rows > 0 || status == EXIT_ALL_DONE || engine_is_interrupted())
+        return sink_close(out) ? status : EXIT_OUTPUT;
+    sink_leave(out, false);
+    return status;
+}
+
+static int open_and_run(watch *w, const engine *e)
+{
+    const settings *s = w->settings;
+    const video_options options = {
+        .n_threads = s->n_threads == OPTION_UNSET ? 0 : s->n_threads, .verbose = s->verbose, .stop = is_stopped};
+    lks_error err = {.message = ""};
+    lks_status st = w->api->open(&w->clip, s->operands[0], &options, &err);
+    if (st != LKS_OK) {
+        complain("%s", err.message);
+        return engine_is_interrupted() ? EXIT_INTERRUPTED : EXIT_SOME_FAILED;
+    }
+    sink out;
+    int status = sink_open(&out, s->output) ? run_clip(w, e, &out) : EXIT_OUTPUT;
+    w->api->close(w->clip);
+    return status;
+}
+
+int command_video(const settings *s)
+{
+    watch w = {.settings = s};
+    if (s->n_operands != 1) {
+        complain("video takes one clip, - for standard input, a camera such as /dev/video0, or an rtsp:// address");
+        return EXIT_USAGE;
+    }
+    if (!find_format(&w.cues.format, s))
+        return EXIT_USAGE;
+    lks_error err;
+    w.api = video_load(&err);
+    if (!w.api) {
+        complain("%s", err.message);
+        return EXIT_USAGE;
+    }
+    engine e;
+    if (!engine_open(&e, s))
+        return EXIT_MODEL;
+    engine_catch_interrupts();
+    int status = open_and_run(&w, &e);
+    engine_close(&e);
+    return status;
+}

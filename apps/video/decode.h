@@ -1,0 +1,57 @@
+/* Frames of a clip, a pipe or a camera, through FFmpeg's libraries.
+ *
+ * FFmpeg pulls in more than a hundred shared libraries, which would cost every start of the program; so decode.c is a module of its
+ * own (looksay-video.so) that is loaded when a clip is opened: see load.h. A clip is hostile: it opens no other file and no
+ * connection, its pictures are limited in size, and what is damaged is skipped and counted. */
+#ifndef LOOKSAY_VIDEO_DECODE_H
+#define LOOKSAY_VIDEO_DECODE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "apps/captioner/looksay.h"
+
+typedef struct video video;
+typedef struct video_held video_held; /* a decoded frame that outlives the next one */
+
+typedef struct video_options {
+    int n_threads;     /* of the decoder; 0: as many as are useful */
+    bool verbose;      /* FFmpeg's warnings go to standard error */
+    int (*stop)(void); /* asked while waiting for data; non-zero ends the clip */
+} video_options;
+
+typedef struct video_info {
+    const char *codec; /* static */
+    double seconds;    /* how long the clip says it is; 0: unknown, as of cameras */
+    double frame_rate; /* what the clip says; 0: unknown */
+} video_info;
+
+typedef struct video_frame {
+    long number;     /* from 0, in order of presentation */
+    double seconds;  /* from the beginning of the clip: never less than the frame's before */
+    double duration; /* seconds; what the clip says, else what its rate says */
+} video_frame;
+
+enum { VIDEO_API_VERSION = 1, VIDEO_MAX_PIXELS = 50 * 1000 * 1000 };
+
+/* What the module offers. */
+typedef struct video_api {
+    int version;
+    /* Opens a file, "-" for standard input, /dev/videoN or an rtsp:// address. */
+    lks_status (*open)(video **out, const char *name, const video_options *options, lks_error *err);
+    void (*close)(video *v); /* NULL is safe */
+    void (*describe)(video_info *out, const video *v);
+    /* The next frame; *end at the end of the clip. After a failure the clip is at its end. */
+    lks_status (*next)(video *v, video_frame *out, bool *end, lks_error *err);
+    /* cells [32, 32]: the frame as it was coded (not turned), in shades of grey */
+    lks_status (*thumbnail)(video *v, uint8_t *cells, lks_error *err);
+    lks_status (*hold)(const video *v, video_held **out, lks_error *err);
+    void (*let_go)(video_held *held); /* NULL is safe */
+    /* The frame as it is shown: upright, square pixels; rgb [height, width, 3] without gaps, malloc'ed. */
+    lks_status (*picture)(video *v, uint8_t **rgb, int *width, int *height, const video_held *held, lks_error *err);
+    long (*count_damaged)(const video *v); /* packets and frames that could not be decoded whole */
+} video_api;
+
+#define VIDEO_API_SYMBOL "lks_video_api" /* a const video_api */
+
+#endif
