@@ -23,7 +23,7 @@ typedef struct lks_cpu {
 
 void lks_cpu_detect(lks_cpu *cpu);
 
-const char *lks_isa_name(lks_isa isa);              /* "ref", "blas", "avx2", "avx-vnni", "avx512", "avx512-vnni", "auto" */
+const char *lks_isa_name(lks_isa isa); /* "ref", "blas", "avx2", "avx-vnni", "avx512", "avx512-vnni", "auto" */
 bool lks_isa_parse(lks_isa *isa, const char *name); /* false: unknown name, *isa untouched */
 bool lks_isa_available(lks_isa isa);                /* in this build and on this CPU */
 

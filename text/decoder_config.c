@@ -115,9 +115,12 @@ lks_status lks_decoder_config_parse(lks_decoder_config *out, const json_t *confi
         lks_decoder_family family;
         void (*parse)(lks_decoder_config *, reader *);
     } families[] = {
-        {"gpt2", LKS_DECODER_GPT2, parse_gpt2},          {"bert", LKS_DECODER_BERT, parse_bert},
-        {"roberta", LKS_DECODER_ROBERTA, parse_bert},    {"trocr", LKS_DECODER_TROCR, parse_trocr},
-        {"blip_text_model", LKS_DECODER_BLIP, parse_bert}, {"looksay", LKS_DECODER_LOOKSAY, parse_gpt2},
+        {"gpt2", LKS_DECODER_GPT2, parse_gpt2},
+        {"bert", LKS_DECODER_BERT, parse_bert},
+        {"roberta", LKS_DECODER_ROBERTA, parse_bert},
+        {"trocr", LKS_DECODER_TROCR, parse_trocr},
+        {"blip_text_model", LKS_DECODER_BLIP, parse_bert},
+        {"looksay", LKS_DECODER_LOOKSAY, parse_gpt2},
     };
     size_t f = 0;
     while (f < sizeof families / sizeof *families && strcmp(families[f].model_type, model_type) != 0)
@@ -136,8 +139,9 @@ lks_status lks_decoder_config_parse(lks_decoder_config *out, const json_t *confi
     else if (c.d_memory == 0)
         c.d_memory = c.width;
     if (c.width % c.n_heads != 0 || c.n_positions <= c.position_offset)
-        return lks_error_set(err, LKS_ERR_MODEL, "%s: the decoder's width %d does not divide into %d heads, or it has no positions",
-                             path, c.width, c.n_heads);
+        return lks_error_set(err, LKS_ERR_MODEL,
+                             "%s: the decoder's width %d does not divide into %d heads, or it has no positions", path,
+                             c.width, c.n_heads);
     *out = c;
     return LKS_OK;
 }

@@ -31,31 +31,51 @@ static const lks_binding gpt2_block[] = {
     {"transformer.h.#.mlp.c_proj", LKS_BIND_CONV1D, BLOCK(fc2), D_WIDTH, D_MLP, 0},
 };
 
-#define BERT_BLOCK(layer)                                                                                             \
-    {layer "attention.self.query+" layer "attention.self.key+" layer "attention.self.value", LKS_BIND_LINEAR,         \
-     BLOCK(self_qkv), D_3WIDTH, D_WIDTH, 0},                                                                          \
-        {layer "attention.output.dense", LKS_BIND_LINEAR, BLOCK(self_out), D_WIDTH, D_WIDTH, 0},                      \
-        {layer "attention.output.LayerNorm", LKS_BIND_NORM, BLOCK(norm_self), D_WIDTH, 0, 0},                         \
-        {layer "crossattention.self.query", LKS_BIND_LINEAR, BLOCK(cross_q), D_WIDTH, D_WIDTH, 0},                    \
-        {layer "crossattention.self.key+" layer "crossattention.self.value", LKS_BIND_LINEAR, BLOCK(cross_kv),        \
-         D_2WIDTH, D_MEMORY, 0},                                                                                      \
-        {layer "crossattention.output.dense", LKS_BIND_LINEAR, BLOCK(cross_out), D_WIDTH, D_WIDTH, 0},                \
-        {layer "crossattention.output.LayerNorm", LKS_BIND_NORM, BLOCK(norm_cross), D_WIDTH, 0, 0},                   \
-        {layer "intermediate.dense", LKS_BIND_LINEAR, BLOCK(fc1), D_MLP, D_WIDTH, 0},                                 \
-        {layer "output.dense", LKS_BIND_LINEAR, BLOCK(fc2), D_WIDTH, D_MLP, 0},                                       \
-        {layer "output.LayerNorm", LKS_BIND_NORM, BLOCK(norm_mlp), D_WIDTH, 0, 0}
+/* clang-format off: it would give every number of these rows a line of its own */
+#define BERT_BLOCK(layer)                                                                                              \
+    {layer "attention.self.query+" layer "attention.self.key+" layer "attention.self.value",                           \
+     LKS_BIND_LINEAR,                                                                                                  \
+     BLOCK(self_qkv),                                                                                                  \
+     D_3WIDTH,                                                                                                         \
+     D_WIDTH,                                                                                                          \
+     0},                                                                                                               \
+        {layer "attention.output.dense", LKS_BIND_LINEAR, BLOCK(self_out), D_WIDTH, D_WIDTH, 0},                       \
+        {layer "attention.output.LayerNorm", LKS_BIND_NORM, BLOCK(norm_self), D_WIDTH, 0, 0},                          \
+        {layer "crossattention.self.query", LKS_BIND_LINEAR, BLOCK(cross_q), D_WIDTH, D_WIDTH, 0},                     \
+        {layer "crossattention.self.key+" layer "crossattention.self.value",                                           \
+         LKS_BIND_LINEAR,                                                                                              \
+         BLOCK(cross_kv),                                                                                              \
+         D_2WIDTH,                                                                                                     \
+         D_MEMORY,                                                                                                     \
+         0},                                                                                                           \
+        {layer "crossattention.output.dense", LKS_BIND_LINEAR, BLOCK(cross_out), D_WIDTH, D_WIDTH, 0},                 \
+        {layer "crossattention.output.LayerNorm", LKS_BIND_NORM, BLOCK(norm_cross), D_WIDTH, 0, 0},                    \
+        {layer "intermediate.dense", LKS_BIND_LINEAR, BLOCK(fc1), D_MLP, D_WIDTH, 0},                                  \
+        {layer "output.dense", LKS_BIND_LINEAR, BLOCK(fc2), D_WIDTH, D_MLP, 0},                                        \
+    {                                                                                                                  \
+        layer "output.LayerNorm", LKS_BIND_NORM, BLOCK(norm_mlp), D_WIDTH, 0, 0                                        \
+    }
 
-#define BERT_EMBEDDINGS(root)                                                                                         \
-    {root "embeddings.word_embeddings.weight", LKS_BIND_ARRAY, END(tokens), D_VOCAB, D_WIDTH, 0},                     \
-        {root "embeddings.position_embeddings.weight", LKS_BIND_ARRAY, END(positions), D_POSITIONS, D_WIDTH, 0},      \
-        {root "embeddings.LayerNorm", LKS_BIND_NORM, END(embedding_norm), D_WIDTH, 0, 0}
+#define BERT_EMBEDDINGS(root)                                                                                          \
+    {root "embeddings.word_embeddings.weight", LKS_BIND_ARRAY, END(tokens), D_VOCAB, D_WIDTH, 0},                      \
+        {root "embeddings.position_embeddings.weight", LKS_BIND_ARRAY, END(positions), D_POSITIONS, D_WIDTH, 0},       \
+    {                                                                                                                  \
+        root "embeddings.LayerNorm", LKS_BIND_NORM, END(embedding_norm), D_WIDTH, 0, 0                                 \
+    }
 
-#define BERT_HEAD                                                                                                     \
-    {"cls.predictions.transform.dense", LKS_BIND_LINEAR, END(head_dense), D_WIDTH, D_WIDTH, 0},                       \
-        {"cls.predictions.transform.LayerNorm", LKS_BIND_NORM, END(head_norm), D_WIDTH, 0, 0},                        \
-        {"cls.predictions.decoder.weight|bert.embeddings.word_embeddings.weight", LKS_BIND_MATRIX, END(head), D_VOCAB, \
-         D_WIDTH, 0},                                                                                                 \
-        {"cls.predictions.bias|cls.predictions.decoder.bias", LKS_BIND_ARRAY, END(head_bias), D_VOCAB, 0, 0}
+#define BERT_HEAD                                                                                                      \
+    {"cls.predictions.transform.dense", LKS_BIND_LINEAR, END(head_dense), D_WIDTH, D_WIDTH, 0},                        \
+        {"cls.predictions.transform.LayerNorm", LKS_BIND_NORM, END(head_norm), D_WIDTH, 0, 0},                         \
+        {"cls.predictions.decoder.weight|bert.embeddings.word_embeddings.weight",                                      \
+         LKS_BIND_MATRIX,                                                                                              \
+         END(head),                                                                                                    \
+         D_VOCAB,                                                                                                      \
+         D_WIDTH,                                                                                                      \
+         0},                                                                                                           \
+    {                                                                                                                  \
+        "cls.predictions.bias|cls.predictions.decoder.bias", LKS_BIND_ARRAY, END(head_bias), D_VOCAB, 0, 0             \
+    }
+/* clang-format on */
 
 static const lks_binding bert_ends[] = {
     BERT_EMBEDDINGS("bert."),
@@ -71,7 +91,8 @@ static const lks_binding roberta_ends[] = {
     {"roberta.embeddings.token_type_embeddings.weight", LKS_BIND_ARRAY, END(token_type), D_TYPES, D_WIDTH, 0},
     {"lm_head.dense", LKS_BIND_LINEAR, END(head_dense), D_WIDTH, D_WIDTH, 0},
     {"lm_head.layer_norm", LKS_BIND_NORM, END(head_norm), D_WIDTH, 0, 0},
-    {"lm_head.decoder.weight|roberta.embeddings.word_embeddings.weight", LKS_BIND_MATRIX, END(head), D_VOCAB, D_WIDTH, 0},
+    {"lm_head.decoder.weight|roberta.embeddings.word_embeddings.weight", LKS_BIND_MATRIX, END(head), D_VOCAB, D_WIDTH,
+     0},
     {"lm_head.bias|lm_head.decoder.bias", LKS_BIND_ARRAY, END(head_bias), D_VOCAB, 0, 0},
 };
 static const lks_binding roberta_block[] = {BERT_BLOCK("roberta.encoder.layer.#.")};
@@ -215,7 +236,8 @@ static int first_dim(const lks_weights *weights, const char *prefix, const char 
     if (snprintf(full, sizeof full, "%s%s", prefix, name) >= (int)sizeof full)
         return 1;
     const lks_tensor *tensor = lks_weights_find(weights, full);
-    return tensor && tensor->n_dims == 2 && tensor->shape[0] > 0 && tensor->shape[0] < 65536 ? (int)tensor->shape[0] : 1;
+    return tensor && tensor->n_dims == 2 && tensor->shape[0] > 0 && tensor->shape[0] < 65536 ? (int)tensor->shape[0]
+                                                                                             : 1;
 }
 
 lks_status lks_decoder_open(lks_decoder **out, const lks_weights *weights, const char *prefix,

@@ -180,11 +180,8 @@ lks_status lks_search_pack(lks_hypothesis **out, const lks_search *s, const lks_
     float *logprobs = (float *)(rows + cells);
     for (int i = 0; i < n; i++) {
         size_t count = (size_t)(paths[i].n - s->n_prefix);
-        result[i] = (lks_hypothesis){.n_tokens = (int)count,
-                                     .tokens = tokens,
-                                     .logprobs = logprobs,
-                                     .score = paths[i].score,
-                                     .rows = rows};
+        result[i] = (lks_hypothesis){
+            .n_tokens = (int)count, .tokens = tokens, .logprobs = logprobs, .score = paths[i].score, .rows = rows};
         memcpy(tokens, paths[i].tokens + s->n_prefix, count * sizeof *tokens);
         memcpy(logprobs, paths[i].logprobs + s->n_prefix, count * sizeof *logprobs);
         memcpy(rows, paths[i].rows + s->n_prefix, count * sizeof *rows);

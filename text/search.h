@@ -22,13 +22,13 @@ typedef struct lks_step_model {
 } lks_step_model;
 
 typedef struct lks_search_options {
-    int n_beams;      /* 1: greedy or sampling */
-    int n_best;       /* hypotheses returned, <= n_beams (or the number of samples) */
-    int max_tokens;   /* generated tokens at most, end token included */
-    int min_tokens;   /* no end token among the first min_tokens generated tokens */
-    float length_penalty; /* score = sum of log-probabilities / length^penalty; transformers' default 1 */
-    int early_stopping;   /* 0: heuristic bound (false), 1: as soon as n_beams are finished (true), 2: "never" */
-    int no_repeat_ngram;  /* 0: off */
+    int n_beams;              /* 1: greedy or sampling */
+    int n_best;               /* hypotheses returned, <= n_beams (or the number of samples) */
+    int max_tokens;           /* generated tokens at most, end token included */
+    int min_tokens;           /* no end token among the first min_tokens generated tokens */
+    float length_penalty;     /* score = sum of log-probabilities / length^penalty; transformers' default 1 */
+    int early_stopping;       /* 0: heuristic bound (false), 1: as soon as n_beams are finished (true), 2: "never" */
+    int no_repeat_ngram;      /* 0: off */
     float repetition_penalty; /* 1: off */
     bool sample;
     float temperature; /* 1: off */

@@ -16,10 +16,10 @@ typedef struct candidate {
 
 typedef struct beam {
     lks_search *search;
-    int n_beams;      /* as asked for: the size of the finished list */
-    int n_running;    /* beams in use */
+    int n_beams;   /* as asked for: the size of the finished list */
+    int n_running; /* beams in use */
     int n_finished;
-    int capacity;     /* of candidates */
+    int capacity; /* of candidates */
     int n_candidates;
     candidate *candidates;
     lks_progress *progress, *next_progress; /* [n_rows] */
@@ -151,8 +151,7 @@ static bool can_improve(const beam *b)
         return true;
     if (o->early_stopping == 1)
         return false;
-    int n = o->early_stopping == 2 && o->length_penalty > 0.0f ? s->limit - s->n_prefix
-                                                               : s->running[0].n - s->n_prefix;
+    int n = o->early_stopping == 2 && o->length_penalty > 0.0f ? s->limit - s->n_prefix : s->running[0].n - s->n_prefix;
     float best = s->running[0].score;
     for (int i = 1; i < b->n_running; i++)
         best = s->running[i].score > best ? s->running[i].score : best;

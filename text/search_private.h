@@ -18,17 +18,17 @@ typedef struct lks_search {
     const lks_step_model *model;
     const lks_search_options *options;
     lks_error *err;
-    int n_rows;           /* rows that may run at a time */
-    int n_prefix;         /* start token and prompt */
-    int limit;            /* n_prefix and the tokens that may be generated */
-    float *logits;        /* [n_rows, vocab] raw */
-    float *log_sum_exp;   /* [n_rows] of the raw logits */
-    float *scores;        /* [n_rows, vocab] processed */
-    lks_path *running;    /* [n_rows] */
-    lks_path *next;       /* [n_rows] */
-    lks_path *finished;   /* [n_rows] */
+    int n_rows;                /* rows that may run at a time */
+    int n_prefix;              /* start token and prompt */
+    int limit;                 /* n_prefix and the tokens that may be generated */
+    float *logits;             /* [n_rows, vocab] raw */
+    float *log_sum_exp;        /* [n_rows] of the raw logits */
+    float *scores;             /* [n_rows, vocab] processed */
+    lks_path *running;         /* [n_rows] */
+    lks_path *next;            /* [n_rows] */
+    lks_path *finished;        /* [n_rows] */
     int32_t *parents, *tokens; /* [n_rows] of the next step */
-    unsigned char *seen;  /* [vocab] marks for the repetition penalty */
+    unsigned char *seen;       /* [vocab] marks for the repetition penalty */
     void *block;
 } lks_search;
 
@@ -49,7 +49,8 @@ bool lks_search_is_end(const lks_search_options *options, int32_t token);
 void lks_path_extend(lks_path *out, const lks_path *path, int32_t token, float logprob, int row);
 
 /* Packs the best `n` of paths (already sorted) into hypotheses. */
-lks_status lks_search_pack(lks_hypothesis **out, const lks_search *search, const lks_path *paths, int n, lks_error *err);
+lks_status lks_search_pack(lks_hypothesis **out, const lks_search *search, const lks_path *paths, int n,
+                           lks_error *err);
 
 lks_status lks_search_sample(lks_hypothesis **out, int *n_out, lks_search *search);
 lks_status lks_search_beam(lks_hypothesis **out, int *n_out, lks_search *search);

@@ -151,7 +151,8 @@ typedef struct lks_token_model {
 lks_status lks_token_model_open(lks_token_model *model, const json_t *root, const char *name, lks_error *err);
 void lks_token_model_release(lks_token_model *model);
 /* Appends the ids of one piece, text [n > 0]. */
-lks_status lks_token_model_encode(const lks_token_model *model, lks_ids *ids, const char *text, size_t n, lks_error *err);
+lks_status lks_token_model_encode(const lks_token_model *model, lks_ids *ids, const char *text, size_t n,
+                                  lks_error *err);
 
 lks_status lks_bpe_open(lks_token_model *model, const json_t *root, const char *name, lks_error *err);
 lks_status lks_bpe_encode(const lks_token_model *model, lks_ids *ids, const char *text, size_t n, lks_error *err);
@@ -343,7 +344,7 @@ typedef struct lks_added_tokens {
     lks_added *at;
     size_t n;
     lks_trie by_text, raw, normalized; /* values: indices into at, which is in the order of ids */
-    int32_t n_ids; /* largest id + 1 of all, the model's included */
+    int32_t n_ids;                     /* largest id + 1 of all, the model's included */
 } lks_added_tokens;
 
 lks_status lks_added_open(lks_added_tokens *added, const json_t *array, const lks_vocab *vocab,

@@ -14,10 +14,8 @@ lks_status lks_vit_config_parse(lks_vit_config *out, const json_t *config, const
         int image_size, patch, n_prefix;
         double eps;
     } families[] = {
-        {"vit", LKS_VIT_PLAIN, 224, 16, 1, 1e-12},
-        {"deit", LKS_VIT_DEIT, 224, 16, 2, 1e-12},
-        {"dinov2", LKS_VIT_DINOV2, 224, 14, 1, 1e-6},
-        {"blip_vision_model", LKS_VIT_BLIP, 384, 16, 1, 1e-5},
+        {"vit", LKS_VIT_PLAIN, 224, 16, 1, 1e-12},     {"deit", LKS_VIT_DEIT, 224, 16, 2, 1e-12},
+        {"dinov2", LKS_VIT_DINOV2, 224, 14, 1, 1e-6},  {"blip_vision_model", LKS_VIT_BLIP, 384, 16, 1, 1e-5},
         {"looksay", LKS_VIT_HYBRID, 256, 32, 1, 1e-6},
     };
     size_t f = 0;
@@ -25,7 +23,8 @@ lks_status lks_vit_config_parse(lks_vit_config *out, const json_t *config, const
         f++;
     if (f == sizeof families / sizeof *families)
         return lks_error_set(err, LKS_ERR_UNSUPPORTED,
-                             "%s: the encoder '%s' is not known here (vit, deit, dinov2 and blip are)", path, model_type);
+                             "%s: the encoder '%s' is not known here (vit, deit, dinov2 and blip are)", path,
+                             model_type);
 
     lks_vit_config c = {.family = families[f].family, .n_prefix = families[f].n_prefix};
     int n_channels, mlp_ratio, image_size[2], patch_size[2];
@@ -58,9 +57,10 @@ lks_status lks_vit_config_parse(lks_vit_config *out, const json_t *config, const
     c.table_rows = image_size[0] / c.patch_height;
     c.table_columns = image_size[1] / c.patch_width;
     if (c.width % c.n_heads != 0 || c.table_rows < 1 || c.table_columns < 1)
-        return lks_error_set(err, LKS_ERR_MODEL,
-                             "%s: hidden_size %d, num_attention_heads %d, image_size %d and patch_size %d do not fit together",
-                             path, c.width, c.n_heads, image_size[0], c.patch_height);
+        return lks_error_set(
+            err, LKS_ERR_MODEL,
+            "%s: hidden_size %d, num_attention_heads %d, image_size %d and patch_size %d do not fit together", path,
+            c.width, c.n_heads, image_size[0], c.patch_height);
     *out = c;
     return LKS_OK;
 }

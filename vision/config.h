@@ -18,9 +18,9 @@ typedef enum lks_vit_family {
 typedef struct lks_vit_config {
     lks_vit_family family;
     int width, n_layers, n_heads, d_mlp;
-    int patch_height, patch_width;  /* in pixels */
-    int table_rows, table_columns;  /* patches that the position table covers */
-    int n_prefix;          /* class token (1), and DeiT's distillation token (2) */
+    int patch_height, patch_width; /* in pixels */
+    int table_rows, table_columns; /* patches that the position table covers */
+    int n_prefix;                  /* class token (1), and DeiT's distillation token (2) */
     float eps;
     lks_activation activation;
     bool swiglu;      /* DINOv2: gated MLP, fc1 is [2 d_mlp, width] */

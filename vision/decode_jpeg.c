@@ -89,8 +89,8 @@ static unsigned choose_scale(const lks_decode_job *job, int64_t width, int64_t h
         target_width = target_height;
         target_height = swap;
     }
-    if (job->options.exact || width * height < LKS_IMAGE_SCALED_MIN_PIXELS || target_width < 1 ||
-        target_height < 1 || width < 4 * target_width || height < 4 * target_height)
+    if (job->options.exact || width * height < LKS_IMAGE_SCALED_MIN_PIXELS || target_width < 1 || target_height < 1 ||
+        width < 4 * target_width || height < 4 * target_height)
         return 1;
     unsigned scale = 2;
     while (scale < 8 && width >= 4 * scale * target_width && height >= 4 * scale * target_height)

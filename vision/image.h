@@ -21,13 +21,14 @@ typedef struct lks_image {
 } lks_image;
 
 typedef struct lks_decode_options {
-    int64_t max_pixels;              /* 0: LKS_IMAGE_MAX_PIXELS */
-    bool lenient;                    /* accept truncated or corrupt data where a decoder can go on; *damaged tells */
-    bool exact;                      /* never use a JPEG's scaled decoding */
-    int target_width, target_height; /* what resizing will ask for; 0: unknown. A JPEG of LKS_IMAGE_SCALED_MIN_PIXELS that is
+    int64_t max_pixels; /* 0: LKS_IMAGE_MAX_PIXELS */
+    bool lenient;       /* accept truncated or corrupt data where a decoder can go on; *damaged tells */
+    bool exact;         /* never use a JPEG's scaled decoding */
+    int target_width,
+        target_height;       /* what resizing will ask for; 0: unknown. A JPEG of LKS_IMAGE_SCALED_MIN_PIXELS that is
                                         at least 4 times larger in both directions (and not `exact`) is decoded at 1/2,
                                         1/4 or 1/8, still >= 2x target */
-    bool ignore_orientation;         /* leave EXIF orientation alone */
+    bool ignore_orientation; /* leave EXIF orientation alone */
 } lks_decode_options;
 
 /* Decodes by magic bytes: JPEG, PNG, WebP (first frame), BMP, GIF (first frame), PNM, TGA. Output is what Pillow's

@@ -328,7 +328,8 @@ lks_status lks_preprocess_parse(lks_preprocess *out, const char *json, size_t n,
     if (!root)
         return lks_error_set(err, LKS_ERR_MODEL, "%s: line %d is not JSON: %s", path, problem.line, problem.text);
     const parser p = {path, err};
-    json_t *nested = json_object_get(root, "image_processor"); /* processor_config.json holds the same keys one level down */
+    json_t *nested =
+        json_object_get(root, "image_processor"); /* processor_config.json holds the same keys one level down */
     lks_status st;
     if (!json_is_object(root))
         st = lks_error_set(err, LKS_ERR_MODEL, "%s: must hold a JSON object", path);

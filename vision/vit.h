@@ -16,18 +16,17 @@ typedef struct lks_vit lks_vit;
  * object; model_type "looksay" opens the hybrid. The input image has width x height pixels; a position table of another size is
  * interpolated (bicubic). Weights stay borrowed from `weights`. */
 lks_status lks_vit_open(lks_vit **out, const lks_weights *weights, const char *prefix, const json_t *config,
-                        const char *model_type, int width, int height, const lks_bind_options *options,
-                        lks_error *err);
+                        const char *model_type, int width, int height, const lks_bind_options *options, lks_error *err);
 void lks_vit_close(lks_vit *vit);
 
-int lks_vit_width(const lks_vit *vit);    /* d: numbers per token */
-int lks_vit_n_tokens(const lks_vit *vit); /* prefix tokens and patches */
-int lks_vit_n_prefix(const lks_vit *vit); /* tokens before the patches */
+int lks_vit_width(const lks_vit *vit);                          /* d: numbers per token */
+int lks_vit_n_tokens(const lks_vit *vit);                       /* prefix tokens and patches */
+int lks_vit_n_prefix(const lks_vit *vit);                       /* tokens before the patches */
 void lks_vit_grid(const lks_vit *vit, int *rows, int *columns); /* of the patches */
 void lks_vit_image_size(const lks_vit *vit, int *width, int *height);
 /* The part of the image that the grid covers, from its upper left corner: all of it, unless patches leave a rest. */
 void lks_vit_covered_size(const lks_vit *vit, int *width, int *height);
-size_t lks_vit_weight_bytes(const lks_vit *vit); /* packed memory */
+size_t lks_vit_weight_bytes(const lks_vit *vit);   /* packed memory */
 int64_t lks_vit_multiply_adds(const lks_vit *vit); /* of one encode, for roofline figures */
 
 int64_t lks_vit_int8_multiply_adds(const lks_vit *vit); /* those of them that int8 layers do */

@@ -60,10 +60,12 @@ LKS_API const char *lks_version(void);
 /* ---- models ---- */
 
 typedef struct lks_model_options {
-    size_t size;     /* sizeof(lks_model_options) */
-    int n_threads;   /* for packing weights; 0: all CPUs */
-    const char *isa; /* "ref", "blas", "avx2", "avx-vnni", "avx512", "avx512-vnni"; NULL or "auto": the best this CPU has */
-    const char *dtype; /* of linear layers: "f32"; "int8", quantised while opening; NULL or "auto": as the file holds them */
+    size_t size;   /* sizeof(lks_model_options) */
+    int n_threads; /* for packing weights; 0: all CPUs */
+    const char
+        *isa; /* "ref", "blas", "avx2", "avx-vnni", "avx512", "avx512-vnni"; NULL or "auto": the best this CPU has */
+    const char
+        *dtype; /* of linear layers: "f32"; "int8", quantised while opening; NULL or "auto": as the file holds them */
 } lks_model_options;
 
 /* Opens a Hugging Face directory (VisionEncoderDecoder or BLIP) or a Looksay GGUF file. `options` may be NULL. */
@@ -131,14 +133,14 @@ typedef struct lks_caption_options {
     float temperature, top_p;
     int top_k; /* 0: off */
     uint64_t seed;
-    const char *prompt; /* the caption continues this text; NULL: none */
+    const char *prompt;        /* the caption continues this text; NULL: none */
     const char *const *banned; /* words or phrases that never appear */
     size_t n_banned;
     const char *const *required; /* words or phrases that all appear */
     size_t n_required;
-    int lenient;     /* 1: caption what can be read of a damaged image */
-    int keep_maps;   /* 1: keep where each token looked, see lks_sequence.maps */
-    int64_t max_pixels; /* images with more are refused; 0: 50 million */
+    int lenient;                /* 1: caption what can be read of a damaged image */
+    int keep_maps;              /* 1: keep where each token looked, see lks_sequence.maps */
+    int64_t max_pixels;         /* images with more are refused; 0: 50 million */
     int (*stop)(void *context); /* asked while decoding; non-zero ends with LKS_ERR_INTERRUPTED; may be NULL */
     void *stop_context;
     int keep_picture; /* 1: keep the pixels, see lks_caption.picture */
@@ -153,7 +155,7 @@ typedef struct lks_word {
     const char *text;          /* UTF-8 */
     int first_token, n_tokens; /* of the sequence's tokens; never 0 */
     float logprob;             /* sum over its tokens: how likely the word was after those before it */
-    const float *map;          /* [grid_rows, grid_columns] the mean of its tokens' maps, sums to 1; NULL unless keep_maps */
+    const float *map; /* [grid_rows, grid_columns] the mean of its tokens' maps, sums to 1; NULL unless keep_maps */
 } lks_word;
 
 typedef struct lks_sequence {
@@ -163,13 +165,15 @@ typedef struct lks_sequence {
     const int32_t *tokens;         /* ids after start token and prompt, the end token included when produced */
     const float *logprobs;         /* [n_tokens] natural logarithm of each token's probability */
     const char *const *token_text; /* [n_tokens] what each token adds to the text; "" for special tokens */
-    const float *maps; /* [n_tokens, grid_rows * grid_columns] which patches spoke for each token: by how much what attention
+    const float
+        *maps; /* [n_tokens, grid_rows * grid_columns] which patches spoke for each token: by how much what attention
                           brought from a patch, in all heads and layers, raised the token's logit over what the mean patch
                           would have done; nothing where it lowered it; each row sums to 1; NULL unless keep_maps */
     int n_words;
     const lks_word *words; /* [n_words] in the order of the text; a prompt's words are not among them */
     int n_layers;          /* of the decoder */
-    const float *layer_maps; /* [n_tokens, n_layers, grid_rows * grid_columns] the attention weights as they were, averaged over
+    const float
+        *layer_maps; /* [n_tokens, n_layers, grid_rows * grid_columns] the attention weights as they were, averaged over
                                 heads: what a row lacks to 1 fell on class token and registers; NULL unless keep_maps */
 } lks_sequence;
 
@@ -180,13 +184,14 @@ typedef struct lks_box {
 
 typedef struct lks_caption {
     int n_sequences;
-    const lks_sequence *sequences; /* best first */
-    int grid_rows, grid_columns;   /* patches of the image */
-    int width, height;             /* of the picture as decoded (a scaled JPEG decode included) */
-    int damaged;                   /* 1: a lenient read of a damaged image */
-    int n_steps;                   /* decoder steps taken */
+    const lks_sequence *sequences;        /* best first */
+    int grid_rows, grid_columns;          /* patches of the image */
+    int width, height;                    /* of the picture as decoded (a scaled JPEG decode included) */
+    int damaged;                          /* 1: a lenient read of a damaged image */
+    int n_steps;                          /* decoder steps taken */
     double read_ms, encode_ms, decode_ms; /* pixels ready; image tokens and cross K/V ready; words found */
-    lks_box grid_box; /* where the grid lies on the picture, its first patch in the upper left corner: all of the picture where
+    lks_box
+        grid_box; /* where the grid lies on the picture, its first patch in the upper left corner: all of the picture where
                          preprocessing squashes it, its middle where it is cropped, more than it where the crop pads */
     const uint8_t *picture; /* [height, width, 3] RGB, upright; NULL unless keep_picture */
 } lks_caption;
@@ -213,15 +218,15 @@ typedef struct lks_picture {
 /* One caption for several pictures, such as frames of one shot: their image tokens become one sequence, and every word attends to
  * all of it at once. Cross-attention knows no order of pictures, and copies of one picture say what it says alone. Sizes and
  * grid_box of the caption are the first picture's, times those of all; maps and pixels cannot be kept. */
-LKS_API lks_status lks_caption_joint(lks_session *session, lks_caption **out, const lks_picture *pictures, int n_pictures,
-                                     const lks_caption_options *options, lks_error *err);
+LKS_API lks_status lks_caption_joint(lks_session *session, lks_caption **out, const lks_picture *pictures,
+                                     int n_pictures, const lks_caption_options *options, lks_error *err);
 
 /* ---- the machine ---- */
 
 typedef struct lks_machine {
     int n_cpus;
-    char cpu[64];    /* brand string */
-    const char *isa; /* the instruction set that "auto" takes, static */
+    char cpu[64];                                         /* brand string */
+    const char *isa;                                      /* the instruction set that "auto" takes, static */
     int avx2, avx512, avx512_vnni, avx512_bf16, openblas; /* 1: available to this build on this CPU */
 } lks_machine;
 

@@ -159,7 +159,8 @@ lks_status lks_model_open(lks_model **out, const char *path, const lks_model_opt
 {
     lks_isa isa = LKS_ISA_AUTO;
     if (options && options->isa && !lks_isa_parse(&isa, options->isa))
-        return lks_error_set(err, LKS_ERR_ARGUMENT, "unknown instruction set '%s': use ref, blas, avx2, avx-vnni, avx512, avx512-vnni or auto",
+        return lks_error_set(err, LKS_ERR_ARGUMENT,
+                             "unknown instruction set '%s': use ref, blas, avx2, avx-vnni, avx512, avx512-vnni or auto",
                              options->isa);
     lks_precision precision = LKS_PRECISION_AS_STORED;
     lks_status st = parse_dtype(&precision, options, err);
@@ -226,21 +227,22 @@ lks_status lks_model_info(const lks_model *model, char **json, lks_error *err)
     lks_model_cost cost;
     lks_model_cost_estimate(model, &cost);
     const lks_search_options *s = &model->generation.search;
-    json_t *root = json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:I, s:s,"
-        " s:{s:s, s:i, s:i, s:i, s:i, s:[i, i]},"
-        " s:{s:s, s:i, s:i, s:i, s:i, s:i, s:i},"
-        " s:{s:i, s:i, s:f, s:i}, s:{s:f, s:f, s:I}}",
-        "path", model->path, "family", model->family, "format", lks_weights_format(model->weights), "dtype",
-        lks_model_dtype(model), "file_bytes",
-        (json_int_t)lks_weights_bytes(model->weights), "tensors", (json_int_t)lks_weights_count(model->weights), "isa",
-        lks_isa_name(model->ops->isa), "vision", "type", model->encoder_type, "width", lks_vit_width(model->vit),
-        "tokens", lks_vit_n_tokens(model->vit), "image_width", width, "image_height", height, "grid", rows, columns,
-        "text", "type", model->decoder_type, "width", c->width, "layers", c->n_layers, "heads", c->n_heads, "vocabulary",
-        c->vocab_size, "positions", lks_decoder_max_positions(model->decoder), "memory_width", c->d_memory, "generation",
-        "beams", s->n_beams, "max_tokens", s->max_tokens, "length_penalty", (double)s->length_penalty, "no_repeat_ngram",
-        s->no_repeat_ngram, "cost", "encode_gflop", cost.encode_flops / 1e9, "decode_mflop_per_token",
-        cost.decode_flops_per_token / 1e6, "weight_bytes", (json_int_t)cost.weight_bytes);
+    json_t *root =
+        json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s,"
+                  " s:{s:s, s:i, s:i, s:i, s:i, s:[i, i]},"
+                  " s:{s:s, s:i, s:i, s:i, s:i, s:i, s:i},"
+                  " s:{s:i, s:i, s:f, s:i}, s:{s:f, s:f, s:I}}",
+                  "path", model->path, "family", model->family, "format", lks_weights_format(model->weights), "dtype",
+                  lks_model_dtype(model), "file_bytes", (json_int_t)lks_weights_bytes(model->weights), "tensors",
+                  (json_int_t)lks_weights_count(model->weights), "isa", lks_isa_name(model->ops->isa), "vision", "type",
+                  model->encoder_type, "width", lks_vit_width(model->vit), "tokens", lks_vit_n_tokens(model->vit),
+                  "image_width", width, "image_height", height, "grid", rows, columns, "text", "type",
+                  model->decoder_type, "width", c->width, "layers", c->n_layers, "heads", c->n_heads, "vocabulary",
+                  c->vocab_size, "positions", lks_decoder_max_positions(model->decoder), "memory_width", c->d_memory,
+                  "generation", "beams", s->n_beams, "max_tokens", s->max_tokens, "length_penalty",
+                  (double)s->length_penalty, "no_repeat_ngram", s->no_repeat_ngram, "cost", "encode_gflop",
+                  cost.encode_flops / 1e9, "decode_mflop_per_token", cost.decode_flops_per_token / 1e6, "weight_bytes",
+                  (json_int_t)cost.weight_bytes);
     char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
     if (!text)

@@ -108,7 +108,8 @@ static lks_status open_gguf(lks_model_files *files, const char *path, lks_error 
         return st;
     if (strcmp(lks_weights_format(files->weights), "gguf") != 0)
         return lks_error_set(err, LKS_ERR_MODEL,
-                             "%s holds weights only: give the model's directory (with config.json and tokenizer)", path);
+                             "%s holds weights only: give the model's directory (with config.json and tokenizer)",
+                             path);
     st = gguf_json(&files->config, files->weights, "looksay.config", err);
     if (st == LKS_OK)
         st = gguf_json(&files->generation, files->weights, "looksay.generation", err);

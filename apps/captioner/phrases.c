@@ -28,7 +28,8 @@ static lks_status append(lks_phrases *out, int32_t *tokens, size_t n, lks_error 
     return LKS_OK;
 }
 
-lks_status lks_phrases_encode_prompt(lks_phrases *out, const lks_tokenizer *tokenizer, const char *prompt, lks_error *err)
+lks_status lks_phrases_encode_prompt(lks_phrases *out, const lks_tokenizer *tokenizer, const char *prompt,
+                                     lks_error *err)
 {
     if (!prompt || !*prompt)
         return LKS_OK;
@@ -38,8 +39,8 @@ lks_status lks_phrases_encode_prompt(lks_phrases *out, const lks_tokenizer *toke
     return st == LKS_OK ? append(out, tokens, n, err) : st;
 }
 
-static lks_status encode_one(lks_phrases *out, const lks_tokenizer *tokenizer, const char *phrase, lks_phrase_forms forms,
-                             lks_error *err)
+static lks_status encode_one(lks_phrases *out, const lks_tokenizer *tokenizer, const char *phrase,
+                             lks_phrase_forms forms, lks_error *err)
 {
     size_t length = strlen(phrase);
     char *spaced = malloc(length + 2);

@@ -16,7 +16,8 @@ typedef enum lks_phrase_forms {
 } lks_phrase_forms;
 
 /* One sequence from `prompt`; none for NULL or "". */
-lks_status lks_phrases_encode_prompt(lks_phrases *out, const lks_tokenizer *tokenizer, const char *prompt, lks_error *err);
+lks_status lks_phrases_encode_prompt(lks_phrases *out, const lks_tokenizer *tokenizer, const char *prompt,
+                                     lks_error *err);
 
 lks_status lks_phrases_encode(lks_phrases *out, const lks_tokenizer *tokenizer, const char *const *phrases, size_t n,
                               lks_phrase_forms forms, lks_error *err);

@@ -6,6 +6,7 @@
 
 /* Builds a caption from `n` hypotheses. The prompt is part of each text. state: where attention maps are kept, or NULL. */
 lks_status lks_result_make(lks_caption **out, const lks_model *model, const lks_decoder_state *state,
-                           const lks_hypothesis *hypotheses, int n, const int32_t *prompt, int n_prompt, lks_error *err);
+                           const lks_hypothesis *hypotheses, int n, const int32_t *prompt, int n_prompt,
+                           lks_error *err);
 
 #endif

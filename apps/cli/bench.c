@@ -50,7 +50,8 @@ static bool draw_picture(char *path, size_t n_path)
     fprintf(file, "P6 %d %d 255\n", DRAWN_WIDTH, DRAWN_HEIGHT);
     for (int y = 0; y < DRAWN_HEIGHT; y++)
         for (int x = 0; x < DRAWN_WIDTH; x++) {
-            const unsigned char pixel[3] = {(unsigned char)(x * y / 64), (unsigned char)(x + y), (unsigned char)(y * 2)};
+            const unsigned char pixel[3] = {(unsigned char)(x * y / 64), (unsigned char)(x + y),
+                                            (unsigned char)(y * 2)};
             fwrite(pixel, 1, 3, file);
         }
     return fclose(file) == 0;
@@ -62,8 +63,8 @@ static bool run_process(double *ms, double *peak_mib, const char *model, const s
 {
     char threads[16];
     snprintf(threads, sizeof threads, "%d", s->n_threads);
-    const char *words[] = {"looksay", "caption", "--model", model, image, "--dtype", s->dtype ? s->dtype : "auto",
-                           "--threads", threads, NULL};
+    const char *words[] = {"looksay",   "caption", "--model", model, image, "--dtype", s->dtype ? s->dtype : "auto",
+                           "--threads", threads,   NULL};
     if (s->n_threads == OPTION_UNSET)
         words[7] = NULL;
     posix_spawn_file_actions_t files;
@@ -160,7 +161,8 @@ static bool measure_model(figures *out, engine *e, const settings *s, const char
                         cost.decode_int8_ops_per_token / int8_peak) *
                        options.n_beams;
         double bytes = cost.decode_bytes_per_token / memory;
-        out->floor_ms = (cost.encode_flops - cost.encode_int8_ops) / peak + cost.encode_int8_ops / int8_peak + out->n_steps * (flops > bytes ? flops : bytes);
+        out->floor_ms = (cost.encode_flops - cost.encode_int8_ops) / peak + cost.encode_int8_ops / int8_peak +
+                        out->n_steps * (flops > bytes ? flops : bytes);
         out->read_ms = median(read, n);
         out->encode_ms = median(encode, n);
         out->decode_ms_per_token = median(decode, n);
@@ -176,15 +178,16 @@ static void print_json(const lks_machine_speed *m, const figures *f, const engin
 {
     json_t *layers = json_array();
     for (int i = 0; i < 3; i++)
-        json_array_append_new(layers, json_pack("{s:i, s:f, s:f, s:f}", "tokens", m->layers[i].n_tokens,
-                                                "linear_gflops", m->layers[i].linear_gflops, "int8_gops",
-                                                m->layers[i].int8_gops, "attention_gflops",
-                                                m->layers[i].attention_gflops));
+        json_array_append_new(layers,
+                              json_pack("{s:i, s:f, s:f, s:f}", "tokens", m->layers[i].n_tokens, "linear_gflops",
+                                        m->layers[i].linear_gflops, "int8_gops", m->layers[i].int8_gops,
+                                        "attention_gflops", m->layers[i].attention_gflops));
     json_t *root = json_pack(
-        "{s:{s:i, s:s, s:f, s:f, s:f, s:o}, s:[{s:s, s:s, s:f, s:f, s:f, s:i, s:f, s:f, s:f, s:f, s:f, s:f}]}", "machine", "threads",
-        m->n_threads, "isa", m->isa, "f32_gflops", m->f32_gflops, "int8_gops", m->int8_gops, "dram_gbps", m->dram_gbps, "layers", layers, "models",
-        "model", e->name, "dtype", lks_model_dtype(e->model), "read_ms", f->read_ms, "encode_ms", f->encode_ms, "decode_ms_per_token",
-        f->decode_ms_per_token, "tokens", f->n_steps, "caption_ms", f->caption_ms, "maps_ms", f->maps_ms, "floor_ms", f->floor_ms, "photos_per_s",
+        "{s:{s:i, s:s, s:f, s:f, s:f, s:o}, s:[{s:s, s:s, s:f, s:f, s:f, s:i, s:f, s:f, s:f, s:f, s:f, s:f}]}",
+        "machine", "threads", m->n_threads, "isa", m->isa, "f32_gflops", m->f32_gflops, "int8_gops", m->int8_gops,
+        "dram_gbps", m->dram_gbps, "layers", layers, "models", "model", e->name, "dtype", lks_model_dtype(e->model),
+        "read_ms", f->read_ms, "encode_ms", f->encode_ms, "decode_ms_per_token", f->decode_ms_per_token, "tokens",
+        f->n_steps, "caption_ms", f->caption_ms, "maps_ms", f->maps_ms, "floor_ms", f->floor_ms, "photos_per_s",
         1e3 / f->caption_ms, "start_to_caption_ms", f->start_ms, "peak_mib", f->peak_mib);
     json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(5));
     putchar('\n');
@@ -193,20 +196,22 @@ static void print_json(const lks_machine_speed *m, const figures *f, const engin
 
 static void print_text(const lks_machine_speed *m, const figures *f, const engine *e)
 {
-    printf("machine    %d threads, %s: %.1f GFLOP/s multiply-adds, int8 %.1f GOP/s, %.1f GB/s memory reads\n", m->n_threads,
-           m->isa, m->f32_gflops, m->int8_gops, m->dram_gbps);
+    printf("machine    %d threads, %s: %.1f GFLOP/s multiply-adds, int8 %.1f GOP/s, %.1f GB/s memory reads\n",
+           m->n_threads, m->isa, m->f32_gflops, m->int8_gops, m->dram_gbps);
     for (int i = 0; i < 3; i++)
-        printf("layers     %3d tokens: linear f32 %6.1f GFLOP/s, %3.0f %% of peak; int8 %6.1f GOP/s, %3.0f %%; attention %6.1f "
+        printf("layers     %3d tokens: linear f32 %6.1f GFLOP/s, %3.0f %% of peak; int8 %6.1f GOP/s, %3.0f %%; "
+               "attention %6.1f "
                "GFLOP/s, %.2f x its floor\n",
                m->layers[i].n_tokens, m->layers[i].linear_gflops, 100.0 * m->layers[i].linear_gflops / m->f32_gflops,
-               m->layers[i].int8_gops, 100.0 * m->layers[i].int8_gops / m->int8_gops,
-               m->layers[i].attention_gflops, m->f32_gflops / m->layers[i].attention_gflops);
+               m->layers[i].int8_gops, 100.0 * m->layers[i].int8_gops / m->int8_gops, m->layers[i].attention_gflops,
+               m->f32_gflops / m->layers[i].attention_gflops);
     printf("model      %s, %s, %d tokens a caption\n", e->name, lks_model_dtype(e->model), f->n_steps);
     printf("stages     read %.2f ms, encode %.2f ms, decode %.3f ms a token\n", f->read_ms, f->encode_ms,
            f->decode_ms_per_token);
-    printf("caption    %.2f ms (%.1f photos/s); floor %.2f ms, %.0f %% of the time\n", f->caption_ms, 1e3 / f->caption_ms,
-           f->floor_ms, 100.0 * f->floor_ms / f->caption_ms);
-    printf("maps       %+.2f ms, %+.1f %%, to keep what looksay explain shows\n", f->maps_ms, 100.0 * f->maps_ms / f->caption_ms);
+    printf("caption    %.2f ms (%.1f photos/s); floor %.2f ms, %.0f %% of the time\n", f->caption_ms,
+           1e3 / f->caption_ms, f->floor_ms, 100.0 * f->floor_ms / f->caption_ms);
+    printf("maps       %+.2f ms, %+.1f %%, to keep what looksay explain shows\n", f->maps_ms,
+           100.0 * f->maps_ms / f->caption_ms);
     printf("process    %.1f ms from start to end with one caption, peak memory %.1f MiB", f->start_ms, f->peak_mib);
     if (f->file_mib > 0.0)
         printf(" (model file %.1f MiB)", f->file_mib);

@@ -11,8 +11,8 @@ enum { DRAWN_SIDE = 96 };
 /* One line of the report: what was checked, whether it is well, what was found, and the remedy if it is not. */
 static void note(json_t *checks, const char *name, bool well, const char *found, const char *remedy)
 {
-    json_array_append_new(checks, json_pack("{s:s, s:b, s:s, s:s?}", "check", name, "ok", well, "found", found, "remedy",
-                                            well ? NULL : remedy));
+    json_array_append_new(checks, json_pack("{s:s, s:b, s:s, s:s?}", "check", name, "ok", well, "found", found,
+                                            "remedy", well ? NULL : remedy));
 }
 
 static void check_machine(json_t *checks)
@@ -37,7 +37,7 @@ static void draw(uint8_t *rgb)
         for (int x = 0; x < DRAWN_SIDE; x++) {
             int dx = x - 70, dy = y - 22;
             uint8_t *p = rgb + 3 * (y * DRAWN_SIDE + x);
-            bool sun = dx * dx + dy * dy < 150, grass = y > 60;
+            bool sun = dx * dx + dy * dy<150, grass = y> 60;
             p[0] = sun ? 255 : grass ? 60 : 120;
             p[1] = sun ? 220 : grass ? 140 : 180;
             p[2] = sun ? 80 : grass ? 50 : 240;
@@ -85,7 +85,8 @@ int command_doctor(const settings *s)
     bool json = s->report_format && strcmp(s->report_format, "json") == 0, well = true;
     size_t i;
     json_t *check;
-    json_array_foreach(checks, i, check) {
+    json_array_foreach(checks, i, check)
+    {
         bool ok = json_is_true(json_object_get(check, "ok"));
         well = well && ok;
         if (json)

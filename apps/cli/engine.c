@@ -92,7 +92,8 @@ bool engine_open(engine *out, const settings *s)
     e->name = last_part(e->path);
     double began = engine_now_ms();
     int n_threads = s->n_threads == OPTION_UNSET ? 0 : s->n_threads;
-    lks_model_options model_options = {.size = sizeof model_options, .n_threads = n_threads, .isa = s->isa, .dtype = s->dtype};
+    lks_model_options model_options = {
+        .size = sizeof model_options, .n_threads = n_threads, .isa = s->isa, .dtype = s->dtype};
     lks_session_options session_options = {.size = sizeof session_options, .n_threads = n_threads};
     lks_error err = {.message = ""};
     if (lks_model_open(&e->model, e->path, &model_options, &err) != LKS_OK ||
@@ -121,12 +122,8 @@ void engine_caption_options(lks_caption_options *out, const engine *e, const set
     lks_caption_options_init(&o, e->model);
     const struct {
         int *to, from;
-    } whole[] = {{&o.n_beams, s->n_beams},
-                 {&o.max_tokens, s->max_tokens},
-                 {&o.min_tokens, s->min_tokens},
-                 {&o.n_best, s->n_best},
-                 {&o.no_repeat_ngram, s->no_repeat_ngram},
-                 {&o.top_k, s->top_k}};
+    } whole[] = {{&o.n_beams, s->n_beams}, {&o.max_tokens, s->max_tokens},           {&o.min_tokens, s->min_tokens},
+                 {&o.n_best, s->n_best},   {&o.no_repeat_ngram, s->no_repeat_ngram}, {&o.top_k, s->top_k}};
     const struct {
         float *to;
         double from;
@@ -140,8 +137,8 @@ void engine_caption_options(lks_caption_options *out, const engine *e, const set
     for (size_t i = 0; i < sizeof real / sizeof *real; i++)
         if (!isnan(real[i].from))
             *real[i].to = (float)real[i].from;
-    o.sample = s->sample || s->seed != OPTION_UNSET || s->top_k != OPTION_UNSET || !isnan(s->temperature) ||
-               !isnan(s->top_p);
+    o.sample =
+        s->sample || s->seed != OPTION_UNSET || s->top_k != OPTION_UNSET || !isnan(s->temperature) || !isnan(s->top_p);
     if (o.sample && s->n_beams == OPTION_UNSET)
         o.n_beams = 1;
     if (s->n_beams == OPTION_UNSET && !o.sample && o.n_best > o.n_beams)

@@ -68,8 +68,8 @@ static bool run_line(evaluation *v, const char *line, size_t number, size_t *n_r
     else if (!image)
         complain("%s: line %zu has no \"image\"", v->file, number);
     else if (!valid)
-        complain("%s: line %zu has no list \"%s\"; name the key of the human captions with --references", v->file, number,
-                 key);
+        complain("%s: line %zu has no list \"%s\"; name the key of the human captions with --references", v->file,
+                 number, key);
     if (valid && is_wanted(v, row)) {
         caption_row(v, image, references);
         ++*n_rows;
@@ -98,8 +98,8 @@ static int run_file(evaluation *v, FILE *file)
     free(line);
     double seconds = (engine_now_ms() - began) * 1e-3;
     if (!v->settings->quiet && v->n_tokens > 0)
-        complain("%zu photos captioned, %zu failed, %.1f photos/s, mean log-probability of a token %.3f", v->report.n_done,
-                 v->report.n_failed, (double)n_rows / seconds, v->sum_logprob / (double)v->n_tokens);
+        complain("%zu photos captioned, %zu failed, %.1f photos/s, mean log-probability of a token %.3f",
+                 v->report.n_done, v->report.n_failed, (double)n_rows / seconds, v->sum_logprob / (double)v->n_tokens);
     if (valid && n_rows == 0)
         complain("%s: no row was asked for", v->file);
     return !valid || n_rows == 0 ? EXIT_USAGE : v->report.n_failed > 0 ? EXIT_SOME_FAILED : EXIT_ALL_DONE;

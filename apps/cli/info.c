@@ -12,7 +12,8 @@ static void print_members(const json_t *object, const char *prefix)
 {
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)object, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    {
         char name[96];
         snprintf(name, sizeof name, "%s%s%s", prefix, *prefix ? " " : "", key);
         if (json_is_object(value)) {

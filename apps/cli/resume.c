@@ -63,7 +63,8 @@ bool resume_open(journal *out, const settings *s, const char *model, long long m
 {
     struct stat info;
     if (sidecar_of(s).kind == SIDECAR_NONE && (!s->output || strcmp(s->output, "-") == 0)) {
-        complain("--resume goes on with a file: name it with --output, or write beside the photos, as --format txt does");
+        complain(
+            "--resume goes on with a file: name it with --output, or write beside the photos, as --format txt does");
         return false;
     }
     if (s->output && stat(s->output, &info) == 0 && !S_ISREG(info.st_mode)) {

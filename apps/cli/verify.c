@@ -40,7 +40,8 @@ static bool case_options(lks_caption_options *o, const verification *v, const js
                  {"repetition_penalty", NULL, &o->repetition_penalty}};
     const char *name;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)args, name, value) {
+    json_object_foreach((json_t *)(uintptr_t)args, name, value)
+    {
         size_t i = 0, n = sizeof known / sizeof *known;
         while (i < n && strcmp(known[i].name, name) != 0)
             i++;

@@ -101,8 +101,8 @@ static void patches_part(void *argument, int thread, int n_threads)
     for (long p = begin; p < end; p++) {
         size_t top = (size_t)(p / n_x) * rows, left = (size_t)(p % n_x) * run;
         for (size_t i = 0; i < rows; i++)
-            memcpy(job->x + ((size_t)p * rows + i) * run,
-                   job->image + (top + i) * 3 * (size_t)job->width + left, run * sizeof *job->x);
+            memcpy(job->x + ((size_t)p * rows + i) * run, job->image + (top + i) * 3 * (size_t)job->width + left,
+                   run * sizeof *job->x);
     }
 }
 

@@ -308,8 +308,8 @@ static lks_status bind_linear(lks_binder *binder, lks_linear *out, const parts *
                               lks_error *err)
 {
     int d_in = linear_inputs(binder, row);
-    bool int8 = binder->options->precision == LKS_PRECISION_INT8 && !(row->flags & LKS_BIND_F32) &&
-                d_in <= LKS_INT8_MAX_INPUTS;
+    bool int8 =
+        binder->options->precision == LKS_PRECISION_INT8 && !(row->flags & LKS_BIND_F32) && d_in <= LKS_INT8_MAX_INPUTS;
     size_t count = int8 ? 0 : binder->options->ops->linear_packed_count(d_in, found->rows);
     lks_linear layer = {.d_in = d_in, .d_out = found->rows};
     pack_job job = {.binder = binder, .found = found, .kind = row->kind, .d_in = d_in};
@@ -438,8 +438,8 @@ static lks_status bind_row(lks_binder *binder, void *field, const lks_binding *r
     if (linear) {
         packed_name(name, binder, row, layer);
         unsigned flags = row->kind == LKS_BIND_MATRIX ? row->flags | LKS_BIND_NO_BIAS : row->flags;
-        st = lks_bind_stored_int8(binder, field, &stored, name, linear_inputs(binder, row), binder->dims[row->rows], flags,
-                                  err);
+        st = lks_bind_stored_int8(binder, field, &stored, name, linear_inputs(binder, row), binder->dims[row->rows],
+                                  flags, err);
     }
     if (st == LKS_OK && !stored)
         st = resolve(binder, &found, row, layer, err);

@@ -17,7 +17,7 @@ lks_status lks_weights_open(lks_weights **out, const char *path, lks_error *err)
 void lks_weights_close(lks_weights *weights);
 
 size_t lks_weights_count(const lks_weights *weights);
-const lks_tensor *lks_weights_at(const lks_weights *weights, size_t i);           /* in ascending name order */
+const lks_tensor *lks_weights_at(const lks_weights *weights, size_t i); /* in ascending name order */
 /* NULL: absent. In a GGUF file also by a name that lks_gguf_name shortened. */
 const lks_tensor *lks_weights_find(const lks_weights *weights, const char *name);
 

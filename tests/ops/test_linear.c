@@ -169,8 +169,8 @@ static void unpacking(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        OPS_TEST(shapes), OPS_TEST(large), OPS_TEST(options), OPS_TEST(batch_independence), OPS_TEST(packing_fills),
-        OPS_TEST(unpacking),
+        OPS_TEST(shapes),        OPS_TEST(large),     OPS_TEST(options), OPS_TEST(batch_independence),
+        OPS_TEST(packing_fills), OPS_TEST(unpacking),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -173,7 +173,8 @@ static void top_k(void **state)
             if (round % 4 == 0 && random_int(&seed, 0, 3) == 0)
                 x[i] = random_int(&seed, 0, 2) ? NAN : -INFINITY;
         }
-        float *expected = constant_floats((size_t)n * (size_t)k, 9.0f), *actual = constant_floats((size_t)n * (size_t)k, 9.0f);
+        float *expected = constant_floats((size_t)n * (size_t)k, 9.0f),
+              *actual = constant_floats((size_t)n * (size_t)k, 9.0f);
         int32_t indices[2][64];
         ref.compute.ops->top_k(&ref.compute, expected, indices[0], x, n, d, k);
         fast.compute.ops->top_k(&fast.compute, actual, indices[1], x, n, d, k);

@@ -140,8 +140,7 @@ static void test_words_point_at_their_photo(void **state)
         t.n_words, t.n_composites, (double)t.n_right / t.n_words, t.mass / t.n_words);
     assert_true(t.n_composites >= MIN_COMPOSITES);
     assert_true(t.n_words >= MIN_WORDS);
-    assert_true(t.n_right >=
-                0.62 * t.n_words); /* by chance: once in 60 times of 80 words, in 1000 of 160 */
+    assert_true(t.n_right >= 0.62 * t.n_words); /* by chance: once in 60 times of 80 words, in 1000 of 160 */
     assert_true(t.mass >= 0.55 * t.n_words);
     for (int i = 0; i < N_PHOTOS; i++)
         lks_caption_free(samples[i].caption);
