@@ -31,50 +31,33 @@ static const lks_binding gpt2_block[] = {
     {"transformer.h.#.mlp.c_proj", LKS_BIND_CONV1D, BLOCK(fc2), D_WIDTH, D_MLP, 0},
 };
 
-/* clang-format off: it would give every number of these rows a line of its own */
-#define BERT_BLOCK(layer)                                                                                              \
-    {layer "attention.self.query+" layer "attention.self.key+" layer "attention.self.value",                           \
-     LKS_BIND_LINEAR,                                                                                                  \
-     BLOCK(self_qkv),                                                                                                  \
-     D_3WIDTH,                                                                                                         \
-     D_WIDTH,                                                                                                          \
-     0},                                                                                                               \
-        {layer "attention.output.dense", LKS_BIND_LINEAR, BLOCK(self_out), D_WIDTH, D_WIDTH, 0},                       \
-        {layer "attention.output.LayerNorm", LKS_BIND_NORM, BLOCK(norm_self), D_WIDTH, 0, 0},                          \
-        {layer "crossattention.self.query", LKS_BIND_LINEAR, BLOCK(cross_q), D_WIDTH, D_WIDTH, 0},                     \
-        {layer "crossattention.self.key+" layer "crossattention.self.value",                                           \
-         LKS_BIND_LINEAR,                                                                                              \
-         BLOCK(cross_kv),                                                                                              \
-         D_2WIDTH,                                                                                                     \
-         D_MEMORY,                                                                                                     \
-         0},                                                                                                           \
-        {layer "crossattention.output.dense", LKS_BIND_LINEAR, BLOCK(cross_out), D_WIDTH, D_WIDTH, 0},                 \
-        {layer "crossattention.output.LayerNorm", LKS_BIND_NORM, BLOCK(norm_cross), D_WIDTH, 0, 0},                    \
-        {layer "intermediate.dense", LKS_BIND_LINEAR, BLOCK(fc1), D_MLP, D_WIDTH, 0},                                  \
-        {layer "output.dense", LKS_BIND_LINEAR, BLOCK(fc2), D_WIDTH, D_MLP, 0},                                        \
-    {                                                                                                                  \
-        layer "output.LayerNorm", LKS_BIND_NORM, BLOCK(norm_mlp), D_WIDTH, 0, 0                                        \
-    }
+/* Rows of tables, one a line where clang-format would give every number its own. */
+/* clang-format off */
+#define BERT_BLOCK(layer)                                                                                             \
+    {layer "attention.self.query+" layer "attention.self.key+" layer "attention.self.value", LKS_BIND_LINEAR,         \
+     BLOCK(self_qkv), D_3WIDTH, D_WIDTH, 0},                                                                          \
+        {layer "attention.output.dense", LKS_BIND_LINEAR, BLOCK(self_out), D_WIDTH, D_WIDTH, 0},                      \
+        {layer "attention.output.LayerNorm", LKS_BIND_NORM, BLOCK(norm_self), D_WIDTH, 0, 0},                         \
+        {layer "crossattention.self.query", LKS_BIND_LINEAR, BLOCK(cross_q), D_WIDTH, D_WIDTH, 0},                    \
+        {layer "crossattention.self.key+" layer "crossattention.self.value", LKS_BIND_LINEAR, BLOCK(cross_kv),        \
+         D_2WIDTH, D_MEMORY, 0},                                                                                      \
+        {layer "crossattention.output.dense", LKS_BIND_LINEAR, BLOCK(cross_out), D_WIDTH, D_WIDTH, 0},                \
+        {layer "crossattention.output.LayerNorm", LKS_BIND_NORM, BLOCK(norm_cross), D_WIDTH, 0, 0},                   \
+        {layer "intermediate.dense", LKS_BIND_LINEAR, BLOCK(fc1), D_MLP, D_WIDTH, 0},                                 \
+        {layer "output.dense", LKS_BIND_LINEAR, BLOCK(fc2), D_WIDTH, D_MLP, 0},                                       \
+        {layer "output.LayerNorm", LKS_BIND_NORM, BLOCK(norm_mlp), D_WIDTH, 0, 0}
 
-#define BERT_EMBEDDINGS(root)                                                                                          \
-    {root "embeddings.word_embeddings.weight", LKS_BIND_ARRAY, END(tokens), D_VOCAB, D_WIDTH, 0},                      \
-        {root "embeddings.position_embeddings.weight", LKS_BIND_ARRAY, END(positions), D_POSITIONS, D_WIDTH, 0},       \
-    {                                                                                                                  \
-        root "embeddings.LayerNorm", LKS_BIND_NORM, END(embedding_norm), D_WIDTH, 0, 0                                 \
-    }
+#define BERT_EMBEDDINGS(root)                                                                                         \
+    {root "embeddings.word_embeddings.weight", LKS_BIND_ARRAY, END(tokens), D_VOCAB, D_WIDTH, 0},                     \
+        {root "embeddings.position_embeddings.weight", LKS_BIND_ARRAY, END(positions), D_POSITIONS, D_WIDTH, 0},      \
+        {root "embeddings.LayerNorm", LKS_BIND_NORM, END(embedding_norm), D_WIDTH, 0, 0}
 
-#define BERT_HEAD                                                                                                      \
-    {"cls.predictions.transform.dense", LKS_BIND_LINEAR, END(head_dense), D_WIDTH, D_WIDTH, 0},                        \
-        {"cls.predictions.transform.LayerNorm", LKS_BIND_NORM, END(head_norm), D_WIDTH, 0, 0},                         \
-        {"cls.predictions.decoder.weight|bert.embeddings.word_embeddings.weight",                                      \
-         LKS_BIND_MATRIX,                                                                                              \
-         END(head),                                                                                                    \
-         D_VOCAB,                                                                                                      \
-         D_WIDTH,                                                                                                      \
-         0},                                                                                                           \
-    {                                                                                                                  \
-        "cls.predictions.bias|cls.predictions.decoder.bias", LKS_BIND_ARRAY, END(head_bias), D_VOCAB, 0, 0             \
-    }
+#define BERT_HEAD                                                                                                     \
+    {"cls.predictions.transform.dense", LKS_BIND_LINEAR, END(head_dense), D_WIDTH, D_WIDTH, 0},                       \
+        {"cls.predictions.transform.LayerNorm", LKS_BIND_NORM, END(head_norm), D_WIDTH, 0, 0},                        \
+        {"cls.predictions.decoder.weight|bert.embeddings.word_embeddings.weight", LKS_BIND_MATRIX, END(head), D_VOCAB, \
+         D_WIDTH, 0},                                                                                                 \
+        {"cls.predictions.bias|cls.predictions.decoder.bias", LKS_BIND_ARRAY, END(head_bias), D_VOCAB, 0, 0}
 /* clang-format on */
 
 static const lks_binding bert_ends[] = {

@@ -9,8 +9,9 @@ static const command commands[] = {
     {.name = "caption",
      .synopsis = "[caption] [OPTION...] FILE|DIR|-...",
      .summary = "say what pictures show",
-     .description = "Captions JPEG, PNG, WebP, BMP, GIF, PNM and TGA pictures. A folder stands for the images in it; - reads\n"
-                    "one image from standard input. 'caption' may be left out.",
+     .description =
+         "Captions JPEG, PNG, WebP, BMP, GIF, PNM and TGA pictures. A folder stands for the images in it; - reads\n"
+         "one image from standard input. 'caption' may be left out.",
      .examples = "  looksay photo.jpg                            a caption\n"
                  "  looksay --beams 5 --n-best 3 photo.jpg       three alternatives\n"
                  "  looksay -r photos -f jsonl -o captions.jsonl a library, one JSON object per photo\n"
@@ -28,9 +29,11 @@ static const command commands[] = {
     {.name = "explain",
      .synopsis = "explain [OPTION...] IMAGE -o FILE",
      .summary = "where the model looked for each word",
-     .description = "Captions one picture and shows for every word where the model looked when it said it. FILE.png is a sheet with\n"
-                    "the picture once for each word, FILE.html a page on which pointing at a word lights its place, FILE.json\n"
-                    "the numbers: words, tokens, probabilities, and the attention of every decoder layer.",
+     .description =
+         "Captions one picture and shows for every word where the model looked when it said it. FILE.png is a sheet "
+         "with\n"
+         "the picture once for each word, FILE.html a page on which pointing at a word lights its place, FILE.json\n"
+         "the numbers: words, tokens, probabilities, and the attention of every decoder layer.",
      .examples = "  looksay explain photo.jpg -o words.png\n"
                  "  looksay explain photo.jpg -o words.html\n"
                  "  looksay explain --beams 3 photo.jpg -o words.json\n"
@@ -40,14 +43,17 @@ static const command commands[] = {
     {.name = "video",
      .synopsis = "video [OPTION...] CLIP|-|CAMERA",
      .summary = "subtitles that say what a clip shows",
-     .description = "Captions a clip, a camera (/dev/video0, rtsp://...) or, as -, standard input: one caption for each shot, and\n"
-                    "another every few seconds where the picture has changed. Frames are compared as 32 x 32 grey thumbnails; a\n"
-                    "difference is the mean over the cells, 0 for the same and 1 for black against white.",
-     .examples = "  looksay video holiday.mp4 -o holiday.srt\n"
-                 "  looksay video holiday.mp4 -f jsonl           one JSON object per caption, with time codes\n"
-                 "  looksay video --joint 4 clip.mkv             every word attends to four frames of its shot at once\n"
-                 "  looksay video --every 0 clip.mkv             one caption a shot\n"
-                 "  looksay video /dev/video0 -f jsonl           a camera, until Ctrl-C\n",
+     .description =
+         "Captions a clip, a camera (/dev/video0, rtsp://...) or, as -, standard input: one caption for each shot, "
+         "and\n"
+         "another every few seconds where the picture has changed. Frames are compared as 32 x 32 grey thumbnails; a\n"
+         "difference is the mean over the cells, 0 for the same and 1 for black against white.",
+     .examples =
+         "  looksay video holiday.mp4 -o holiday.srt\n"
+         "  looksay video holiday.mp4 -f jsonl           one JSON object per caption, with time codes\n"
+         "  looksay video --joint 4 clip.mkv             every word attends to four frames of its shot at once\n"
+         "  looksay video --every 0 clip.mkv             one caption a shot\n"
+         "  looksay video /dev/video0 -f jsonl           a camera, until Ctrl-C\n",
      .groups = GROUP_MODEL | GROUP_SEARCH | GROUP_OUTPUT | GROUP_VIDEO,
      .run = command_video},
     {.name = "info",
@@ -60,8 +66,9 @@ static const command commands[] = {
     {.name = "verify",
      .synopsis = "verify [OPTION...] [GOLDEN]",
      .summary = "compare a model's captions with a golden file",
-     .description = "GOLDEN is a file of captions made by another program, token by token (default: golden.json in the\n"
-                    "model's folder). Every case must agree: the same tokens, each log-probability within the tolerance.",
+     .description =
+         "GOLDEN is a file of captions made by another program, token by token (default: golden.json in the\n"
+         "model's folder). Every case must agree: the same tokens, each log-probability within the tolerance.",
      .examples = "  looksay verify --model models/blip\n"
                  "  looksay verify --model models/blip --photos photos golden.json\n",
      .groups = GROUP_MODEL | GROUP_VERIFY,
@@ -69,32 +76,36 @@ static const command commands[] = {
     {.name = "eval",
      .synopsis = "eval [OPTION...] DATA.jsonl",
      .summary = "caption a data set, references beside each caption",
-     .description = "DATA.jsonl holds one object per photo: \"image\" (a path), the human captions, perhaps a \"split\". Prints\n"
-                    "one JSON object per photo with \"caption\" and \"references\", ready for scoring.",
+     .description =
+         "DATA.jsonl holds one object per photo: \"image\" (a path), the human captions, perhaps a \"split\". Prints\n"
+         "one JSON object per photo with \"caption\" and \"references\", ready for scoring.",
      .examples = "  looksay eval --split val --beams 3 --photos images captions.jsonl -o val.jsonl\n",
      .groups = GROUP_MODEL | GROUP_SEARCH | GROUP_DATA | GROUP_OUTPUT,
      .run = command_eval},
     {.name = "convert",
      .synopsis = "convert [OPTION...] MODEL -o FILE.gguf",
      .summary = "a model as one GGUF file",
-     .description = "Writes weights, configuration and tokenizer of a Hugging Face directory or GGUF file as one GGUF file, and\n"
-                    "only the tensors that captions need.",
+     .description =
+         "Writes weights, configuration and tokenizer of a Hugging Face directory or GGUF file as one GGUF file, and\n"
+         "only the tensors that captions need.",
      .examples = "  looksay convert models/blip -o blip.gguf\n  looksay convert models/blip -o blip.gguf --to f16\n",
      .groups = GROUP_CONVERT,
      .run = command_convert},
     {.name = "quantize",
      .synopsis = "quantize [OPTION...] MODEL -o FILE.gguf",
      .summary = "a smaller, faster model: linear layers in int8",
-     .description = "Writes a GGUF file whose linear layers are 8-bit integers, packed as the program computes with them. It is\n"
-                    "mapped and used in place when it is opened. Embeddings, norms and convolutions keep their precision.",
+     .description =
+         "Writes a GGUF file whose linear layers are 8-bit integers, packed as the program computes with them. It is\n"
+         "mapped and used in place when it is opened. Embeddings, norms and convolutions keep their precision.",
      .examples = "  looksay quantize models/blip -o blip-int8.gguf\n  looksay --model blip-int8.gguf photo.jpg\n",
      .groups = GROUP_QUANTIZE,
      .run = command_quantize},
     {.name = "bench",
      .synopsis = "bench [OPTION...] [IMAGE]",
      .summary = "measure this machine, and a model on it",
-     .description = "Measures the multiply-add peak and the memory bandwidth, layers of typical sizes as a share of that peak,\n"
-                    "and each stage of a caption, all in one run.",
+     .description =
+         "Measures the multiply-add peak and the memory bandwidth, layers of typical sizes as a share of that peak,\n"
+         "and each stage of a caption, all in one run.",
      .examples = "  looksay bench\n  looksay bench --model models/blip --format json photo.jpg\n",
      .groups = GROUP_MODEL | GROUP_SEARCH | GROUP_REPORT | GROUP_BENCH,
      .run = command_bench},
