@@ -31,7 +31,7 @@
 
 enum { MAX_DAMAGED_IN_A_ROW = 1000, WAIT_US = 2000 };
 
-static const double FALLBACK_RATE = 25.0, MAX_DURATION = 10.0;
+static const double FALLBACK_RATE = 25.0, MAX_DURATION = 3600.0;
 
 struct video {
     char name[256]; /* for messages, perhaps cut */
@@ -301,7 +301,7 @@ static void clock_frame(video *v)
             v->origin = (double)stamp * unit;
         next.seconds = (double)stamp * unit - v->origin;
     }
-    if (next.seconds < v->now.seconds) /* stamps that run backwards */
+    if (!isfinite(next.seconds) || next.seconds < v->now.seconds) /* stamps that run backwards */
         next.seconds = expected;
     v->now = next;
 }
@@ -399,7 +399,11 @@ static lks_status scale(const video *v, struct SwsContext **cached, uint8_t *to,
 
 static lks_status video_thumbnail(video *v, uint8_t *cells, lks_error *err)
 {
-    return scale(v, &v->to_grey, cells, SHOTS_SIDE, SHOTS_SIDE, AV_PIX_FMT_GRAY8, SWS_AREA, v->frame, err);
+    uint8_t padded[SHOTS_CELLS + 64]; /* swscale's vector code may write beyond the last pixel */
+    lks_status st = scale(v, &v->to_grey, padded, SHOTS_SIDE, SHOTS_SIDE, AV_PIX_FMT_GRAY8, SWS_AREA, v->frame, err);
+    if (st == LKS_OK)
+        memcpy(cells, padded, SHOTS_CELLS);
+    return st;
 }
 
 static lks_status video_hold(const video *v, video_held **out, lks_error *err)

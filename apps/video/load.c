@@ -42,7 +42,7 @@ const video_api *video_load(lks_error *err)
         return fail(
             err, LKS_ERR_UNSUPPORTED, "this build reads no clips: " MODULE " is missing",
             "install FFmpeg's libraries (Debian: libavformat-dev libavcodec-dev libswscale-dev libavutil-dev) and "
-            "build again");
+            "build again, not as a portable build");
     void *module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!module)
         return fail(err, LKS_ERR_UNSUPPORTED, dlerror(), "install FFmpeg's libraries again, or build again");

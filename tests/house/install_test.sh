@@ -69,3 +69,7 @@ expect_caption "$work/user/build/shared" "$model" "$image"
 expect_caption "$work/user/build/static" "$model" "$image"
 
 expect_caption "$prefix/bin/looksay" "$image"
+# The module that reads clips is found from where the program is; a photo is a clip of one frame.
+if [ -n "$(find "$prefix" -name looksay-video.so)" ]; then
+    expect_caption "$prefix/bin/looksay" video "$image"
+fi

@@ -11,9 +11,12 @@ import random
 import re
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 from pathlib import Path
@@ -34,7 +37,8 @@ def run(*words, model=MODEL, stdin=b"", check=OK, cwd=None, program=None):
                           env=environment)
     out, err = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
     allowed = check if isinstance(check, tuple) else (check,)
-    if done.returncode not in allowed:
+    sanitized = "Sanitizer" in err or "runtime error" in err  # they end a program as failed clips do
+    if done.returncode not in allowed or sanitized:
         raise AssertionError(f"{command}: exit status {done.returncode}, not {allowed}\nstdout: {out}\nstderr: {err}")
     return out, err
 
@@ -444,6 +448,60 @@ class Hostile(TestCase):
                 broken.write_bytes(data)
                 with self.subTest(name=name, seed=seed):
                     run("video", "--joint", str(1 + seed % 3), broken, check=(OK, SOME_FAILED))
+
+
+class RtspServer(threading.Thread):
+    """One camera for one client: MPEG-TS in RTP packets, interleaved with the answers (RFC 2326, 10.12; RFC 2250)."""
+
+    def __init__(self, stream):
+        super().__init__(daemon=True)
+        self.stream, self.socket = stream, socket.create_server(("127.0.0.1", 0))
+        self.url = f"rtsp://127.0.0.1:{self.socket.getsockname()[1]}/camera"
+
+    def run(self):
+        with self.socket:
+            client, _ = self.socket.accept()
+        with client, client.makefile("rb") as lines:
+            while True:
+                request = lines.readline().decode()
+                headers = {}
+                while (line := lines.readline().decode().strip()):
+                    name, value = line.split(":", 1)
+                    headers[name.lower()] = value.strip()
+                verb = request.split(" ")[0]
+                extra, body = "", b""
+                if verb == "DESCRIBE":
+                    body = (b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+                            b"m=video 0 RTP/AVP 33\r\na=control:track\r\n")
+                    extra = f"Content-Type: application/sdp\r\nContent-Length: {len(body)}\r\n"
+                elif verb == "SETUP":
+                    extra = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n"
+                client.sendall(f"RTSP/1.0 200 OK\r\nCSeq: {headers['cseq']}\r\nSession: 1\r\n{extra}\r\n".encode() + body)
+                if verb == "PLAY":
+                    break
+            size = 7 * 188
+            for i in range(0, len(self.stream), size):
+                packet = struct.pack(">BBHII", 0x80, 33, i // size & 0xffff, 0, 1) + self.stream[i:i + size]
+                client.sendall(struct.pack(">cBH", b"$", 0, len(packet)) + packet)
+
+
+class Cameras(TestCase):
+    def test_rtsp(self):
+        clip = self.cut("a.ts", [("astronaut", 60), ("coffee", 60), ("china", 60)])
+        server = RtspServer(clip.read_bytes())
+        server.start()
+        rows = rows_of(server.url, check=(OK, SOME_FAILED))  # a camera that goes away is no end
+        self.assertEqual(len(rows), 3)
+        self.assertEqual([r["caption"] for r in rows], [r["caption"] for r in rows_of(clip)])
+        self.assertAlmostEqual(rows[1]["start"] - rows[0]["start"], 2, delta=0.02)
+
+    def test_nobody_there(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            url = f"rtsp://127.0.0.1:{taken.getsockname()[1]}/camera"
+        _, err = run("video", url, check=SOME_FAILED)
+        self.assertIn("cannot be read", err)
+        _, err = run("video", "/dev/video99", check=SOME_FAILED)
+        self.assertIn("/dev/video99", err)
 
 
 class Speed(TestCase):
