@@ -7,9 +7,9 @@
 #include "apps/cli/commands.h"
 #include "apps/cli/engine.h"
 #include "apps/cli/inputs.h"
-#include "apps/cli/metadata.h"
 #include "apps/cli/progress.h"
 #include "apps/cli/report.h"
+#include "apps/common/metadata.h"
 
 typedef struct batch {
     engine *engine;
@@ -120,7 +120,7 @@ static bool names_folder(const settings *s)
 static bool check(const settings *s)
 {
     bool resumes = s->resume || s->journal;
-    sidecar_kind beside = sidecar_of(s).kind;
+    sidecar_kind beside = sidecar_of(s->format, s->extension, s->existing).kind;
     const char *wrong = NULL;
     if (s->n_operands == 0 && !s->files_from)
         wrong = "name an image, a folder, or - for standard input; 'looksay --help' shows examples";

@@ -6,11 +6,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
-#define MODEL_FILE "looksay.gguf"
+#include "apps/common/default_model.h"
+
 #define MAX_STDIN_BYTES ((size_t)1 << 30)
 
 static volatile sig_atomic_t interrupted; /* a signal handler has nowhere else to leave its news */
@@ -49,27 +48,10 @@ double engine_now_ms(void)
 
 bool engine_find_model(char *out, size_t n_out, const settings *s)
 {
-    if (s->model) {
-        snprintf(out, n_out, "%s", s->model);
-        return true;
-    }
-    char program[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (n <= 0)
-        n = snprintf(program, sizeof program, "./looksay");
-    program[n] = '\0';
-    *strrchr(program, '/') = '\0';
-    static const char *const places[] = {"../share/looksay", "../assets/model"};
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-        char path[PATH_MAX + 64];
-        snprintf(path, sizeof path, "%s/%s/" MODEL_FILE, program, places[i]);
-        bool found = access(path, R_OK) == 0;
-        if (found || i == 0)
-            snprintf(out, n_out, "%s", path);
-        if (found)
-            return true;
-    }
-    return false;
+    if (!s->model)
+        return default_model_find(out, n_out);
+    snprintf(out, n_out, "%s", s->model);
+    return true;
 }
 
 static const char *last_part(char *path)

@@ -15,8 +15,8 @@ typedef struct engine {
     double open_ms;
 } engine;
 
-/* Where the model is: --model, or looksay.gguf in ../share/looksay or ../assets/model seen from the program. Returns false
- * when neither exists; `out` then holds the first place that was tried. */
+/* Where the model is: --model, or the default model. Returns false when that is missing; `out` then holds the first place that
+ * was tried. */
 bool engine_find_model(char *out, size_t n_out, const settings *s);
 
 /* Opens model and session. Returns false after a message. */

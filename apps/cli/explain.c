@@ -6,7 +6,7 @@
 #include "apps/cli/commands.h"
 #include "apps/cli/engine.h"
 #include "apps/cli/explain.h"
-#include "apps/cli/sink.h"
+#include "apps/common/sink.h"
 
 static const struct writer {
     const char *format;

@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "apps/cli/explain.h"
-#include "apps/cli/explain_heat.h"
-#include "apps/cli/html.h"
 #include "apps/cli/options.h"
+#include "apps/common/heat.h"
+#include "apps/common/html.h"
 
 enum { MAX_SIDE = 1024, MASK_SIDE = 128, MIN_SHOWN = 480, PICTURE_QUALITY = 88, MASK_QUALITY = 80 };
 

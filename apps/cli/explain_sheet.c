@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "apps/cli/explain.h"
-#include "apps/cli/explain_heat.h"
 #include "apps/cli/explain_lettering.h"
 #include "apps/cli/options.h"
+#include "apps/common/heat.h"
 
 enum { CELL = 320, MAX_CELL = 640, GAP = 16, LETTERS = 22, LABEL = 40, MAX_CELLS = 4096, SHARE_BYTES = 32 };
 

@@ -7,11 +7,11 @@
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 #include "apps/cli/engine.h"
-#include "apps/cli/hash.h"
+#include "apps/common/hash.h"
+#include "apps/common/image_name.h"
 
 enum { MAX_SHARDS = 9999999 };
 
@@ -30,18 +30,6 @@ static bool append(inputs *in, const char *path)
         return false;
     in->paths[in->n_paths++] = copy;
     return true;
-}
-
-/* In a folder, only files with an image's extension count; a file that is named gets read whatever its name is. */
-static bool has_image_extension(const char *name)
-{
-    static const char *const extensions[] = {"jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp",
-                                             "gif", "pnm",  "ppm", "pgm",  "pbm", "tga",  NULL};
-    const char *dot = strrchr(name, '.');
-    for (size_t i = 0; dot && extensions[i]; i++)
-        if (strcasecmp(dot + 1, extensions[i]) == 0)
-            return true;
-    return false;
 }
 
 static int is_visible(const struct dirent *entry)
@@ -133,7 +121,7 @@ static bool append_folder(inputs *in, const char *folder, size_t n_root, bool re
         entry_kind kind = path ? kind_of(entries[i], path) : ENTRY_LINK_TO_FOLDER;
         if (kind == ENTRY_FOLDER)
             done = !recursive || matches(in->filter.exclude, path + n_root) || append_folder(in, path, n_root, true);
-        else if (kind == ENTRY_FILE && has_image_extension(path) && is_wanted(&in->filter, path + n_root))
+        else if (kind == ENTRY_FILE && image_name_is_known(path) && is_wanted(&in->filter, path + n_root))
             done = append(in, path);
         free(path);
         free(entries[i]);
@@ -233,7 +221,7 @@ static const char *wait_for_next(inputs *in)
             break;
         if (e.kind != WATCH_FILE)
             read_again(in, &e);
-        else if (is_visible_path(e.path) && has_image_extension(e.path) && is_wanted(&in->filter, e.path + e.n_root) &&
+        else if (is_visible_path(e.path) && image_name_is_known(e.path) && is_wanted(&in->filter, e.path + e.n_root) &&
                  watch_is_news(in->watch, e.path))
             return e.path;
     }

@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "apps/common/complain.h" /* here: a line "looksay: ..." on standard error */
+
 /* Exit statuses. */
 enum {
     EXIT_ALL_DONE = 0,
@@ -94,8 +96,5 @@ void options_describe(FILE *to, const settings *s, unsigned groups);
 
 /* Completion script for "bash", "zsh" or "fish"; false for any other shell. */
 bool options_print_completion(FILE *to, const char *shell, const command *commands, size_t n_commands);
-
-/* Message on standard error, "looksay: ..." */
-void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

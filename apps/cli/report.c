@@ -8,32 +8,18 @@
 #include <unistd.h>
 
 #include "apps/cli/engine.h"
-#include "apps/cli/gallery.h"
-#include "apps/cli/hash.h"
 #include "apps/cli/resume.h"
-#include "apps/cli/sidecar.h"
-#include "apps/cli/utf8.h"
+#include "apps/common/gallery.h"
+#include "apps/common/hash.h"
+#include "apps/common/sidecar.h"
 
 #define COMMIT_MS 200.0 /* how much work a killed run may have to do again */
-
-enum { JSON_STYLE = JSON_COMPACT | JSON_REAL_PRECISION(9) };
-
-json_t *json_text(const char *text)
-{
-    json_t *valid = json_string(text);
-    if (valid)
-        return valid;
-    char *repaired = utf8_repair(text);
-    json_t *made = repaired ? json_string(repaired) : NULL;
-    free(repaired);
-    return made;
-}
 
 report report_describe(const settings *s, const char *model, bool several)
 {
     report r = {.details = s->details, .quiet = s->quiet, .name_images = several, .model = model};
     const char *format = s->format ? s->format : "text";
-    r.sidecar = sidecar_of(s);
+    r.sidecar = sidecar_of(s->format, s->extension, s->existing);
     if (strcmp(format, "jsonl") == 0)
         r.format = REPORT_JSONL;
     else if (strcmp(format, "csv") == 0)
@@ -51,7 +37,7 @@ report report_describe(const settings *s, const char *model, bool several)
 static void write_head(report *r)
 {
     if (r->format == REPORT_CSV)
-        fputs("image,caption,score,status,error\r\n", r->sink.stream);
+        rows_begin_csv(r->sink.stream);
     else if (r->format == REPORT_HTML)
         gallery_begin(r->sink.stream);
     r->broken = !sink_end_row(&r->sink);
@@ -114,91 +100,6 @@ static bool end_row(report *r, const char *image, bool failed)
            (engine_now_ms() - r->committed_ms < COMMIT_MS || commit(r));
 }
 
-static void add_tokens(json_t *to, const lks_sequence *s)
-{
-    json_t *tokens = json_array(), *logprobs = json_array();
-    for (int i = 0; i < s->n_tokens; i++) {
-        json_array_append_new(tokens, json_integer(s->tokens[i]));
-        json_array_append_new(logprobs, json_real((double)s->logprobs[i]));
-    }
-    json_object_set_new(to, "tokens", tokens);
-    json_object_set_new(to, "logprobs", logprobs);
-}
-
-static json_t *alternatives(const lks_caption *caption, bool details)
-{
-    json_t *list = json_array();
-    for (int i = 0; i < caption->n_sequences; i++) {
-        const lks_sequence *s = &caption->sequences[i];
-        json_t *one = json_object();
-        json_object_set_new(one, "caption", json_text(s->text));
-        json_object_set_new(one, "score", json_real((double)s->score));
-        if (details)
-            add_tokens(one, s);
-        json_array_append_new(list, one);
-    }
-    return list;
-}
-
-static void write_json(report *r, json_t *row, const json_t *extra)
-{
-    if (extra)
-        json_object_update(row, (json_t *)(uintptr_t)extra);
-    if (json_dumpf(row, r->sink.stream, JSON_STYLE) != 0)
-        errno = errno ? errno : ENOMEM;
-    fputc('\n', r->sink.stream);
-    json_decref(row);
-}
-
-static void write_json_caption(report *r, const char *image, const lks_caption *caption, double ms, const json_t *extra)
-{
-    const lks_sequence *best = &caption->sequences[0];
-    json_t *row = json_object();
-    json_object_set_new(row, "image", json_text(image));
-    json_object_set_new(row, "caption", json_text(best->text));
-    json_object_set_new(row, "score", json_real((double)best->score));
-    json_object_set_new(row, "model", json_text(r->model));
-    json_object_set_new(row, "status", json_string("ok"));
-    json_object_set_new(row, "ms", json_real(ms));
-    if (caption->damaged)
-        json_object_set_new(row, "damaged", json_true());
-    if (caption->n_sequences > 1)
-        json_object_set_new(row, "alternatives", alternatives(caption, r->details));
-    if (r->details) {
-        add_tokens(row, best);
-        json_object_set_new(row, "size", json_pack("[i, i]", caption->width, caption->height));
-        json_object_set_new(row, "timings",
-                            json_pack("{s:f, s:f, s:f, s:i}", "read_ms", caption->read_ms, "encode_ms",
-                                      caption->encode_ms, "decode_ms", caption->decode_ms, "steps", caption->n_steps));
-    }
-    write_json(r, row, extra);
-}
-
-/* A field in quotes, quotes doubled (RFC 4180). */
-static void write_csv_field(FILE *to, const char *text)
-{
-    fputc('"', to);
-    for (const char *p = text; *p; p++) {
-        if (*p == '"')
-            fputc('"', to);
-        fputc(*p, to);
-    }
-    fputc('"', to);
-}
-
-static void write_csv(FILE *to, const char *image, const char *caption, double score, const char *error)
-{
-    write_csv_field(to, image);
-    fputc(',', to);
-    write_csv_field(to, caption);
-    if (error)
-        fputs(",,error,", to);
-    else
-        fprintf(to, ",%.6g,ok,", score);
-    write_csv_field(to, error ? error : "");
-    fputs("\r\n", to);
-}
-
 static void write_text(const report *r, const char *image, const lks_caption *caption)
 {
     for (int i = 0; i < caption->n_sequences; i++) {
@@ -228,10 +129,10 @@ bool report_caption(report *r, const char *image, const lks_caption *caption, do
         write_text(r, image, caption);
         break;
     case REPORT_JSONL:
-        write_json_caption(r, image, caption, ms, extra);
+        rows_add_json(r->sink.stream, image, caption, r->model, ms, r->details, extra);
         break;
     case REPORT_CSV:
-        write_csv(r->sink.stream, image, caption->sequences[0].text, (double)caption->sequences[0].score, NULL);
+        rows_add_csv(r->sink.stream, image, caption);
         break;
     case REPORT_HTML:
         gallery_add(r->sink.stream, image, caption);
@@ -249,15 +150,9 @@ bool report_error(report *r, const char *image, const lks_error *err, double ms,
 {
     r->n_failed++;
     if (r->format == REPORT_JSONL) {
-        json_t *row = json_object();
-        json_object_set_new(row, "image", json_text(image));
-        json_object_set_new(row, "model", json_text(r->model));
-        json_object_set_new(row, "status", json_string("error"));
-        json_object_set_new(row, "error", json_text(err->message));
-        json_object_set_new(row, "ms", json_real(ms));
-        write_json(r, row, extra);
+        rows_add_json_error(r->sink.stream, image, err->message, r->model, ms, extra);
     } else if (r->format == REPORT_CSV) {
-        write_csv(r->sink.stream, image, "", 0.0, err->message);
+        rows_add_csv_error(r->sink.stream, image, err->message);
     } else if (r->format == REPORT_HTML) {
         gallery_add_error(r->sink.stream, image, err->message);
     } else if (!r->quiet) {

@@ -2,13 +2,12 @@
 #ifndef LOOKSAY_CLI_REPORT_H
 #define LOOKSAY_CLI_REPORT_H
 
-#include <jansson.h>
-
 #include "apps/captioner/looksay.h"
-#include "apps/cli/journal.h"
 #include "apps/cli/options.h"
-#include "apps/cli/sidecar.h"
-#include "apps/cli/sink.h"
+#include "apps/common/journal.h"
+#include "apps/common/rows.h"
+#include "apps/common/sidecar.h"
+#include "apps/common/sink.h"
 
 typedef enum report_format { REPORT_TEXT, REPORT_JSONL, REPORT_CSV, REPORT_HTML, REPORT_SIDECARS } report_format;
 
@@ -43,8 +42,5 @@ bool report_error(report *r, const char *image, const lks_error *err, double ms,
 /* Ends the output. finished: no image is left; otherwise a report that resumes keeps what it has for the next run. Returns false
  * after a message when output was lost. */
 bool report_close(report *r, bool finished);
-
-/* A JSON string of bytes that may not be UTF-8: what is not becomes U+FFFD. */
-json_t *json_text(const char *text);
 
 #endif

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "apps/cli/hash.h"
+#include "apps/common/hash.h"
 
 static bool complain_memory(void)
 {
@@ -62,7 +62,8 @@ static char *describe_run(const settings *s, const char *model, long long model_
 bool resume_open(journal *out, const settings *s, const char *model, long long model_bytes)
 {
     struct stat info;
-    if (sidecar_of(s).kind == SIDECAR_NONE && (!s->output || strcmp(s->output, "-") == 0)) {
+    if (sidecar_of(s->format, s->extension, s->existing).kind == SIDECAR_NONE &&
+        (!s->output || strcmp(s->output, "-") == 0)) {
         complain(
             "--resume goes on with a file: name it with --output, or write beside the photos, as --format txt does");
         return false;

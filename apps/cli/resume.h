@@ -7,10 +7,10 @@
 #ifndef LOOKSAY_CLI_RESUME_H
 #define LOOKSAY_CLI_RESUME_H
 
-#include "apps/cli/journal.h"
 #include "apps/cli/options.h"
-#include "apps/cli/sidecar.h"
-#include "apps/cli/sink.h"
+#include "apps/common/journal.h"
+#include "apps/common/sidecar.h"
+#include "apps/common/sink.h"
 
 /* Opens the journal that --journal names, or the one beside the output (FILE.journal) or in the folder with the photos. Returns
  * false after a message. model_bytes tells models of one name apart. */

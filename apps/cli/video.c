@@ -8,8 +8,8 @@
 #include "apps/cli/commands.h"
 #include "apps/cli/engine.h"
 #include "apps/cli/progress.h"
-#include "apps/cli/utf8.h"
 #include "apps/cli/video_cues.h"
+#include "apps/common/utf8.h"
 #include "apps/video/load.h"
 
 /* What the options default to. Of 2,211 pairs of photos, no two differ by less than 0.114; what noise and a codec do to a still

@@ -3,7 +3,7 @@
 #define LOOKSAY_CLI_VIDEO_CUES_H
 
 #include "apps/captioner/looksay.h"
-#include "apps/cli/sink.h"
+#include "apps/common/sink.h"
 #include "apps/video/decode.h"
 #include "apps/video/shots.h"
 #include "apps/video/subtitles.h"

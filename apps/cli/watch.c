@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #include "apps/cli/engine.h"
-#include "apps/cli/hash.h"
 #include "apps/cli/options.h"
+#include "apps/common/hash.h"
 
 enum { POLL_MS = 200, N_EVENT_BYTES = 1 << 16 };
 

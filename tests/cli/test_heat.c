@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "apps/cli/explain_heat.h"
+#include "apps/common/heat.h"
 
 enum { ROWS = 4, COLUMNS = 6 };
 

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "apps/cli/metadata.h"
-#include "apps/cli/options.h"
-#include "apps/cli/photo_xmp.h"
+#include "apps/common/complain.h"
+#include "apps/common/metadata.h"
+#include "apps/common/photo_xmp.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -27,7 +27,7 @@ def allowed(user, target):
     if user.startswith("apps/captioner/"):
         return target.startswith(("apps/captioner/", "vision/", "text/", "fusion/"))
     own = "/".join(user.split("/")[:2]) + "/"
-    rooms = [own] + (["apps/video/"] if own == "apps/cli/" else [])  # clips serve the program
+    rooms = [own] + (["apps/common/", "apps/video/"] if own in ("apps/cli/", "apps/gui/") else [])  # they serve programs
     return target == PUBLIC_HEADER or target.startswith(tuple(rooms))
 
 
@@ -80,11 +80,15 @@ def self_test():
         "apps/video/shots.h": '#include "apps/captioner/looksay.h"\n',
         "apps/cli/clip.c": '#include "apps/video/shots.h"\n',
         "apps/video/up.c": '#include "apps/cli/own.h"\n',
+        "apps/common/html.h": "",
+        "apps/common/up.c": '#include "apps/cli/own.h"\n',
+        "apps/gui/page.c": '#include "apps/common/html.h"\n#include "apps/video/shots.h"\n',
         "apps/gui/cross.c": '#include "apps/cli/own.h"\n',
         "tests/unit/any.c": '#include "vision/vit.h"\n#include "text/search.h"\n',
     }
     expected = [
         "apps/cli/deep.c:1",
+        "apps/common/up.c:1",
         "apps/gui/cross.c:1",
         "apps/video/up.c:1",
         "fusion/angle.c:1",

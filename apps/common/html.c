@@ -1,10 +1,10 @@
 /* What pages are made of: see html.h. */
-#include "apps/cli/html.h"
+#include "apps/common/html.h"
 
 #include <stdlib.h>
 
-#include "apps/cli/jpeg.h"
-#include "apps/cli/utf8.h"
+#include "apps/common/jpeg.h"
+#include "apps/common/utf8.h"
 
 void html_write_text(FILE *to, const char *text)
 {

@@ -1,7 +1,7 @@
 /* A build without XMP: see metadata.h and photo_xmp.h. */
-#include "apps/cli/metadata.h"
-#include "apps/cli/options.h"
-#include "apps/cli/photo_xmp.h"
+#include "apps/common/complain.h"
+#include "apps/common/metadata.h"
+#include "apps/common/photo_xmp.h"
 
 static bool complain_missing(void)
 {

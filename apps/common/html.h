@@ -1,6 +1,6 @@
 /* What pages are made of that need no other file. */
-#ifndef LOOKSAY_CLI_HTML_H
-#define LOOKSAY_CLI_HTML_H
+#ifndef LOOKSAY_COMMON_HTML_H
+#define LOOKSAY_COMMON_HTML_H
 
 #include <stdint.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* The XMP packet inside a JPEG, PNG or WebP file. No other byte of a JPEG or PNG is touched. */
-#ifndef LOOKSAY_CLI_PHOTO_XMP_H
-#define LOOKSAY_CLI_PHOTO_XMP_H
+#ifndef LOOKSAY_COMMON_PHOTO_XMP_H
+#define LOOKSAY_COMMON_PHOTO_XMP_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* Maps and pictures at the size they are shown: see explain_heat.h. */
-#include "apps/cli/explain_heat.h"
+/* Maps and pictures at the size they are shown: see heat.h. */
+#include "apps/common/heat.h"
 
 #include <math.h>
 

@@ -7,8 +7,8 @@
  * HASH (hash.h, 16 hexadecimal digits) is of the rest of its record: what a torn write left behind is found by it and cut off.
  * RUN says what makes the output what it is, as the caller words it. SIZE and HASH-OF-OUTPUT are the caller's: how much output
  * there is with this image, and its hash. `tr '\0' '\n'` shows a journal. */
-#ifndef LOOKSAY_CLI_JOURNAL_H
-#define LOOKSAY_CLI_JOURNAL_H
+#ifndef LOOKSAY_COMMON_JOURNAL_H
+#define LOOKSAY_COMMON_JOURNAL_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* Maps and pictures at the size they are shown. The caption has its picture (keep_picture). */
-#ifndef LOOKSAY_CLI_EXPLAIN_HEAT_H
-#define LOOKSAY_CLI_EXPLAIN_HEAT_H
+#ifndef LOOKSAY_COMMON_HEAT_H
+#define LOOKSAY_COMMON_HEAT_H
 
 #include "apps/captioner/looksay.h"
 

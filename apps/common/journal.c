@@ -1,5 +1,5 @@
 /* What is done of a batch: see journal.h. */
-#include "apps/cli/journal.h"
+#include "apps/common/journal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "apps/cli/hash.h"
-#include "apps/cli/options.h"
+#include "apps/common/complain.h"
+#include "apps/common/hash.h"
 
 #define MAGIC "looksay-journal 1 "
 

@@ -1,12 +1,11 @@
 /* Captions beside photos or inside them: holiday.txt for training tools, XMP for photo libraries. */
-#ifndef LOOKSAY_CLI_SIDECAR_H
-#define LOOKSAY_CLI_SIDECAR_H
+#ifndef LOOKSAY_COMMON_SIDECAR_H
+#define LOOKSAY_COMMON_SIDECAR_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "apps/cli/journal.h"
-#include "apps/cli/options.h"
+#include "apps/common/journal.h"
 
 typedef enum sidecar_kind {
     SIDECAR_NONE,
@@ -27,8 +26,8 @@ typedef enum sidecar_result {
     SIDECAR_BROKEN   /* nothing can be written */
 } sidecar_result;
 
-/* What the command line asks for; its kind is SIDECAR_NONE for any other format. */
-sidecar sidecar_of(const settings *s);
+/* format: "txt", "xmp" or "embed"; the kind is SIDECAR_NONE for any other and for NULL. existing: NULL for "skip". Borrows. */
+sidecar sidecar_of(const char *format, const char *extension, const char *existing);
 
 /* Whether the photo needs no caption: its text file is there, or its XMP holds all that a caption would fill. */
 bool sidecar_is_done(const sidecar *s, const char *image);

@@ -1,7 +1,7 @@
 /* A file that appears only when it is complete. Rows go to FILE.part beside it, each flushed as it is written; closing renames.
  * When a write fails (full disk), what was written up to the last whole row stays in FILE.part. */
-#ifndef LOOKSAY_CLI_SINK_H
-#define LOOKSAY_CLI_SINK_H
+#ifndef LOOKSAY_COMMON_SINK_H
+#define LOOKSAY_COMMON_SINK_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -6,7 +6,7 @@
 #define STB_IMAGE_WRITE_STATIC
 #include <stb/stb_image_write.h>
 
-#include "apps/cli/jpeg.h"
+#include "apps/common/jpeg.h"
 
 typedef struct file {
     unsigned char *bytes;

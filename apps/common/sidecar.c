@@ -1,5 +1,5 @@
 /* Captions beside photos or inside them: see sidecar.h. */
-#include "apps/cli/sidecar.h"
+#include "apps/common/sidecar.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,21 +9,23 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "apps/cli/hash.h"
-#include "apps/cli/metadata.h"
-#include "apps/cli/photo_xmp.h"
-#include "apps/cli/utf8.h"
+#include "apps/common/complain.h"
+#include "apps/common/hash.h"
+#include "apps/common/metadata.h"
+#include "apps/common/photo_xmp.h"
+#include "apps/common/utf8.h"
 
 #define MAX_OLD_BYTES ((off_t)256 << 20) /* a longer file is neither caption nor photo */
 
-sidecar sidecar_of(const settings *s)
+sidecar sidecar_of(const char *format, const char *extension, const char *existing)
 {
-    const char *format = s->format ? s->format : "";
+    if (!format)
+        format = "";
     sidecar_kind kind = strcmp(format, "txt") == 0     ? SIDECAR_TEXT
                         : strcmp(format, "xmp") == 0   ? SIDECAR_XMP
                         : strcmp(format, "embed") == 0 ? SIDECAR_EMBED
                                                        : SIDECAR_NONE;
-    return (sidecar){kind, s->extension, s->existing ? s->existing : "skip"};
+    return (sidecar){kind, extension, existing ? existing : "skip"};
 }
 
 static bool complain_memory(void)

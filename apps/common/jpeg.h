@@ -1,6 +1,6 @@
 /* Pixels as a JPEG file. */
-#ifndef LOOKSAY_CLI_JPEG_H
-#define LOOKSAY_CLI_JPEG_H
+#ifndef LOOKSAY_COMMON_JPEG_H
+#define LOOKSAY_COMMON_JPEG_H
 
 #include <stddef.h>
 #include <stdint.h>

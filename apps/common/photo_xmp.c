@@ -5,7 +5,7 @@
  * PNG (ISO 15948, 5.3): 8 bytes, chunks LENGTH(4) TYPE(4) DATA CRC(4); XMP is an iTXt chunk with the keyword NAME_PNG.
  * WebP: a RIFF chunk "XMP ", which libwebpmux knows.
  * IPTC (IIM 4.2): a JPEG segment FF ED that begins with "Photoshop 3.0", resource 0404, data set 2:120. */
-#include "apps/cli/photo_xmp.h"
+#include "apps/common/photo_xmp.h"
 
 #include <libexif/exif-data.h>
 #include <limits.h>
@@ -14,7 +14,7 @@
 #include <string.h>
 #include <webp/mux.h>
 
-#include "apps/cli/utf8.h"
+#include "apps/common/utf8.h"
 
 #define NAME_JPEG "http://ns.adobe.com/xap/1.0/"
 #define NAME_PNG "XML:com.adobe.xmp"

@@ -1,5 +1,5 @@
 /* A file that appears only when it is complete: see sink.h. */
-#include "apps/cli/sink.h"
+#include "apps/common/sink.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "apps/cli/options.h"
+#include "apps/common/complain.h"
 
 static bool open_mode(sink *out, const char *path, const char *mode)
 {

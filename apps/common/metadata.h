@@ -2,8 +2,8 @@
  * readers, both as the x-default of a language alternative. Everything else that is there stays. What a person has written is
  * replaced only when `existing` says so: "skip" fills what is empty, "overwrite" replaces, "append" and "prepend" put the
  * caption on a line after or before the old text. */
-#ifndef LOOKSAY_CLI_METADATA_H
-#define LOOKSAY_CLI_METADATA_H
+#ifndef LOOKSAY_COMMON_METADATA_H
+#define LOOKSAY_COMMON_METADATA_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* Text that programs with strict readers take: see utf8.h. */
-#include "apps/cli/utf8.h"
+#include "apps/common/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,11 +1,11 @@
 /* Captions as one page: see gallery.h. */
-#include "apps/cli/gallery.h"
+#include "apps/common/gallery.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-#include "apps/cli/explain_heat.h"
-#include "apps/cli/html.h"
+#include "apps/common/heat.h"
+#include "apps/common/html.h"
 
 enum { THUMBNAIL_SIDE = 288, THUMBNAIL_QUALITY = 75 };
 

@@ -1,6 +1,6 @@
 /* Captions as one page that needs nothing else: thumbnails, captions, how sure they are, a search box. */
-#ifndef LOOKSAY_CLI_GALLERY_H
-#define LOOKSAY_CLI_GALLERY_H
+#ifndef LOOKSAY_COMMON_GALLERY_H
+#define LOOKSAY_COMMON_GALLERY_H
 
 #include <stdio.h>
 

@@ -1,5 +1,5 @@
 /* Pixels as a JPEG file, by libjpeg-turbo: see jpeg.h. */
-#include "apps/cli/jpeg.h"
+#include "apps/common/jpeg.h"
 
 #include <setjmp.h>
 #include <stdio.h>

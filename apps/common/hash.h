@@ -1,7 +1,7 @@
 /* 64-bit FNV-1a (Fowler, Noll and Vo): the same number for the same bytes on every machine and in every version, so that shards
  * and journals stay what they are. It tells accidents apart, not attacks. */
-#ifndef LOOKSAY_CLI_HASH_H
-#define LOOKSAY_CLI_HASH_H
+#ifndef LOOKSAY_COMMON_HASH_H
+#define LOOKSAY_COMMON_HASH_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -3,7 +3,7 @@
  *     x:xmpmeta > rdf:RDF > rdf:Description > dc:description > rdf:Alt > rdf:li xml:lang="x-default"
  *
  * and is edited as XML, so that all that nobody asked about stays as it was. */
-#include "apps/cli/metadata.h"
+#include "apps/common/metadata.h"
 
 #include <libxml/parser.h>
 #include <libxml/tree.h>
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "apps/cli/options.h"
+#include "apps/common/complain.h"
 
 #define RDF "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 #define EMPTY                                                                                                          \
