@@ -8,22 +8,11 @@
 
 #define MAX_SIDE 8192 /* of the tensor; a vision encoder's input is a few hundred pixels wide */
 
-#define STANDARD_MEAN                                                                                                  \
-    {                                                                                                                  \
-        0.5f, 0.5f, 0.5f                                                                                               \
-    }
-#define STANDARD_STD                                                                                                   \
-    {                                                                                                                  \
-        0.5f, 0.5f, 0.5f                                                                                               \
-    }
-#define CLIP_MEAN                                                                                                      \
-    {                                                                                                                  \
-        0.48145466f, 0.4578275f, 0.40821073f                                                                           \
-    }
-#define CLIP_STD                                                                                                       \
-    {                                                                                                                  \
-        0.26862954f, 0.26130258f, 0.27577711f                                                                          \
-    }
+/* What the classes have in common. */
+#define SCALED .do_resize = true, .do_rescale = true, .do_normalize = true, .rescale_factor = 1.0 / 255.0
+#define CROPPED .do_center_crop = true, .crop_width = 224, .crop_height = 224
+#define STANDARD .mean = {0.5f, 0.5f, 0.5f}, .std = {0.5f, 0.5f, 0.5f}
+#define CLIP .mean = {0.48145466f, 0.4578275f, 0.40821073f}, .std = {0.26862954f, 0.26130258f, 0.27577711f}
 
 typedef struct processor_class {
     const char *stem; /* the name without ImageProcessor, FeatureExtractor, Fast, Pil */
@@ -32,68 +21,13 @@ typedef struct processor_class {
 } processor_class;
 
 static const processor_class classes[] = {
-    {"ViT",
-     true,
-     {.do_resize = true,
-      .do_rescale = true,
-      .do_normalize = true,
-      .resize_width = 224,
-      .resize_height = 224,
-      .resample = LKS_FILTER_BILINEAR,
-      .rescale_factor = 1.0 / 255.0,
-      .mean = STANDARD_MEAN,
-      .std = STANDARD_STD}},
+    {"ViT", true, {SCALED, .resample = LKS_FILTER_BILINEAR, STANDARD, .resize_width = 224, .resize_height = 224}},
     {"DeiT",
      true,
-     {.do_resize = true,
-      .do_center_crop = true,
-      .do_rescale = true,
-      .do_normalize = true,
-      .resize_width = 256,
-      .resize_height = 256,
-      .crop_width = 224,
-      .crop_height = 224,
-      .resample = LKS_FILTER_BICUBIC,
-      .rescale_factor = 1.0 / 255.0,
-      .mean = STANDARD_MEAN,
-      .std = STANDARD_STD}},
-    {"Blip",
-     true,
-     {.do_resize = true,
-      .do_rescale = true,
-      .do_normalize = true,
-      .resize_width = 384,
-      .resize_height = 384,
-      .resample = LKS_FILTER_BICUBIC,
-      .rescale_factor = 1.0 / 255.0,
-      .mean = CLIP_MEAN,
-      .std = CLIP_STD}},
-    {"Bit",
-     false,
-     {.do_resize = true,
-      .do_center_crop = true,
-      .do_rescale = true,
-      .do_normalize = true,
-      .shortest_edge = 224,
-      .crop_width = 224,
-      .crop_height = 224,
-      .resample = LKS_FILTER_BICUBIC,
-      .rescale_factor = 1.0 / 255.0,
-      .mean = CLIP_MEAN,
-      .std = CLIP_STD}},
-    {"CLIP",
-     false,
-     {.do_resize = true,
-      .do_center_crop = true,
-      .do_rescale = true,
-      .do_normalize = true,
-      .shortest_edge = 224,
-      .crop_width = 224,
-      .crop_height = 224,
-      .resample = LKS_FILTER_BICUBIC,
-      .rescale_factor = 1.0 / 255.0,
-      .mean = CLIP_MEAN,
-      .std = CLIP_STD}},
+     {SCALED, .resample = LKS_FILTER_BICUBIC, STANDARD, CROPPED, .resize_width = 256, .resize_height = 256}},
+    {"Blip", true, {SCALED, .resample = LKS_FILTER_BICUBIC, CLIP, .resize_width = 384, .resize_height = 384}},
+    {"Bit", false, {SCALED, .resample = LKS_FILTER_BICUBIC, CLIP, CROPPED, .shortest_edge = 224}},
+    {"CLIP", false, {SCALED, .resample = LKS_FILTER_BICUBIC, CLIP, CROPPED, .shortest_edge = 224}},
 };
 
 typedef struct parser {
