@@ -49,6 +49,11 @@ lks_status lks_vit_config_parse(lks_vit_config *out, const json_t *config, const
         if (gated) /* Dinov2SwiGLUFFN: two thirds of the plain width, rounded up to a multiple of 8 */
             c.d_mlp = (c.d_mlp * 2 / 3 + 7) / 8 * 8;
     }
+    if (c.family == LKS_VIT_HYBRID) {
+        if ((st = lks_json_int(&c.n_concepts, config, "num_concepts", 0, 0, 1 << 16, path, err)) != LKS_OK)
+            return st;
+        c.n_prefix += c.n_concepts > 0;
+    }
     if (n_channels != 3)
         return lks_error_set(err, LKS_ERR_UNSUPPORTED, "%s: num_channels is %d; only RGB encoders are served", path,
                              n_channels);

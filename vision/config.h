@@ -20,7 +20,8 @@ typedef struct lks_vit_config {
     int width, n_layers, n_heads, d_mlp;
     int patch_height, patch_width; /* in pixels */
     int table_rows, table_columns; /* patches that the position table covers */
-    int n_prefix;                  /* class token (1), and DeiT's distillation token (2) */
+    int n_prefix;                  /* class token (1), and DeiT's distillation or the hybrid's concept token (2) */
+    int n_concepts;                /* hybrid: classes of the concept token, 0: it has none */
     float eps;
     lks_activation activation;
     bool swiglu;      /* DINOv2: gated MLP, fc1 is [2 d_mlp, width] */

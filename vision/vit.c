@@ -16,6 +16,7 @@ typedef struct vit_block {
 
 typedef struct vit_embedding {
     lks_linear patch;
+    lks_linear classifier, concepts;               /* hybrid with concepts, see vit.h */
     const float *class_token, *distillation_token; /* [d] or NULL */
     const float *positions;                        /* [n_prefix + table patches, d] */
     lks_norm norm;
@@ -33,7 +34,7 @@ struct lks_vit {
     float *positions; /* [n_tokens, d], interpolated, or NULL: the table fits */
 };
 
-enum { D_ONE, D_WIDTH, D_3WIDTH, D_MLP, D_FC1, D_PATCH, D_PATCH_WIDTH, D_POSITIONS, D_FEATURES, D_COUNT };
+enum { D_ONE, D_WIDTH, D_3WIDTH, D_MLP, D_FC1, D_PATCH, D_PATCH_WIDTH, D_POSITIONS, D_FEATURES, D_CONCEPTS, D_COUNT };
 
 #define EMBEDDING(field) offsetof(vit_embedding, field)
 #define BLOCK(field) offsetof(vit_block, field)
@@ -87,6 +88,10 @@ static const lks_binding hybrid_embedding_table[] = {
     {"vision.positions", LKS_BIND_ARRAY, EMBEDDING(positions), D_POSITIONS, D_WIDTH, 0},
     {"vision.norm", LKS_BIND_NORM, EMBEDDING(norm), D_WIDTH, 0, 0},
 };
+static const lks_binding hybrid_concept_table[] = {
+    {"vision.concepts.classifier", LKS_BIND_LINEAR, EMBEDDING(classifier), D_CONCEPTS, D_FEATURES, 0},
+    {"vision.concepts.embeddings", LKS_BIND_LINEAR, EMBEDDING(concepts), D_WIDTH, D_CONCEPTS, LKS_BIND_NO_BIAS},
+};
 static const lks_binding hybrid_block_table[] = {
     {"vision.blocks.#.ln1", LKS_BIND_NORM, BLOCK(norm1), D_WIDTH, 0, 0},
     {"vision.blocks.#.qkv", LKS_BIND_LINEAR, BLOCK(qkv), D_3WIDTH, D_WIDTH, 0},
@@ -116,6 +121,8 @@ static lks_status bind_tables(lks_vit *vit, lks_binder *binder, lks_error *err)
     lks_status st = lks_bind(binder, &vit->embedding, tables[family].embedding, tables[family].n_embedding, 0, err);
     for (int i = 0; st == LKS_OK && i < vit->config.n_layers; i++)
         st = lks_bind(binder, &vit->blocks[i], tables[family].block, tables[family].n_block, i, err);
+    if (st == LKS_OK && vit->config.n_concepts > 0)
+        st = lks_bind(binder, &vit->embedding, TABLE(hybrid_concept_table), 0, err);
     if (st == LKS_OK && vit->stem)
         st = lks_efficientnet_bind(vit->stem, binder, err);
     return st;
@@ -183,6 +190,7 @@ lks_status lks_vit_open(lks_vit **out, const lks_weights *weights, const char *p
         [D_PATCH_WIDTH] = c->patch_width,
         [D_POSITIONS] = c->n_prefix + c->table_rows * c->table_columns,
         [D_FEATURES] = d_features,
+        [D_CONCEPTS] = c->n_concepts,
     };
     lks_binder binder = {.weights = weights, .prefix = prefix, .dims = dims, .options = options};
     st = bind_tables(vit, &binder, err);
@@ -257,7 +265,8 @@ int64_t lks_vit_multiply_adds(const lks_vit *vit)
     const lks_vit_config *c = &vit->config;
     int64_t n = vit->n_tokens, d = c->width, fc1 = c->swiglu ? 2 * c->d_mlp : c->d_mlp;
     int64_t block = n * d * (4 * d + fc1 + c->d_mlp) + 2 * n * n * d;
-    int64_t embedding = (n - c->n_prefix) * (int64_t)vit->embedding.patch.d_in * d;
+    int64_t d_features = vit->embedding.patch.d_in;
+    int64_t embedding = (n - c->n_prefix) * d_features * d + c->n_concepts * (d_features + d);
     return c->n_layers * block + embedding + (vit->stem ? lks_efficientnet_multiply_adds(vit->stem) : 0);
 }
 
@@ -273,17 +282,21 @@ int64_t lks_vit_int8_multiply_adds(const lks_vit *vit)
         const vit_block *b = &vit->blocks[i];
         per_token += int8_products(&b->qkv) + int8_products(&b->proj) + int8_products(&b->fc1) + int8_products(&b->fc2);
     }
-    return vit->n_tokens * per_token + (vit->n_tokens - vit->config.n_prefix) * int8_products(&vit->embedding.patch);
+    const vit_embedding *embedding = &vit->embedding;
+    return vit->n_tokens * per_token + (vit->n_tokens - vit->config.n_prefix) * int8_products(&embedding->patch) +
+           int8_products(&embedding->classifier) + int8_products(&embedding->concepts);
 }
 
-/* Floats of the widest intermediate row set beside x: qkv and attention output, or the MLP's hidden layer. */
+/* Floats of the widest intermediate row set beside x: qkv and attention output, the MLP's hidden layer, or the embedded
+ * patches with their mean and the probabilities of concepts. */
 static size_t hidden_floats(const lks_vit *vit)
 {
     const lks_vit_config *c = &vit->config;
     size_t d = (size_t)c->width, mlp = (size_t)c->d_mlp * (c->swiglu ? 3 : 1);
     size_t columns = 4 * d > mlp ? 4 * d : mlp;
     size_t rows = (size_t)vit->n_tokens * columns;
-    size_t patches = (size_t)(vit->n_tokens - c->n_prefix) * (size_t)vit->embedding.patch.d_in;
+    size_t patches =
+        (size_t)(vit->n_tokens - c->n_prefix + 1) * (size_t)vit->embedding.patch.d_in + (size_t)c->n_concepts;
     return rows > patches ? rows : patches;
 }
 
@@ -294,6 +307,8 @@ size_t lks_vit_scratch(const lks_vit *vit, int n_threads)
     int widest = c->d_mlp > 3 * c->width ? c->d_mlp : 3 * c->width;
     if (vit->embedding.patch.d_in > widest)
         widest = vit->embedding.patch.d_in;
+    if (c->n_concepts > widest)
+        widest = c->n_concepts;
     size_t bytes = 2 * lks_arena_cost(n * d, sizeof(float)) +
                    lks_ops_scratch(n_threads, vit->n_tokens, c->width / c->n_heads, widest);
     size_t stem = vit->stem ? lks_efficientnet_scratch(vit->stem, n_threads) : 0;
@@ -364,6 +379,24 @@ static void run_block(const lks_vit *vit, const vit_block *block, const lks_comp
     linear_residual(compute, &block->fc2, x, normed, hidden, n, block->scale2);
 }
 
+/* token [d] = the concept token: embeddings of concepts, mixed as the classifier sees them in the mean of the features, plus
+ * `position`. features [n_patches, d_features], with room behind them for one more row and the probabilities. */
+static void embed_concepts(const lks_vit *vit, const lks_compute *compute, float *token, float *features, int n_patches,
+                           const float *position)
+{
+    int d = vit->embedding.patch.d_in;
+    float *mean = features + (size_t)n_patches * (size_t)d, *probability = mean + d;
+    memset(mean, 0, (size_t)d * sizeof *mean);
+    for (int i = 0; i < n_patches; i++)
+        for (int j = 0; j < d; j++)
+            mean[j] += features[(size_t)i * (size_t)d + (size_t)j];
+    for (int j = 0; j < d; j++)
+        mean[j] /= (float)n_patches;
+    lks_linear_dense(compute, &vit->embedding.classifier, probability, mean, 1, LKS_ACT_NONE, NULL);
+    compute->ops->softmax(compute, probability, probability, 1, vit->config.n_concepts);
+    lks_linear_dense(compute, &vit->embedding.concepts, token, probability, 1, LKS_ACT_NONE, position);
+}
+
 /* x [n_tokens, d] = prefix tokens and embedded patches, plus positions. */
 static lks_status embed(const lks_vit *vit, const lks_compute *compute, float *x, float *hidden, const float *pixels,
                         lks_error *err)
@@ -371,13 +404,15 @@ static lks_status embed(const lks_vit *vit, const lks_compute *compute, float *x
     int d = vit->config.width, n_prefix = vit->config.n_prefix, n_patches = vit->n_tokens - n_prefix;
     const float *positions = vit->positions ? vit->positions : vit->embedding.positions;
     const float *prefix[2] = {vit->embedding.class_token, vit->embedding.distillation_token};
-    for (int i = 0; i < n_prefix; i++)
+    for (int i = 0; i < n_prefix && prefix[i]; i++)
         for (int j = 0; j < d; j++)
             x[i * d + j] = prefix[i][j] + positions[i * d + j];
     if (vit->stem) {
         lks_status st = lks_efficientnet_run(vit->stem, compute, hidden, pixels, err);
         if (st != LKS_OK)
             return st;
+        if (vit->config.n_concepts > 0)
+            embed_concepts(vit, compute, x + d, hidden, n_patches, positions + d);
     } else {
         compute->ops->patches(compute, hidden, pixels, vit->image_height, vit->image_width, vit->config.patch_height,
                               vit->config.patch_width);
