@@ -190,7 +190,7 @@ static void describe(line *l, const lks_tokenizer *t, const text *given)
 {
     lks_error err;
     int32_t *whole = NULL, *plain = NULL;
-    size_t n_whole, n_plain;
+    size_t n_whole = 0, n_plain = 0;
     if (lks_tokenizer_encode(t, &whole, &n_whole, given->at, given->n, true, &err) != LKS_OK ||
         lks_tokenizer_encode(t, &plain, &n_plain, given->at, given->n, false, &err) != LKS_OK)
         fail_msg("%s", err.message);
