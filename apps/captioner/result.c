@@ -32,10 +32,10 @@ static size_t common_length(const char *a, const char *b)
 static lks_status find_pieces(lks_piece *pieces, size_t *n_prompt_bytes, const lks_model *model, const char *text,
                               const int32_t *tokens, int n_prompt, int n_tokens, lks_error *err)
 {
-    size_t at = 0;
-    for (int i = -1; i < n_tokens; i++) {
+    size_t at = 0, n_shown = (size_t)n_prompt;
+    for (int i = -1; i < n_tokens; i++, n_shown++) {
         char *part;
-        lks_status st = lks_tokenizer_decode(model->tokenizer, &part, tokens, (size_t)(n_prompt + i + 1), true, err);
+        lks_status st = lks_tokenizer_decode(model->tokenizer, &part, tokens, n_shown, true, err);
         if (st != LKS_OK)
             return st;
         size_t end = common_length(part, text);
@@ -120,18 +120,18 @@ static lks_status fill_text(lks_sequence *out, char **texts, const lks_model *mo
                             int n_patches, lks_error *err)
 {
     char *text;
-    lks_status st =
-        lks_tokenizer_decode(model->tokenizer, &text, all, (size_t)n_prompt + (size_t)out->n_tokens, true, err);
+    const int n_tokens = out->n_tokens;
+    lks_status st = lks_tokenizer_decode(model->tokenizer, &text, all, (size_t)n_prompt + (size_t)n_tokens, true, err);
     if (st != LKS_OK)
         return st;
     size_t begin = 0, end = strlen(text), n_prompt_bytes = 0;
-    lks_piece *pieces = malloc(((size_t)out->n_tokens + 1) * sizeof *pieces);
+    lks_piece *pieces = malloc(((size_t)n_tokens + 1) * sizeof *pieces);
     if (pieces)
-        st = find_pieces(pieces, &n_prompt_bytes, model, text, all, n_prompt, out->n_tokens, err);
+        st = find_pieces(pieces, &n_prompt_bytes, model, text, all, n_prompt, n_tokens, err);
     if (pieces && st == LKS_OK)
         st = fill_words(out, text, n_prompt_bytes, end, pieces, n_patches, err);
     if (st == LKS_OK) {
-        bool done = pieces && fill_token_texts(texts, text, pieces, out->n_tokens);
+        bool done = pieces && fill_token_texts(texts, text, pieces, n_tokens);
         trim(text, &begin, &end);
         out->text = done ? strndup(text + begin, end - begin) : NULL;
         if (!out->text)
