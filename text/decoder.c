@@ -56,6 +56,7 @@ lks_status lks_decoder_state_open(lks_decoder_state **out, const lks_decoder *de
                              .compute = *compute,
                              .max_rows = max_rows,
                              .max_positions = max_positions,
+                             .max_memory = n_memory,
                              .n_memory = n_memory};
     size_t layers = (size_t)c->n_layers, rows = (size_t)max_rows, d = (size_t)c->width;
     s->self_kv = take_floats(layers, rows, (size_t)max_positions, 2 * d);
@@ -107,6 +108,12 @@ size_t lks_decoder_scratch(const lks_decoder *decoder, int max_rows, int max_pos
                   lks_arena_cost(tokens * (size_t)c->n_heads * (size_t)n_memory, sizeof(float)) + 8 * LKS_ALIGNMENT;
     size_t begin = lks_arena_cost((size_t)n_memory * (size_t)c->d_memory, sizeof(float));
     return (step > begin ? step : begin) + lks_ops_scratch(n_threads, max_of(n_memory, max_positions), d_head, widest);
+}
+
+void lks_decoder_attend(lks_decoder_state *s, int n_memory)
+{
+    assert(n_memory >= 1 && n_memory <= s->max_memory);
+    s->n_memory = n_memory;
 }
 
 lks_status lks_decoder_begin(lks_decoder_state *s, const float *tokens, lks_error *err)

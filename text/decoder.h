@@ -63,13 +63,16 @@ bool lks_decoder_is_int8(const lks_decoder *decoder); /* its linear layers, cros
 
 typedef struct lks_decoder_state lks_decoder_state;
 
-/* Room for `max_rows` rows of `max_positions` tokens and n_memory image tokens. keep_maps keeps the cross-attention weights of
+/* Room for `max_rows` rows of `max_positions` tokens and n_memory tokens to attend to. keep_maps keeps the cross-attention weights of
  * every step: see lks_decoder_map. */
 lks_status lks_decoder_state_open(lks_decoder_state **out, const lks_decoder *decoder, const lks_compute *compute,
                                   int max_rows, int max_positions, int n_memory, bool keep_maps, lks_error *err);
 void lks_decoder_state_close(lks_decoder_state *state);
 
-/* Computes cross K/V from image tokens [n_memory, encoder width] and forgets all rows. */
+/* From the next begin on rows attend to n_memory tokens, at most as many as the state has room for. */
+void lks_decoder_attend(lks_decoder_state *state, int n_memory);
+
+/* Computes cross K/V from tokens [n_memory, encoder width], of an image, a text (text/encoder.h) or both, and forgets all rows. */
 lks_status lks_decoder_begin(lks_decoder_state *state, const float *tokens, lks_error *err);
 
 /* Appends tokens [n_rows, n_tokens] to the rows; logits [n_rows, vocab_size] of each row's last token. The signature of

@@ -18,10 +18,11 @@ typedef struct lks_decoder_kept {
 struct lks_decoder_state {
     const lks_decoder *decoder;
     lks_compute compute;
-    int max_rows, max_positions, n_memory;
+    int max_rows, max_positions, max_memory;
+    int n_memory;         /* tokens attended to now */
     int n_rows, position; /* rows in use; tokens each of them has */
     float *self_kv;       /* [n_layers, max_rows, max_positions, 2 d]: key, then value */
-    float *cross_kv;      /* [n_layers, n_memory, 2 d] */
+    float *cross_kv;      /* [n_layers, n_memory, 2 d], room for max_memory */
     lks_decoder_kept kept;
     float *spare;          /* one layer's rows on their way through lks_decoder_reorder */
     int32_t *memory_index; /* [max_rows]: every row reads image 0 */
