@@ -75,6 +75,10 @@ LKS_API void lks_model_close(lks_model *model); /* NULL is safe; all its session
 /* The precision of its linear layers, "f32" or "int8"; static. */
 LKS_API const char *lks_model_dtype(const lks_model *model);
 
+/* The code of language i ("en", "de", ...) that captions can be asked for, the first one being the default; NULL past the last,
+ * and always for a model of one language. Static while the model is open. */
+LKS_API const char *lks_model_language(const lks_model *model, size_t i);
+
 /* What the model is, as a JSON object: family, sizes, weights, memory, tokenizer. *json is freed with lks_free. */
 LKS_API lks_status lks_model_info(const lks_model *model, char **json, lks_error *err);
 
@@ -143,7 +147,8 @@ typedef struct lks_caption_options {
     int64_t max_pixels;         /* images with more are refused; 0: 50 million */
     int (*stop)(void *context); /* asked while decoding; non-zero ends with LKS_ERR_INTERRUPTED; may be NULL */
     void *stop_context;
-    int keep_picture; /* 1: keep the pixels, see lks_caption.picture */
+    int keep_picture;     /* 1: keep the pixels, see lks_caption.picture */
+    const char *language; /* code of the caption's language; NULL: the model's default, see lks_model_language */
 } lks_caption_options;
 
 /* Fills `options` with the model's own generation defaults. */
@@ -220,6 +225,66 @@ typedef struct lks_picture {
  * grid_box of the caption are the first picture's, times those of all; maps and pixels cannot be kept. */
 LKS_API lks_status lks_caption_joint(lks_session *session, lks_caption **out, const lks_picture *pictures,
                                      int n_pictures, const lks_caption_options *options, lks_error *err);
+
+/* ---- translations ---- */
+
+/* A picture to look at: the first of these that is set. */
+typedef struct lks_image_source {
+    const char *path;  /* a file, or NULL */
+    const void *bytes; /* the bytes of one, or NULL */
+    size_t n_bytes;
+    lks_picture pixels;
+} lks_image_source;
+
+typedef struct lks_translate_options {
+    size_t size;           /* sizeof(lks_translate_options), set by lks_translate_options_init */
+    const char *from, *to; /* language codes, see lks_model_language */
+    int n_beams, n_best;   /* alternatives to return, at most n_beams */
+    int max_tokens;
+    float length_penalty;
+    int (*stop)(void *context); /* asked while decoding; non-zero ends with LKS_ERR_INTERRUPTED; may be NULL */
+    void *stop_context;
+} lks_translate_options;
+
+/* Fills `options` with defaults; the languages are left to the caller. */
+LKS_API void lks_translate_options_init(lks_translate_options *options, const lks_model *model);
+
+/* Translates a sentence (UTF-8), with the picture it is about, or without: picture NULL. The result is a caption without a grid; its
+ * sequences' texts end as the source does. Freed with lks_caption_free. A sentence that is too long for the model, empty or in a
+ * language it does not have is LKS_ERR_ARGUMENT; a model that does not translate is LKS_ERR_UNSUPPORTED. */
+LKS_API lks_status lks_translate(lks_session *session, lks_caption **out, const char *text,
+                                 const lks_image_source *picture, const lks_translate_options *options, lks_error *err);
+
+/* ---- filling gaps ---- */
+
+typedef struct lks_fill_options {
+    size_t size;          /* sizeof(lks_fill_options), set by lks_fill_options_init */
+    const char *language; /* of the text; NULL: the model's default */
+    int n_best;           /* fillings to return at most */
+    int n_beams;          /* of the search behind them, at least n_best */
+    int (*stop)(void *context);
+    void *stop_context;
+} lks_fill_options;
+
+LKS_API void lks_fill_options_init(lks_fill_options *options, const lks_model *model);
+
+typedef struct lks_filling {
+    const char *text;         /* the whole text with its gaps filled, UTF-8 */
+    const char *const *words; /* [n_gaps] what stands in each gap */
+    double probability;       /* of these words in these gaps together */
+} lks_filling;
+
+typedef struct lks_fillings {
+    int n, n_gaps;
+    const lks_filling *items; /* [n] likeliest first */
+    double read_ms, encode_ms, decode_ms;
+} lks_fillings;
+
+/* What may stand in the gaps of `text`, each written [MASK], given the picture or, where that is NULL, the other words alone. *out
+ * is freed with lks_fillings_free. A text without gaps is LKS_ERR_ARGUMENT; a model that does not fill gaps is LKS_ERR_UNSUPPORTED. */
+LKS_API lks_status lks_fill(lks_session *session, lks_fillings **out, const char *text, const lks_image_source *picture,
+                            const lks_fill_options *options, lks_error *err);
+LKS_API void lks_fillings_free(lks_fillings *fillings); /* NULL is safe */
 
 /* ---- the machine ---- */
 

@@ -79,10 +79,15 @@ static lks_status check_tokens(const lks_model *model, lks_error *err)
     bool valid = s->start_token < vocab && s->forced_first_token < vocab && s->forced_last_token < vocab;
     for (int i = 0; i < s->n_end_tokens; i++)
         valid &= s->end_tokens[i] < vocab;
+    const lks_languages *l = &model->languages;
+    for (int i = 0; i < l->n; i++)
+        valid &= l->items[i].token < vocab;
+    valid &= l->fill_token < vocab && l->mask_token < vocab;
     if (valid)
         return LKS_OK;
-    return lks_error_set(err, LKS_ERR_MODEL, "%s: a start, end or forced token lies outside the vocabulary of %d",
-                         model->path, vocab);
+    return lks_error_set(err, LKS_ERR_MODEL,
+                         "%s: a start, end, forced or language token lies outside the vocabulary of %d", model->path,
+                         vocab);
 }
 
 static lks_status open_parts(lks_model *model, const lks_model_files *files, const lks_bind_options *bind,
@@ -109,6 +114,11 @@ static lks_status open_parts(lks_model *model, const lks_model_files *files, con
     st = lks_decoder_config_parse(&config, parts.text, parts.text_type, encoder_width, model->path, err);
     if (st == LKS_OK)
         st = lks_decoder_open(&model->decoder, model->weights, parts.text_prefix, &config, encoder_width, bind, err);
+    const json_t *reader = json_object_get(parts.text, "encoder");
+    if (st == LKS_OK && json_is_object(reader))
+        st = lks_text_encoder_open(&model->reader, model->weights, reader, model->decoder, bind, model->path, err);
+    if (st == LKS_OK)
+        st = lks_languages_parse(&model->languages, files->config, model->tokenizer, model->path, err);
     if (st == LKS_OK)
         st = lks_generation_parse(&model->generation, files->generation, files->config, parts.text, parts.blip,
                                   model->path, err);
@@ -189,6 +199,7 @@ void lks_model_close(lks_model *model)
     if (!model)
         return;
     lks_tokenizer_close(model->tokenizer);
+    lks_text_encoder_close(model->reader);
     lks_decoder_close(model->decoder);
     lks_vit_close(model->vit);
     lks_weights_close(model->weights);
@@ -207,7 +218,8 @@ void lks_model_cost_estimate(const lks_model *model, lks_model_cost *cost)
         .encode_flops = 2 * ((double)lks_vit_multiply_adds(model->vit) + cross),
         .decode_flops_per_token = 2 * (parameters + c->n_layers * 2 * n * d),
         .decode_bytes_per_token = (int8 ? 1 : 4) * parameters + 4 * c->n_layers * 2 * n * d,
-        .weight_bytes = (double)(lks_vit_weight_bytes(model->vit) + lks_decoder_weight_bytes(model->decoder)),
+        .weight_bytes = (double)(lks_vit_weight_bytes(model->vit) + lks_decoder_weight_bytes(model->decoder) +
+                                 (model->reader ? lks_text_encoder_weight_bytes(model->reader) : 0)),
         .encode_int8_ops = 2 * ((double)lks_vit_int8_multiply_adds(model->vit) + (int8 ? cross : 0)),
         .decode_int8_ops_per_token = int8 ? 2 * parameters : 0,
     };
@@ -243,7 +255,11 @@ lks_status lks_model_info(const lks_model *model, char **json, lks_error *err)
                   (double)s->length_penalty, "no_repeat_ngram", s->no_repeat_ngram, "cost", "encode_gflop",
                   cost.encode_flops / 1e9, "decode_mflop_per_token", cost.decode_flops_per_token / 1e6, "weight_bytes",
                   (json_int_t)cost.weight_bytes);
-    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+    json_t *languages = json_array();
+    for (int i = 0; i < model->languages.n; i++)
+        json_array_append_new(languages, json_string(model->languages.items[i].code));
+    bool complete = root && json_object_set_new(root, "languages", languages) == 0;
+    char *text = complete ? json_dumps(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
     if (!text)
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");

@@ -4,9 +4,11 @@
 
 #include <jansson.h>
 
+#include "apps/captioner/languages.h"
 #include "apps/captioner/looksay.h"
 #include "fusion/weights/weights.h"
 #include "text/decoder.h"
+#include "text/encoder.h"
 #include "text/search.h"
 #include "text/tokenizer.h"
 #include "vision/preprocess.h"
@@ -27,6 +29,8 @@ struct lks_model {
     lks_weights *weights;
     lks_vit *vit;
     lks_decoder *decoder;
+    lks_text_encoder *reader; /* of source texts; NULL: none */
+    lks_languages languages;
     lks_tokenizer *tokenizer;
     lks_preprocess preprocess;
     lks_generation generation;

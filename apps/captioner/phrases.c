@@ -39,6 +39,22 @@ lks_status lks_phrases_encode_prompt(lks_phrases *out, const lks_tokenizer *toke
     return st == LKS_OK ? append(out, tokens, n, err) : st;
 }
 
+lks_status lks_phrases_begin_with(lks_phrases *phrases, int32_t token, lks_error *err)
+{
+    size_t n = phrases->n > 0 ? (size_t)phrases->lengths[0] : 0;
+    int32_t *tokens = malloc((n + 1) * sizeof *tokens);
+    if (!tokens)
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
+    tokens[0] = token;
+    if (n == 0)
+        return append(phrases, tokens, 1, err);
+    memcpy(tokens + 1, phrases->tokens[0], n * sizeof *tokens);
+    free(phrases->tokens[0]);
+    phrases->tokens[0] = tokens;
+    phrases->lengths[0]++;
+    return LKS_OK;
+}
+
 static lks_status encode_one(lks_phrases *out, const lks_tokenizer *tokenizer, const char *phrase,
                              lks_phrase_forms forms, lks_error *err)
 {

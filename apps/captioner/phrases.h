@@ -19,6 +19,9 @@ typedef enum lks_phrase_forms {
 lks_status lks_phrases_encode_prompt(lks_phrases *out, const lks_tokenizer *tokenizer, const char *prompt,
                                      lks_error *err);
 
+/* Puts `token` before the first sequence, which is made where there is none. */
+lks_status lks_phrases_begin_with(lks_phrases *phrases, int32_t token, lks_error *err);
+
 lks_status lks_phrases_encode(lks_phrases *out, const lks_tokenizer *tokenizer, const char *const *phrases, size_t n,
                               lks_phrase_forms forms, lks_error *err);
 

@@ -8,21 +8,9 @@
 #include "apps/captioner/model.h"
 #include "apps/captioner/phrases.h"
 #include "apps/captioner/result.h"
+#include "apps/captioner/session.h"
 
-struct lks_session {
-    const lks_model *model;
-    lks_threads *threads;
-    lks_arena scratch;
-    lks_compute compute;
-    float *pixels; /* [height, width, 3] */
-    float *tokens; /* [max_pictures, n_tokens, d] */
-    int max_pictures;
-    lks_decoder_state *state;
-    int state_rows, state_positions, state_pictures;
-    bool state_maps;
-};
-
-static double now_ms(void)
+double lks_session_now_ms(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -37,7 +25,9 @@ static size_t scratch_bytes(const lks_session *s, int rows, int positions, int n
     int n_threads = lks_threads_count(s->threads);
     size_t encode = lks_vit_scratch(model->vit, n_threads);
     size_t decode = lks_decoder_scratch(model->decoder, rows, positions, n_memory, n_threads);
-    return encode > decode ? encode : decode;
+    size_t read = model->reader ? lks_text_encoder_scratch(model->reader, n_threads) : 0;
+    size_t most = encode > decode ? encode : decode;
+    return read > most ? read : most;
 }
 
 /* Numbers in the tokens of one picture. */
@@ -56,10 +46,10 @@ lks_status lks_session_open(lks_session **out, const lks_model *model, const lks
     int width, height;
     lks_vit_image_size(model->vit, &width, &height);
     s->pixels = malloc((size_t)width * (size_t)height * 3 * sizeof *s->pixels);
-    s->tokens = malloc(picture_floats(model) * sizeof *s->tokens);
-    s->max_pictures = 1;
+    s->memory_floats = picture_floats(model);
+    s->memory = malloc(s->memory_floats * sizeof *s->memory);
     lks_status st = LKS_OK;
-    if (!s->pixels || !s->tokens)
+    if (!s->pixels || !s->memory)
         st = lks_error_set(err, LKS_ERR_NOMEM, "out of memory for an image of %d x %d pixels", width, height);
     if (st == LKS_OK)
         st = lks_threads_open(&s->threads, options ? options->n_threads : 0, err);
@@ -79,19 +69,18 @@ void lks_session_close(lks_session *session)
     lks_threads_close(session->threads);
     lks_arena_release(&session->scratch);
     free(session->pixels);
-    free(session->tokens);
+    free(session->memory);
     free(session);
 }
 
-/* Makes room for `rows` rows of `positions` tokens that attend to n_pictures; keeps what is there when it suffices. */
-static lks_status reserve(lks_session *s, int rows, int positions, int n_pictures, bool maps, lks_error *err)
+/* Makes room for `rows` rows of `positions` tokens that attend to n_memory tokens; keeps what is there when it suffices. */
+static lks_status reserve(lks_session *s, int rows, int positions, int n_memory, bool maps, lks_error *err)
 {
-    bool same_memory = n_pictures == s->state_pictures && maps == s->state_maps;
-    if (s->state && rows <= s->state_rows && positions <= s->state_positions && same_memory)
+    if (s->state && rows <= s->state_rows && positions <= s->state_positions && n_memory <= s->state_memory &&
+        maps == s->state_maps)
         return LKS_OK;
     lks_decoder_state_close(s->state);
     s->state = NULL;
-    int n_memory = n_pictures * lks_vit_n_tokens(s->model->vit);
     size_t bytes = scratch_bytes(s, rows, positions, n_memory);
     if (bytes > s->scratch.size) {
         lks_arena_release(&s->scratch);
@@ -105,22 +94,22 @@ static lks_status reserve(lks_session *s, int rows, int positions, int n_picture
     if (st == LKS_OK) {
         s->state_rows = rows;
         s->state_positions = positions;
-        s->state_pictures = n_pictures;
+        s->state_memory = n_memory;
         s->state_maps = maps;
     }
     return st;
 }
 
-/* Makes room for the tokens of n_pictures. */
-static lks_status reserve_tokens(lks_session *s, int n_pictures, lks_error *err)
+/* Makes room for a memory of n_floats; keeps what is in it. */
+static lks_status reserve_memory(lks_session *s, size_t n_floats, lks_error *err)
 {
-    if (n_pictures <= s->max_pictures)
+    if (n_floats <= s->memory_floats)
         return LKS_OK;
-    float *grown = realloc(s->tokens, (size_t)n_pictures * picture_floats(s->model) * sizeof *grown);
+    float *grown = realloc(s->memory, n_floats * sizeof *grown);
     if (!grown)
-        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for the tokens of %d pictures", n_pictures);
-    s->tokens = grown;
-    s->max_pictures = n_pictures;
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for %zu numbers to attend to", n_floats);
+    s->memory = grown;
+    s->memory_floats = n_floats;
     return LKS_OK;
 }
 
@@ -199,6 +188,82 @@ static void fill_search(lks_search_options *s, const lks_model *model, const lks
     s->stop_context = (void *)(uintptr_t)o;
 }
 
+/* The decoder with a guide beside it. */
+typedef struct guided {
+    lks_decoder_state *state;
+    const lks_guide *guide;
+} guided;
+
+static lks_status guided_step(void *context, float *logits, const int32_t *tokens, int n_rows, int n_tokens,
+                              lks_error *err)
+{
+    const guided *g = context;
+    lks_status st = lks_decoder_step(g->state, logits, tokens, n_rows, n_tokens, err);
+    if (st == LKS_OK)
+        g->guide->follow(g->guide->context, logits, tokens, n_rows, n_tokens);
+    return st;
+}
+
+static void guided_reorder(void *context, const int32_t *parents, int n_rows)
+{
+    const guided *g = context;
+    lks_decoder_reorder(g->state, parents, n_rows);
+    g->guide->reorder(g->guide->context, parents, n_rows);
+}
+
+lks_status lks_session_search(lks_session *s, lks_hypothesis **hypotheses, int *n, int n_memory,
+                              const lks_search_options *options, const lks_guide *guide, bool keep_maps, lks_error *err)
+{
+    const lks_decoder *decoder = s->model->decoder;
+    int limit = lks_decoder_max_positions(decoder), positions = options->n_prompt + 1;
+    if (positions >= limit)
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "the prompt's %d tokens leave no room: this model holds %d",
+                             options->n_prompt, limit);
+    positions = options->max_tokens > limit - positions ? limit : positions + options->max_tokens;
+    lks_status st = reserve(s, lks_search_rows(options), positions, n_memory, keep_maps, err);
+    if (st != LKS_OK)
+        return st;
+    lks_decoder_attend(s->state, n_memory);
+    st = lks_decoder_begin(s->state, s->memory, err);
+    if (st != LKS_OK)
+        return st;
+    lks_step_model steps = {.context = s->state,
+                            .vocab_size = lks_decoder_describe(decoder)->vocab_size,
+                            .max_positions = positions,
+                            .step = lks_decoder_step,
+                            .reorder = lks_decoder_reorder};
+    guided with_guide = {s->state, guide};
+    if (guide) {
+        steps.context = &with_guide;
+        steps.step = guided_step;
+        steps.reorder = guided_reorder;
+    }
+    return lks_search_run(hypotheses, n, &steps, options, err);
+}
+
+lks_status lks_session_read(lks_session *s, int n_before, const int32_t *tokens, int n, lks_error *err)
+{
+    size_t d = (size_t)lks_vit_width(s->model->vit);
+    lks_status st = reserve_memory(s, ((size_t)n_before + (size_t)n) * d, err);
+    if (st == LKS_OK)
+        st = reserve(s, 1, 1, n_before + n, s->state_maps, err);
+    if (st != LKS_OK)
+        return st;
+    return lks_text_encoder_run(s->model->reader, &s->compute, s->memory + (size_t)n_before * d, tokens, n, err);
+}
+
+/* The tokens that come before a caption's own: the language's, where the model has languages, and the prompt's. */
+static lks_status encode_prompt(lks_phrases *out, const lks_model *model, const lks_caption_options *o, lks_error *err)
+{
+    const lks_language *language = NULL;
+    lks_status st = LKS_OK;
+    if (o->language || model->languages.n > 0)
+        st = lks_languages_find(&language, &model->languages, o->language, err);
+    if (st == LKS_OK)
+        st = lks_phrases_encode_prompt(out, model->tokenizer, o->prompt, err);
+    return st == LKS_OK && language ? lks_phrases_begin_with(out, language->token, err) : st;
+}
+
 /* Finds the words for the n_pictures whose tokens the session holds. */
 static lks_status search(lks_session *s, lks_caption **out, int n_pictures, const lks_caption_options *o,
                          lks_error *err)
@@ -207,40 +272,20 @@ static lks_status search(lks_session *s, lks_caption **out, int n_pictures, cons
     lks_phrases prompt = {0}, banned = {0}, required = {0};
     lks_hypothesis *hypotheses = NULL;
     int n = 0;
-    lks_status st = lks_phrases_encode_prompt(&prompt, model->tokenizer, o->prompt, err);
+    lks_status st = encode_prompt(&prompt, model, o, err);
     if (st == LKS_OK)
         st = lks_phrases_encode(&banned, model->tokenizer, o->banned, o->n_banned, LKS_PHRASES_ALL_FORMS, err);
     if (st == LKS_OK)
         st = lks_phrases_encode(&required, model->tokenizer, o->required, o->n_required, LKS_PHRASES_INNER_FORM, err);
-    if (st != LKS_OK)
-        goto done;
-
-    lks_search_options options;
-    fill_search(&options, model, o, &prompt, &banned, &required);
-    int limit = lks_decoder_max_positions(model->decoder);
-    int positions = options.n_prompt + 1;
-    if (positions >= limit) {
-        st = lks_error_set(err, LKS_ERR_ARGUMENT, "the prompt's %d tokens leave no room: this model holds %d",
-                           options.n_prompt, limit);
-        goto done;
+    lks_search_options options = {0};
+    if (st == LKS_OK) {
+        fill_search(&options, model, o, &prompt, &banned, &required);
+        st = lks_session_search(s, &hypotheses, &n, n_pictures * lks_vit_n_tokens(model->vit), &options, NULL,
+                                o->keep_maps != 0, err);
     }
-    positions = options.max_tokens > limit - positions ? limit : positions + options.max_tokens;
-    int rows = lks_search_rows(&options);
-    st = reserve(s, rows, positions, n_pictures, o->keep_maps != 0, err);
-    if (st == LKS_OK)
-        st = lks_decoder_begin(s->state, s->tokens, err);
-    if (st != LKS_OK)
-        goto done;
-    lks_step_model steps = {.context = s->state,
-                            .vocab_size = lks_decoder_describe(model->decoder)->vocab_size,
-                            .max_positions = positions,
-                            .step = lks_decoder_step,
-                            .reorder = lks_decoder_reorder};
-    st = lks_search_run(&hypotheses, &n, &steps, &options, err);
     if (st == LKS_OK)
         st = lks_result_make(out, model, o->keep_maps ? s->state : NULL, hypotheses, n, options.prompt,
                              options.n_prompt, err);
-done:
     lks_hypotheses_free(hypotheses);
     lks_phrases_release(&prompt);
     lks_phrases_release(&banned);
@@ -263,18 +308,18 @@ static lks_box find_grid(const lks_model *model, int width, int height)
 
 /* Resizes and encodes a decoded image; its tokens become those of picture `at` of n_pictures. Adds to the times. */
 static lks_status encode_image(lks_session *s, double *read_ms, double *encode_ms, const lks_image *image, int at,
-                               int n_pictures, double began, const lks_caption_options *o, lks_error *err)
+                               int n_pictures, double began, bool keep_maps, lks_error *err)
 {
     lks_status st = lks_preprocess_run(&s->model->preprocess, s->pixels, image, s->threads, err);
     if (st != LKS_OK)
         return st;
-    double read = now_ms();
-    st = reserve(s, 1, 1, n_pictures, o->keep_maps != 0, err);
+    double read = lks_session_now_ms();
+    st = reserve(s, 1, 1, n_pictures * lks_vit_n_tokens(s->model->vit), keep_maps, err);
     if (st == LKS_OK)
-        st = lks_vit_encode(s->model->vit, &s->compute, s->tokens + (size_t)at * picture_floats(s->model), s->pixels,
+        st = lks_vit_encode(s->model->vit, &s->compute, s->memory + (size_t)at * picture_floats(s->model), s->pixels,
                             err);
     *read_ms += read - began;
-    *encode_ms += now_ms() - read;
+    *encode_ms += lks_session_now_ms() - read;
     return st;
 }
 
@@ -282,12 +327,12 @@ static lks_status encode_image(lks_session *s, double *read_ms, double *encode_m
 static lks_status caption_tokens(lks_session *s, lks_caption **out, int n_pictures, int width, int height,
                                  const lks_caption_options *o, lks_error *err)
 {
-    double began = now_ms();
+    double began = lks_session_now_ms();
     lks_caption *caption;
     lks_status st = search(s, &caption, n_pictures, o, err);
     if (st != LKS_OK)
         return st;
-    caption->decode_ms = now_ms() - began;
+    caption->decode_ms = lks_session_now_ms() - began;
     caption->width = width;
     caption->height = height;
     lks_vit_grid(s->model->vit, &caption->grid_rows, &caption->grid_columns);
@@ -303,7 +348,7 @@ static lks_status caption_image(lks_session *s, lks_caption **out, lks_image *im
 {
     double read_ms = 0.0, encode_ms = 0.0;
     lks_caption *caption;
-    lks_status st = encode_image(s, &read_ms, &encode_ms, image, 0, 1, began, o, err);
+    lks_status st = encode_image(s, &read_ms, &encode_ms, image, 0, 1, began, o->keep_maps != 0, err);
     if (st == LKS_OK)
         st = caption_tokens(s, &caption, 1, image->width, image->height, o, err);
     if (st != LKS_OK)
@@ -336,7 +381,7 @@ lks_status lks_caption_file(lks_session *session, lks_caption **out, const char 
     lks_status st = check_options(options, err);
     if (st != LKS_OK)
         return st;
-    double began = now_ms();
+    double began = lks_session_now_ms();
     lks_decode_options decode = decode_options(session, options);
     lks_image image;
     bool damaged = false;
@@ -354,7 +399,7 @@ lks_status lks_caption_bytes(lks_session *session, lks_caption **out, const void
     lks_status st = check_options(options, err);
     if (st != LKS_OK)
         return st;
-    double began = now_ms();
+    double began = lks_session_now_ms();
     lks_decode_options decode = decode_options(session, options);
     lks_image image;
     bool damaged = false;
@@ -390,13 +435,35 @@ lks_status lks_caption_rgb(lks_session *session, lks_caption **out, const uint8_
     lks_status st = check_options(options, err);
     if (st != LKS_OK)
         return st;
-    double began = now_ms();
+    double began = lks_session_now_ms();
     const lks_picture picture = {.rgb = rgb, .width = width, .height = height, .stride = stride};
     lks_image image;
     st = copy_pixels(&image, &picture, options, err);
     if (st != LKS_OK)
         return st;
     st = caption_image(session, out, &image, false, began, options, err);
+    lks_image_release(&image);
+    return st;
+}
+
+lks_status lks_session_look(lks_session *s, double *read_ms, double *encode_ms, const lks_image_source *picture,
+                            lks_error *err)
+{
+    const lks_caption_options plain = {.size = sizeof plain};
+    double began = lks_session_now_ms();
+    lks_decode_options decode = decode_options(s, &plain);
+    lks_image image;
+    bool damaged = false;
+    lks_status st;
+    if (picture->path)
+        st = lks_image_read(&image, &damaged, picture->path, &decode, err);
+    else if (picture->bytes)
+        st = lks_image_decode(&image, &damaged, picture->bytes, picture->n_bytes, "image", &decode, err);
+    else
+        st = copy_pixels(&image, &picture->pixels, &plain, err);
+    if (st != LKS_OK)
+        return st;
+    st = encode_image(s, read_ms, encode_ms, &image, 0, 1, began, s->state_maps, err);
     lks_image_release(&image);
     return st;
 }
@@ -412,15 +479,15 @@ lks_status lks_caption_joint(lks_session *session, lks_caption **out, const lks_
                              LKS_MAX_JOINT, n_pictures);
     if (options->keep_maps || options->keep_picture)
         return lks_error_set(err, LKS_ERR_ARGUMENT, "maps and pixels are kept for single pictures only");
-    st = reserve_tokens(session, n_pictures, err);
+    st = reserve_memory(session, (size_t)n_pictures * picture_floats(session->model), err);
     double read_ms = 0.0, encode_ms = 0.0;
     for (int i = 0; i < n_pictures && st == LKS_OK; i++) {
-        double began = now_ms();
+        double began = lks_session_now_ms();
         lks_image image;
         st = copy_pixels(&image, &pictures[i], options, err);
         if (st != LKS_OK)
             return st;
-        st = encode_image(session, &read_ms, &encode_ms, &image, i, n_pictures, began, options, err);
+        st = encode_image(session, &read_ms, &encode_ms, &image, i, n_pictures, began, false, err);
         lks_image_release(&image);
     }
     lks_caption *caption;
