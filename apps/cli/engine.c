@@ -63,6 +63,24 @@ static const char *last_part(char *path)
     return slash && slash[1] ? slash + 1 : path;
 }
 
+bool engine_has_language(const engine *e, const char *code)
+{
+    char known[128] = "";
+    size_t n = 0;
+    const char *own;
+    for (size_t i = 0; (own = lks_model_language(e->model, i)) && n < sizeof known; i++) {
+        if (strcmp(own, code) == 0)
+            return true;
+        n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", own);
+    }
+    if (n > 0)
+        complain("%s has no language '%s'; it has %s", e->name, code, known);
+    else
+        complain("%s knows one language only; --model takes one that has several (apps/train/README.md makes one)",
+                 e->name);
+    return false;
+}
+
 bool engine_open(engine *out, const settings *s)
 {
     engine *e = out;
@@ -81,6 +99,10 @@ bool engine_open(engine *out, const settings *s)
     if (lks_model_open(&e->model, e->path, &model_options, &err) != LKS_OK ||
         lks_session_open(&e->session, e->model, &session_options, &err) != LKS_OK) {
         complain("%s", err.message);
+        engine_close(e);
+        return false;
+    }
+    if (s->language && !engine_has_language(e, s->language)) {
         engine_close(e);
         return false;
     }
@@ -127,6 +149,7 @@ void engine_caption_options(lks_caption_options *out, const engine *e, const set
         o.n_beams = o.n_best;
     o.seed = s->seed == OPTION_UNSET ? 0 : (uint64_t)s->seed;
     o.prompt = s->prompt;
+    o.language = s->language;
     o.banned = s->banned.words;
     o.n_banned = s->banned.n;
     o.required = s->required.words;

@@ -19,12 +19,15 @@ typedef struct engine {
  * was tried. */
 bool engine_find_model(char *out, size_t n_out, const settings *s);
 
-/* Opens model and session. Returns false after a message. */
+/* Opens model and session; the model has the language that is asked for. Returns false after a message. */
 bool engine_open(engine *out, const settings *s);
 void engine_close(engine *e);
 
 /* Caption options of the command line on top of the model's defaults. They borrow from `s`. */
 void engine_caption_options(lks_caption_options *out, const engine *e, const settings *s);
+
+/* Whether the model has the language called `code`; otherwise false after a message. */
+bool engine_has_language(const engine *e, const char *code);
 
 /* From now on SIGINT and SIGTERM end the work in hand instead of the process. */
 void engine_catch_interrupts(void);

@@ -56,6 +56,27 @@ static const command commands[] = {
          "  looksay video /dev/video0 -f jsonl           a camera, until Ctrl-C\n",
      .groups = GROUP_MODEL | GROUP_SEARCH | GROUP_OUTPUT | GROUP_VIDEO,
      .run = command_video},
+    {.name = "translate",
+     .synopsis = "translate --from CODE --to CODE TEXT...",
+     .summary = "a sentence in another language, with its picture or without",
+     .description =
+         "Translates sentences of the kind that describe pictures. With --image the model looks at the picture too.",
+     .examples = "  looksay translate --from en --to de \"A brown dog runs on the beach.\"\n"
+                 "  looksay translate --from en --to de --image photo.jpg \"A player hits the ball.\"\n"
+                 "  looksay translate --from en --to fr --files-from english.txt -o french.txt\n",
+     .groups = GROUP_MODEL | GROUP_TRANSLATE | GROUP_OUTPUT,
+     .run = command_translate},
+    {.name = "fill",
+     .synopsis = "fill [OPTION...] [IMAGE] TEXT",
+     .summary = "what may stand in the gaps of a text",
+     .description =
+         "Fills the gaps of a text, each written [MASK], with words that suit the picture and the other words.\n"
+         "Prints the likeliest fillings, the probability of the words before each.",
+     .examples = "  looksay fill photo.jpg \"a [MASK] dog on the [MASK]\"\n"
+                 "  looksay fill --n-best 10 --format jsonl photo.jpg \"a man is riding a [MASK]\"\n"
+                 "  looksay fill --lang de foto.jpg \"Ein [MASK] läuft\"\n",
+     .groups = GROUP_MODEL | GROUP_FILL | GROUP_OUTPUT,
+     .run = command_fill},
     {.name = "info",
      .synopsis = "info [OPTION...] [MODEL]",
      .summary = "what a model is",

@@ -38,7 +38,9 @@ typedef enum option_group {
     GROUP_QUANTIZE = 1 << 11,
     GROUP_EXPLAIN = 1 << 12,
     GROUP_RESUME = 1 << 13,
-    GROUP_VIDEO = 1 << 14
+    GROUP_VIDEO = 1 << 14,
+    GROUP_TRANSLATE = 1 << 15,
+    GROUP_FILL = 1 << 16
 } option_group;
 
 typedef struct word_list {
@@ -54,7 +56,7 @@ typedef struct settings {
     int n_beams, max_tokens, min_tokens, n_best, no_repeat_ngram, top_k, seed;
     double length_penalty, repetition_penalty, temperature, top_p;
     bool sample;
-    const char *prompt;
+    const char *prompt, *language;
     word_list banned, required;
     /* input */
     const char *files_from, *shard;
@@ -66,7 +68,9 @@ typedef struct settings {
     /* video */
     double every, scene, gate;
     int n_joint;
-    /* convert, quantize */
+    /* translate, fill */
+    const char *from, *image, *text_format;
+    /* translate: a language; convert, quantize: a precision */
     const char *to;
     /* eval, verify, bench */
     const char *photos, *split, *references;

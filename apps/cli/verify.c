@@ -3,7 +3,10 @@
  *     {"cases": [{"image": "a.jpg", "args": {"max_tokens": 20, "beams": 3}, "tokens": [...], "logprobs": [...],
  *                 "caption": "..."}]}
  *
- * `args` are named after the options of looksay caption. */
+ * `args` are named after the options of looksay caption. Other tasks have a key of their own, and need no picture:
+ *
+ *     {"translate": {"text": "...", "from": "en", "to": "de"}, "args": {...}, "tokens", "logprobs", "caption": as above}
+ *     {"fill": "a [MASK] dog", "args": {...}, "filling": {"text": "a brown dog", "probability": 0.5}}    one of the likeliest */
 #include <jansson.h>
 #include <math.h>
 #include <stdint.h>
@@ -38,6 +41,9 @@ static bool case_options(lks_caption_options *o, const verification *v, const js
                  {"no_repeat_ngram", &o->no_repeat_ngram, NULL},
                  {"length_penalty", NULL, &o->length_penalty},
                  {"repetition_penalty", NULL, &o->repetition_penalty}};
+    const struct {
+        const char *name, **text;
+    } texts[] = {{"prompt", &o->prompt}, {"language", &o->language}};
     const char *name;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)args, name, value)
@@ -45,8 +51,11 @@ static bool case_options(lks_caption_options *o, const verification *v, const js
         size_t i = 0, n = sizeof known / sizeof *known;
         while (i < n && strcmp(known[i].name, name) != 0)
             i++;
-        if (strcmp(name, "prompt") == 0 && json_is_string(value)) {
-            o->prompt = json_string_value(value);
+        size_t text = 0;
+        while (text < 2 && strcmp(texts[text].name, name) != 0)
+            text++;
+        if (text < 2 && json_is_string(value)) {
+            *texts[text].text = json_string_value(value);
         } else if (i < n && known[i].whole && json_is_integer(value)) {
             *known[i].whole = (int)json_integer_value(value);
         } else if (i < n && known[i].real && json_is_number(value)) {
@@ -105,29 +114,100 @@ static bool agrees(verification *v, const lks_sequence *got, const json_t *golde
     return true;
 }
 
+static bool caption_agrees(verification *v, const json_t *golden, const lks_caption_options *options, const char *path,
+                           char *why, size_t n_why)
+{
+    lks_caption *caption;
+    lks_error err;
+    if (!path) {
+        snprintf(why, n_why, "a case needs \"image\"");
+        return false;
+    }
+    if (lks_caption_file(v->engine.session, &caption, path, options, &err) != LKS_OK) {
+        snprintf(why, n_why, "%s", err.message);
+        return false;
+    }
+    bool well = agrees(v, &caption->sequences[0], golden, why, n_why);
+    lks_caption_free(caption);
+    return well;
+}
+
+static bool translation_agrees(verification *v, const json_t *golden, const lks_caption_options *args,
+                               const lks_image_source *picture, char *why, size_t n_why)
+{
+    const json_t *task = json_object_get(golden, "translate");
+    const char *text = json_string_value(json_object_get(task, "text"));
+    lks_translate_options options;
+    lks_translate_options_init(&options, v->engine.model);
+    options.from = json_string_value(json_object_get(task, "from"));
+    options.to = json_string_value(json_object_get(task, "to"));
+    options.n_beams = args->n_beams;
+    options.max_tokens = args->max_tokens;
+    options.length_penalty = args->length_penalty;
+    lks_caption *caption;
+    lks_error err;
+    if (lks_translate(v->engine.session, &caption, text ? text : "", picture, &options, &err) != LKS_OK) {
+        snprintf(why, n_why, "%s", err.message);
+        return false;
+    }
+    bool well = agrees(v, &caption->sequences[0], golden, why, n_why);
+    lks_caption_free(caption);
+    return well;
+}
+
+static bool filling_agrees(verification *v, const json_t *golden, const lks_caption_options *args,
+                           const lks_image_source *picture, char *why, size_t n_why)
+{
+    const json_t *wanted = json_object_get(golden, "filling");
+    const char *text = json_string_value(json_object_get(wanted, "text"));
+    double want = json_number_value(json_object_get(wanted, "probability"));
+    lks_fill_options options;
+    lks_fill_options_init(&options, v->engine.model);
+    options.language = args->language;
+    options.n_best = options.n_beams = args->n_beams;
+    lks_fillings *fillings;
+    lks_error err;
+    if (lks_fill(v->engine.session, &fillings, json_string_value(json_object_get(golden, "fill")), picture, &options,
+                 &err) != LKS_OK) {
+        snprintf(why, n_why, "%s", err.message);
+        return false;
+    }
+    const lks_filling *found = NULL;
+    for (int i = 0; i < fillings->n && !found; i++)
+        if (text && strcmp(fillings->items[i].text, text) == 0)
+            found = &fillings->items[i];
+    double gap = found ? fabs(found->probability - want) : NAN;
+    bool well = gap <= v->tolerance;
+    if (!found)
+        snprintf(why, n_why, "'%s' is not among the likeliest", text ? text : "");
+    else if (!well)
+        snprintf(why, n_why, "the probability of '%s' is %.6f, should be %.6f", text, found->probability, want);
+    else
+        v->worst = gap > v->worst ? gap : v->worst;
+    lks_fillings_free(fillings);
+    return well;
+}
+
 static bool run_case(verification *v, const json_t *golden)
 {
     const char *image = json_string_value(json_object_get(golden, "image"));
-    lks_caption_options options;
-    char why[600] = "a case needs \"image\"", *path = NULL;
-    bool well = image && case_options(&options, v, json_object_get(golden, "args"));
-    if (well) {
-        path = dataset_photo_path(v->settings->photos, v->file, image);
-        lks_caption *caption = NULL;
-        lks_error err = {LKS_ERR_NOMEM, "out of memory"};
-        well = path && lks_caption_file(v->engine.session, &caption, path, &options, &err) == LKS_OK;
-        if (well)
-            well = agrees(v, &caption->sequences[0], golden, why, sizeof why);
-        else
-            snprintf(why, sizeof why, "%s", err.message);
-        lks_caption_free(caption);
-    }
-    char *args = json_dumps(json_object_get(golden, "args"), JSON_COMPACT);
+    lks_caption_options args;
+    char why[600] = "its arguments are not known";
+    char *path = image ? dataset_photo_path(v->settings->photos, v->file, image) : NULL;
+    const lks_image_source source = {.path = path}, *picture = path ? &source : NULL;
+    bool well = case_options(&args, v, json_object_get(golden, "args"));
+    if (well && json_is_string(json_object_get(golden, "fill")))
+        well = filling_agrees(v, golden, &args, picture, why, sizeof why);
+    else if (well && json_is_object(json_object_get(golden, "translate")))
+        well = translation_agrees(v, golden, &args, picture, why, sizeof why);
+    else if (well)
+        well = caption_agrees(v, golden, &args, path, why, sizeof why);
+    char *shown = json_dumps(json_object_get(golden, "args"), JSON_COMPACT);
     if (well)
-        printf("ok   %s %s\n", image, args ? args : "");
+        printf("ok   %s %s\n", image ? image : "text", shown ? shown : "");
     else
-        printf("FAIL %s %s: %s\n", image ? image : "?", args ? args : "", why);
-    free(args);
+        printf("FAIL %s %s: %s\n", image ? image : "text", shown ? shown : "", why);
+    free(shown);
     free(path);
     return well;
 }

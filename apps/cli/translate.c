@@ -1,0 +1,169 @@
+/* looksay translate: sentences into another language, with the picture they are about or without. */
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "apps/cli/commands.h"
+#include "apps/cli/engine.h"
+#include "apps/common/rows.h"
+#include "apps/common/sink.h"
+
+typedef struct translation {
+    const settings *settings;
+    engine engine;
+    lks_translate_options options;
+    lks_image_source picture;
+    sink sink;
+    bool json;
+    size_t n_failed;
+} translation;
+
+static int stop(void *context)
+{
+    (void)context;
+    return engine_is_interrupted();
+}
+
+static void add_json(const translation *t, const char *text, const lks_caption *caption, const char *message)
+{
+    json_t *row = json_object(), *others = json_array();
+    json_object_set_new(row, "text", json_text(text));
+    json_object_set_new(row, "from", json_text(t->options.from));
+    json_object_set_new(row, "to", json_text(t->options.to));
+    if (t->settings->image)
+        json_object_set_new(row, "image", json_text(t->settings->image));
+    if (caption) {
+        json_object_set_new(row, "translation", json_text(caption->sequences[0].text));
+        json_object_set_new(row, "score", json_real((double)caption->sequences[0].score));
+        for (int i = 1; i < caption->n_sequences; i++)
+            json_array_append_new(others, json_text(caption->sequences[i].text));
+        if (json_array_size(others) > 0)
+            json_object_set(row, "alternatives", others);
+    }
+    json_object_set_new(row, "model", json_text(t->engine.name));
+    json_object_set_new(row, "status", json_string(message ? "error" : "ok"));
+    if (message)
+        json_object_set_new(row, "error", json_text(message));
+    json_dumpf(row, t->sink.stream, JSON_COMPACT | JSON_REAL_PRECISION(7));
+    fputc('\n', t->sink.stream);
+    json_decref(others);
+    json_decref(row);
+}
+
+/* One row; an empty line for what failed keeps text rows in step with their sources. Returns false when output failed or the user
+ * interrupts. */
+static bool translate(translation *t, const char *text)
+{
+    lks_caption *caption = NULL;
+    lks_error err = {.message = ""};
+    const lks_image_source *picture = t->settings->image ? &t->picture : NULL;
+    lks_status st = lks_translate(t->engine.session, &caption, text, picture, &t->options, &err);
+    if (st == LKS_ERR_INTERRUPTED)
+        return false;
+    if (st != LKS_OK) {
+        t->n_failed++;
+        complain("%s", err.message);
+    }
+    if (t->json)
+        add_json(t, text, caption, st == LKS_OK ? NULL : err.message);
+    else if (st != LKS_OK)
+        fputc('\n', t->sink.stream);
+    for (int i = 0; st == LKS_OK && !t->json && i < caption->n_sequences; i++)
+        fprintf(t->sink.stream, "%s\n", caption->sequences[i].text);
+    lks_caption_free(caption);
+    return sink_end_row(&t->sink);
+}
+
+static bool translate_list(translation *t, FILE *list)
+{
+    char *line = NULL;
+    size_t capacity = 0;
+    ssize_t n;
+    bool well = true;
+    while (well && (n = getline(&line, &capacity, list)) >= 0) {
+        while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r'))
+            line[--n] = '\0';
+        well = translate(t, line);
+    }
+    free(line);
+    return well;
+}
+
+static int run(translation *t, FILE *list)
+{
+    const settings *s = t->settings;
+    if (!sink_open(&t->sink, s->output))
+        return EXIT_OUTPUT;
+    bool well = true;
+    for (int i = 0; i < s->n_operands && well; i++)
+        well = translate(t, s->operands[i]);
+    if (well && list)
+        well = translate_list(t, list);
+    if (engine_is_interrupted()) {
+        sink_leave(&t->sink, false);
+        return EXIT_INTERRUPTED;
+    }
+    if (!well) {
+        sink_leave(&t->sink, false);
+        return EXIT_OUTPUT;
+    }
+    if (!sink_close(&t->sink))
+        return EXIT_OUTPUT;
+    return t->n_failed > 0 ? EXIT_SOME_FAILED : EXIT_ALL_DONE;
+}
+
+static void set_options(translation *t)
+{
+    const settings *s = t->settings;
+    lks_translate_options *o = &t->options;
+    lks_translate_options_init(o, t->engine.model);
+    o->from = s->from;
+    o->to = s->to;
+    if (s->n_best != OPTION_UNSET)
+        o->n_best = s->n_best;
+    if (s->n_beams != OPTION_UNSET)
+        o->n_beams = s->n_beams;
+    else if (o->n_best > o->n_beams)
+        o->n_beams = o->n_best;
+    if (s->max_tokens != OPTION_UNSET)
+        o->max_tokens = s->max_tokens;
+    if (!isnan(s->length_penalty))
+        o->length_penalty = (float)s->length_penalty;
+    o->stop = stop;
+}
+
+int command_translate(const settings *s)
+{
+    if (!s->from || !s->to) {
+        complain("translate needs two languages: --from en --to de");
+        return EXIT_USAGE;
+    }
+    if (s->n_operands == 0 && !s->files_from) {
+        complain("translate needs a sentence, or --files-from with one a line");
+        return EXIT_USAGE;
+    }
+    FILE *list = NULL;
+    if (s->files_from) {
+        list = strcmp(s->files_from, "-") == 0 ? stdin : fopen(s->files_from, "r");
+        if (!list) {
+            complain("%s: cannot be opened: %s", s->files_from, strerror(errno));
+            return EXIT_USAGE;
+        }
+    }
+    translation t = {.settings = s, .json = s->text_format && strcmp(s->text_format, "jsonl") == 0};
+    int status = EXIT_MODEL;
+    if (engine_open(&t.engine, s)) {
+        if (engine_has_language(&t.engine, s->from) && engine_has_language(&t.engine, s->to)) {
+            t.picture.path = s->image;
+            set_options(&t);
+            engine_catch_interrupts();
+            status = run(&t, list);
+        }
+        engine_close(&t.engine);
+    }
+    if (list && list != stdin)
+        fclose(list);
+    return status;
+}
