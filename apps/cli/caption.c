@@ -37,11 +37,6 @@ static bool is_fatal(lks_status st)
     return st == LKS_ERR_ARGUMENT || st == LKS_ERR_MODEL;
 }
 
-static int status_of(lks_status st)
-{
-    return st == LKS_ERR_ARGUMENT ? EXIT_USAGE : EXIT_MODEL;
-}
-
 static int run_batch(const batch *b, inputs *in, bool quiet)
 {
     progress line;
@@ -63,7 +58,7 @@ static int run_batch(const batch *b, inputs *in, bool quiet)
         progress_clear(&line);
         if (is_fatal(st)) {
             complain("%s", err.message);
-            return status_of(st);
+            return engine_exit_status(st);
         }
         if (st == LKS_OK)
             report_caption(b->report, path, caption, ms, NULL);

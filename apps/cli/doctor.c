@@ -5,6 +5,7 @@
 
 #include "apps/cli/commands.h"
 #include "apps/cli/engine.h"
+#include "apps/video/load.h"
 
 enum { DRAWN_SIDE = 96 };
 
@@ -28,6 +29,17 @@ static void check_machine(json_t *checks)
          "this CPU has no kernels of its own here; captions come from OpenBLAS or portable code, slower");
     note(checks, "OpenBLAS", machine.openblas || machine.avx2, machine.openblas ? "found" : "not found",
          "install OpenBLAS; Debian calls it libopenblas0-pthread");
+}
+
+static void check_modules(json_t *checks)
+{
+    lks_error err;
+    bool reads = video_load(&err) != NULL;
+    char *remedy = reads ? NULL : strchr(err.message, ';');
+    if (remedy)
+        *remedy = '\0';
+    note(checks, "clips", reads, reads ? "read by FFmpeg's libraries" : err.message,
+         remedy ? remedy + 2 : "build again with FFmpeg's libraries");
 }
 
 /* A sun over grass: enough to see that a model says something. */
@@ -81,6 +93,7 @@ int command_doctor(const settings *s)
 {
     json_t *checks = json_array();
     check_machine(checks);
+    check_modules(checks);
     check_model(checks, s);
     bool json = s->report_format && strcmp(s->report_format, "json") == 0, well = true;
     size_t i;

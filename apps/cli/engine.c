@@ -20,6 +20,22 @@ static void note_interrupt(int signal_number)
     interrupted = 1;
 }
 
+int engine_exit_status(lks_status st)
+{
+    switch (st) {
+    case LKS_OK:
+        return EXIT_ALL_DONE;
+    case LKS_ERR_ARGUMENT:
+        return EXIT_USAGE;
+    case LKS_ERR_MODEL:
+        return EXIT_MODEL;
+    case LKS_ERR_INTERRUPTED:
+        return EXIT_INTERRUPTED;
+    default:
+        return EXIT_SOME_FAILED;
+    }
+}
+
 void engine_catch_interrupts(void)
 {
     struct sigaction action = {.sa_handler = note_interrupt, .sa_flags = (int)SA_RESETHAND};

@@ -29,6 +29,9 @@ void engine_caption_options(lks_caption_options *out, const engine *e, const set
 /* Whether the model has the language called `code`; otherwise false after a message. */
 bool engine_has_language(const engine *e, const char *code);
 
+/* What a command that came to nothing but `st` exits with. */
+int engine_exit_status(lks_status st);
+
 /* From now on SIGINT and SIGTERM end the work in hand instead of the process. */
 void engine_catch_interrupts(void);
 bool engine_is_interrupted(void);

@@ -59,20 +59,6 @@ static lks_status caption_one(lks_session *session, lks_caption **caption, const
     return st;
 }
 
-static int status_of(lks_status st)
-{
-    switch (st) {
-    case LKS_ERR_ARGUMENT:
-        return EXIT_USAGE;
-    case LKS_ERR_MODEL:
-        return EXIT_MODEL;
-    case LKS_ERR_INTERRUPTED:
-        return EXIT_INTERRUPTED;
-    default:
-        return EXIT_SOME_FAILED;
-    }
-}
-
 static int run_explain(const settings *s, const engine *e, const struct writer *writer)
 {
     lks_caption_options options;
@@ -84,7 +70,7 @@ static int run_explain(const settings *s, const engine *e, const struct writer *
     lks_status st = caption_one(e->session, &caption, s->operands[0], &options, &err);
     if (st != LKS_OK) {
         complain("%s", err.message);
-        return status_of(st);
+        return engine_exit_status(st);
     }
     const explanation explained = {
         .image = s->operands[0], .model = e->name, .caption = caption, .sequence = &caption->sequences[0]};

@@ -55,10 +55,7 @@ static int run(const engine *e, const settings *s)
     lks_status st = lks_fill(e->session, &fillings, text, image ? &picture : NULL, &options, &err);
     if (st != LKS_OK) {
         complain("%s", err.message);
-        return st == LKS_ERR_INTERRUPTED   ? EXIT_INTERRUPTED
-               : st == LKS_ERR_ARGUMENT    ? EXIT_USAGE
-               : st == LKS_ERR_UNSUPPORTED ? EXIT_MODEL
-                                           : EXIT_SOME_FAILED;
+        return st == LKS_ERR_UNSUPPORTED ? EXIT_MODEL : engine_exit_status(st);
     }
     sink out;
     bool written = sink_open(&out, s->output);

@@ -127,22 +127,6 @@ static lks_status look_at_all(watch *w, lks_error *err)
     return st;
 }
 
-static int status_of(lks_status st)
-{
-    switch (st) {
-    case LKS_OK:
-        return EXIT_ALL_DONE;
-    case LKS_ERR_ARGUMENT:
-        return EXIT_USAGE;
-    case LKS_ERR_MODEL:
-        return EXIT_MODEL;
-    case LKS_ERR_INTERRUPTED:
-        return EXIT_INTERRUPTED;
-    default:
-        return EXIT_SOME_FAILED;
-    }
-}
-
 /* Messages about the whole, and the exit status. */
 static int sum_up(const watch *w, lks_status st, const lks_error *err, double ms)
 {
@@ -166,7 +150,7 @@ static int sum_up(const watch *w, lks_status st, const lks_error *err, double ms
         return EXIT_INTERRUPTED;
     if (st == LKS_OK && (n_damaged > 0 || w->cues.n_failed > 0 || w->n_frames == 0))
         return EXIT_SOME_FAILED;
-    return status_of(st);
+    return engine_exit_status(st);
 }
 
 /* Captions the open clip into the open sink, which is closed. */
