@@ -1,6 +1,8 @@
 /* Which table serves which instruction set, and how much scratch the ops need. */
 #include "fusion/ops.h"
 
+#include <math.h>
+
 #include "fusion/cpu/kernels.h"
 
 #if defined(LKS_HAVE_AVX2) || defined(LKS_HAVE_AVX512)
@@ -83,6 +85,28 @@ void lks_linear_dense(const lks_compute *compute, const lks_linear *layer, float
                             .residual = residual,
                             .residual_stride = layer->d_out};
     lks_linear_run(compute, layer, &args);
+}
+
+void lks_self_attention(const lks_compute *compute, float *mixed, const float *qkv, int n, int n_heads, int d)
+{
+    int d_head = d / n_heads;
+    lks_attention attention = {
+        .n_batch = 1,
+        .n_heads = n_heads,
+        .n_kv_heads = n_heads,
+        .d_head = d_head,
+        .n_queries = n,
+        .n_keys = n,
+        .scale = 1.0f / sqrtf((float)d_head),
+        .query = qkv,
+        .query_row_stride = 3 * d,
+        .key = qkv + d,
+        .value = qkv + 2 * d,
+        .kv_row_stride = 3 * d,
+        .out = mixed,
+        .out_row_stride = d,
+    };
+    compute->ops->attention(compute, &attention);
 }
 
 void lks_linear_row(const lks_ops *ops, float *row, const lks_linear *layer, int o)

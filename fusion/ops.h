@@ -126,6 +126,10 @@ void lks_linear_run(const lks_compute *compute, const lks_linear *layer, const l
 void lks_linear_dense(const lks_compute *compute, const lks_linear *layer, float *y, const float *x, int n,
                       lks_activation activation, const float *residual);
 
+/* Self-attention (Vaswani et al. 2017) of one sequence in which every token sees every other one.
+ * mixed [n, d] = softmax(q k^T / sqrt(d / n_heads)) v per head;  qkv [n, 3 d] holds queries, keys, values side by side. */
+void lks_self_attention(const lks_compute *compute, float *mixed, const float *qkv, int n, int n_heads, int d);
+
 /* row [d_in] = the weights of output o, in the precision of the layer. */
 void lks_linear_row(const lks_ops *ops, float *row, const lks_linear *layer, int o);
 

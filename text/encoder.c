@@ -1,7 +1,6 @@
 /* Loading and running the encoder of source texts: see encoder.h. */
 #include "text/encoder.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -146,27 +145,11 @@ static void run_block(const encoder_block *block, const lks_decoder_config *c, c
                       float *normed, float *hidden, int n)
 {
     const lks_ops *ops = compute->ops;
-    const int d = c->width, d_head = d / c->n_heads;
+    const int d = c->width;
     float *mixed = hidden + (size_t)n * 3 * (size_t)d;
     ops->layer_norm(compute, normed, x, n, d, block->norm_self.weight, block->norm_self.bias, c->eps);
     lks_linear_dense(compute, &block->self_qkv, hidden, normed, n, LKS_ACT_NONE, NULL);
-    lks_attention attention = {
-        .n_batch = 1,
-        .n_heads = c->n_heads,
-        .n_kv_heads = c->n_heads,
-        .d_head = d_head,
-        .n_queries = n,
-        .n_keys = n,
-        .scale = 1.0f / sqrtf((float)d_head),
-        .query = hidden,
-        .query_row_stride = 3 * d,
-        .key = hidden + d,
-        .value = hidden + 2 * d,
-        .kv_row_stride = 3 * d,
-        .out = mixed,
-        .out_row_stride = d,
-    };
-    ops->attention(compute, &attention);
+    lks_self_attention(compute, mixed, hidden, n, c->n_heads, d);
     lks_linear_dense(compute, &block->self_out, x, mixed, n, LKS_ACT_NONE, x);
     ops->layer_norm(compute, normed, x, n, d, block->norm_mlp.weight, block->norm_mlp.bias, c->eps);
     lks_linear_dense(compute, &block->fc1, hidden, normed, n, c->activation, NULL);

@@ -50,9 +50,13 @@ lks_status lks_vit_config_parse(lks_vit_config *out, const json_t *config, const
             c.d_mlp = (c.d_mlp * 2 / 3 + 7) / 8 * 8;
     }
     if (c.family == LKS_VIT_HYBRID) {
-        if ((st = lks_json_int(&c.n_concepts, config, "num_concepts", 0, 0, 1 << 16, path, err)) != LKS_OK)
+        st = lks_json_int(&c.n_concept_tokens, config, "num_concept_tokens", 0, 0, LKS_VIT_MAX_CONCEPT_TOKENS, path,
+                          err);
+        if (st == LKS_OK && c.n_concept_tokens > 0)
+            st = lks_json_int(&c.n_concepts, config, "num_concepts", 1000, c.n_concept_tokens, 1 << 16, path, err);
+        if (st != LKS_OK)
             return st;
-        c.n_prefix += c.n_concepts > 0;
+        c.n_prefix += c.n_concept_tokens;
     }
     if (n_channels != 3)
         return lks_error_set(err, LKS_ERR_UNSUPPORTED, "%s: num_channels is %d; only RGB encoders are served", path,

@@ -15,13 +15,16 @@ typedef enum lks_vit_family {
     LKS_VIT_HYBRID /* patches are embedded from a convolutional feature map */
 } lks_vit_family;
 
+#define LKS_VIT_MAX_CONCEPT_TOKENS 16
+
 typedef struct lks_vit_config {
     lks_vit_family family;
     int width, n_layers, n_heads, d_mlp;
     int patch_height, patch_width; /* in pixels */
     int table_rows, table_columns; /* patches that the position table covers */
-    int n_prefix;                  /* class token (1), and DeiT's distillation or the hybrid's concept token (2) */
-    int n_concepts;                /* hybrid: classes of the concept token, 0: it has none */
+    int n_prefix;                  /* class token, DeiT's distillation token, the hybrid's concept tokens */
+    int n_concept_tokens;          /* hybrid, 0: none */
+    int n_concepts;                /* classes that one may stand for, 0 without them */
     float eps;
     lks_activation activation;
     bool swiglu;      /* DINOv2: gated MLP, fc1 is [2 d_mlp, width] */

@@ -1,7 +1,6 @@
 /* Vision transformer: see vit.h. The tables below bind every family's tensor names to one set of fields. */
 #include "vision/vit.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +15,8 @@ typedef struct vit_block {
 
 typedef struct vit_embedding {
     lks_linear patch;
-    lks_linear classifier, concepts;               /* hybrid with concepts, see vit.h */
+    lks_linear classifier;                         /* hybrid with concepts, see vit.h */
+    const float *concepts, *certainty;             /* [n_concepts, d], [d] */
     const float *class_token, *distillation_token; /* [d] or NULL */
     const float *positions;                        /* [n_prefix + table patches, d] */
     lks_norm norm;
@@ -90,7 +90,8 @@ static const lks_binding hybrid_embedding_table[] = {
 };
 static const lks_binding hybrid_concept_table[] = {
     {"vision.concepts.classifier", LKS_BIND_LINEAR, EMBEDDING(classifier), D_CONCEPTS, D_FEATURES, 0},
-    {"vision.concepts.embeddings", LKS_BIND_LINEAR, EMBEDDING(concepts), D_WIDTH, D_CONCEPTS, LKS_BIND_NO_BIAS},
+    {"vision.concepts.embeddings", LKS_BIND_ARRAY, EMBEDDING(concepts), D_CONCEPTS, D_WIDTH, 0},
+    {"vision.concepts.certainty", LKS_BIND_ARRAY, EMBEDDING(certainty), D_WIDTH, 0, 0},
 };
 static const lks_binding hybrid_block_table[] = {
     {"vision.blocks.#.ln1", LKS_BIND_NORM, BLOCK(norm1), D_WIDTH, 0, 0},
@@ -266,7 +267,7 @@ int64_t lks_vit_multiply_adds(const lks_vit *vit)
     int64_t n = vit->n_tokens, d = c->width, fc1 = c->swiglu ? 2 * c->d_mlp : c->d_mlp;
     int64_t block = n * d * (4 * d + fc1 + c->d_mlp) + 2 * n * n * d;
     int64_t d_features = vit->embedding.patch.d_in;
-    int64_t embedding = (n - c->n_prefix) * d_features * d + c->n_concepts * (d_features + d);
+    int64_t embedding = (n - c->n_prefix) * d_features * d + c->n_concepts * d_features;
     return c->n_layers * block + embedding + (vit->stem ? lks_efficientnet_multiply_adds(vit->stem) : 0);
 }
 
@@ -284,7 +285,7 @@ int64_t lks_vit_int8_multiply_adds(const lks_vit *vit)
     }
     const vit_embedding *embedding = &vit->embedding;
     return vit->n_tokens * per_token + (vit->n_tokens - vit->config.n_prefix) * int8_products(&embedding->patch) +
-           int8_products(&embedding->classifier) + int8_products(&embedding->concepts);
+           int8_products(&embedding->classifier);
 }
 
 /* Floats of the widest intermediate row set beside x: qkv and attention output, the MLP's hidden layer, or the embedded
@@ -342,29 +343,13 @@ static void run_block(const lks_vit *vit, const vit_block *block, const lks_comp
                       float *hidden)
 {
     const lks_ops *ops = compute->ops;
-    int n = vit->n_tokens, d = vit->config.width, d_head = d / vit->config.n_heads;
+    int n = vit->n_tokens, d = vit->config.width;
     float eps = vit->config.eps;
 
     ops->layer_norm(compute, normed, x, n, d, block->norm1.weight, block->norm1.bias, eps);
     lks_linear_dense(compute, &block->qkv, hidden, normed, n, LKS_ACT_NONE, NULL);
     float *mixed = hidden + (size_t)n * 3 * (size_t)d;
-    lks_attention attention = {
-        .n_batch = 1,
-        .n_heads = vit->config.n_heads,
-        .n_kv_heads = vit->config.n_heads,
-        .d_head = d_head,
-        .n_queries = n,
-        .n_keys = n,
-        .scale = 1.0f / sqrtf((float)d_head),
-        .query = hidden,
-        .query_row_stride = 3 * d,
-        .key = hidden + d,
-        .value = hidden + 2 * d,
-        .kv_row_stride = 3 * d,
-        .out = mixed,
-        .out_row_stride = d,
-    };
-    ops->attention(compute, &attention);
+    lks_self_attention(compute, mixed, hidden, n, vit->config.n_heads, d);
     linear_residual(compute, &block->proj, x, normed, mixed, n, block->scale1);
 
     ops->layer_norm(compute, normed, x, n, d, block->norm2.weight, block->norm2.bias, eps);
@@ -379,22 +364,30 @@ static void run_block(const lks_vit *vit, const vit_block *block, const lks_comp
     linear_residual(compute, &block->fc2, x, normed, hidden, n, block->scale2);
 }
 
-/* token [d] = the concept token: embeddings of concepts, mixed as the classifier sees them in the mean of the features, plus
- * `position`. features [n_patches, d_features], with room behind them for one more row and the probabilities. */
-static void embed_concepts(const lks_vit *vit, const lks_compute *compute, float *token, float *features, int n_patches,
-                           const float *position)
+/* tokens [n_concept_tokens, d] = the concept tokens, plus `positions` of their shape. features [n_patches, d_features], with room
+ * behind them for one more row and the probabilities. */
+static void embed_concepts(const lks_vit *vit, const lks_compute *compute, float *tokens, float *features,
+                           int n_patches, const float *positions)
 {
-    int d = vit->embedding.patch.d_in;
-    float *mean = features + (size_t)n_patches * (size_t)d, *probability = mean + d;
-    memset(mean, 0, (size_t)d * sizeof *mean);
+    const vit_embedding *embedding = &vit->embedding;
+    int d_features = embedding->patch.d_in, d = vit->config.width, n = vit->config.n_concept_tokens;
+    float *mean = features + (size_t)n_patches * (size_t)d_features, *probability = mean + d_features;
+    memset(mean, 0, (size_t)d_features * sizeof *mean);
     for (int i = 0; i < n_patches; i++)
-        for (int j = 0; j < d; j++)
-            mean[j] += features[(size_t)i * (size_t)d + (size_t)j];
-    for (int j = 0; j < d; j++)
+        for (int j = 0; j < d_features; j++)
+            mean[j] += features[(size_t)i * (size_t)d_features + (size_t)j];
+    for (int j = 0; j < d_features; j++)
         mean[j] /= (float)n_patches;
-    lks_linear_dense(compute, &vit->embedding.classifier, probability, mean, 1, LKS_ACT_NONE, NULL);
+    lks_linear_dense(compute, &embedding->classifier, probability, mean, 1, LKS_ACT_NONE, NULL);
     compute->ops->softmax(compute, probability, probability, 1, vit->config.n_concepts);
-    lks_linear_dense(compute, &vit->embedding.concepts, token, probability, 1, LKS_ACT_NONE, position);
+
+    float likeliest[LKS_VIT_MAX_CONCEPT_TOKENS];
+    int32_t concepts[LKS_VIT_MAX_CONCEPT_TOKENS];
+    compute->ops->top_k(compute, likeliest, concepts, probability, 1, vit->config.n_concepts, n);
+    compute->ops->embed(compute, tokens, embedding->concepts, concepts, n, d, 1.0f);
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < d; j++)
+            tokens[i * d + j] += likeliest[i] * embedding->certainty[j] + positions[i * d + j];
 }
 
 /* x [n_tokens, d] = prefix tokens and embedded patches, plus positions. */

@@ -1,12 +1,12 @@
 /* Vision transformer (Dosovitskiy et al. 2021): image -> tokens. One implementation for ViT, DeiT (Touvron et al. 2021),
  * DINOv2 (Oquab et al. 2023), BLIP's encoder and the hybrid whose patches are embedded from a convolutional feature map.
  *
- *     x = [class; (distillation; concept;) patches w + b] + positions
+ *     x = [class; (distillation; concepts;) patches w + b] + positions
  *     x = x + s1 * attention(norm1(x)),  x = x + s2 * mlp(norm2(x))      per layer; s1, s2 are DINOv2's layer scales
  *     tokens = norm(x)
  *
- * The hybrid may have a concept token: what the image classifier that the convolutional features come from sees in them, as a mix
- * of embeddings, one for each class.   concept = embeddings softmax(classifier(mean of the features)) */
+ * The hybrid may have concept tokens: the likeliest classes, and how likely, by the image classifier that the convolutional features
+ * come from.   p = softmax(classifier(mean of the features)),  concept_i = embeddings[k_i] + p[k_i] certainty,  p[k_0] >= p[k_1] .. */
 #ifndef LKS_VIT_H
 #define LKS_VIT_H
 

@@ -1,12 +1,16 @@
 """The training data: a folder with flickr8k/captions.jsonl (one photo a line: image, split, five captions in "en"),
-flickr8k/images/, and, for the vocabulary only, multi30k/captions.jsonl.gz where there is one."""
+flickr8k/images/; labelled/labels.jsonl (one picture a line: image, label) with its pictures; and, for the vocabulary only,
+multi30k/captions.jsonl.gz where there is one."""
 import gzip
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import torch
 
+FILES = ("maps", "maps_mirrored", "maps_labelled")
 CAPTIONS_PER_PHOTO = 5
 
 
@@ -41,14 +45,57 @@ def extra_captions(data_dir):
         return [caption for line in lines for caption in json.loads(line).get("en", [])]
 
 
-class Features:
-    """Cached image features, [photo, 64, 1280] f16 on disk, as they are and of the mirrored photos."""
+def with_article(noun):
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+class Labelled:
+    """Pictures with a label and no caption. `train` and `aside` hold row numbers: every tenth picture of a class is kept to
+    measure with. A label becomes the caption "a LABEL"; breeds, which ImageNet names alone, with the animal."""
+
+    BREEDS = {"dog": ("n02085620", "n02113978"), "cat": ("n02123045", "n02124075")}  # WordNet numbers
+
+    def __init__(self, data_dir):
+        self.root = Path(data_dir) / "labelled"
+        with open(self.root / "labels.jsonl", encoding="utf-8") as lines:
+            rows = [json.loads(line) for line in lines]
+        self.names = [row["image"] for row in rows]
+        self.nouns = [self.noun(row["image"], row["label"]) for row in rows]
+        self.train, self.aside, seen = [], [], Counter()
+        for i, noun in enumerate(self.nouns):
+            seen[noun] += 1
+            (self.train if seen[noun] % 10 else self.aside).append(i)
+
+    def noun(self, image, label):
+        label = normalise(label)
+        for animal, (first, last) in self.BREEDS.items():
+            if first <= Path(image).name[:9] <= last and animal not in label.split():
+                return f"{label} {animal}"
+        return label
+
+    def concepts(self):
+        """The names of ImageNet's 1,000 classes, in the order of classifiers: one picture of each, sorted by WordNet number."""
+        return [noun for name, noun in zip(self.names, self.nouns) if name.startswith("imagenet1k/")]
+
+    def path(self, row):
+        return self.root / self.names[row]
+
+    def caption(self, row):
+        return with_article(self.nouns[row])
+
+
+class Maps:
+    """What features.py cached: the trunk's maps [picture, 120, 16, 16], f16 on disk; Flickr8k's mirrored too."""
 
     def __init__(self, work_dir):
-        self.plain = np.load(Path(work_dir) / "features.npy", mmap_mode="r")
-        self.mirrored = np.load(Path(work_dir) / "features_mirrored.npy", mmap_mode="r")
+        plain, mirrored, labelled = (np.load(Path(work_dir) / f"{name}.npy", mmap_mode="r") for name in FILES)
+        self.plain, self.mirrored, self.labelled_maps = plain, mirrored, labelled
 
-    def batch(self, rows, mirror=None):
-        """[len(rows), 64, 1280] f32; `mirror` says which photos are seen in a mirror."""
+    def photos(self, rows, mirror=None):
+        """[len(rows), 120, 16, 16] f32; `mirror` says which photos are seen in a mirror."""
         mirror = mirror or [False] * len(rows)
-        return np.stack([(self.mirrored if m else self.plain)[i] for i, m in zip(rows, mirror)]).astype(np.float32)
+        chosen = [(self.mirrored if m else self.plain)[i] for i, m in zip(rows, mirror)]
+        return torch.from_numpy(np.stack(chosen)).float()
+
+    def labelled(self, rows):
+        return torch.from_numpy(np.stack([self.labelled_maps[i] for i in rows])).float()

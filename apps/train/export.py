@@ -13,16 +13,18 @@ import torch
 from tokenizers import Tokenizer
 
 from gguf_file import write_gguf
-from model import END, IMAGE_SIZE, Config, Net, load_stem
+from languages import FILL, FORMS, MASK, language_token
+from model import END, IMAGE_SIZE, N_CONCEPT_TOKENS, N_CONCEPTS, Config, Net, load_stem
+from polyglot import READER_LAYERS
 
 RENAMED = {"cls": "vision.class_token", "vpos": "vision.positions", "tokens.weight": "text.tokens",
-           "positions.weight": "text.positions"}
-SECTIONS = {"proj": "vision.proj", "vnorm": "vision.norm", "vit": "vision.blocks", "blocks": "text.blocks",
-            "norm": "text.norm"}
+           "positions.weight": "text.positions", "reader_positions.weight": "text.encoder.positions"}
+SECTIONS = {"proj": "vision.proj", "concepts": "vision.concepts", "vnorm": "vision.norm", "vit": "vision.blocks",
+            "blocks": "text.blocks", "norm": "text.norm", "reader": "text.encoder.blocks", "reader_norm": "text.encoder.norm"}
 STEM_TRAINED_AT = 260  # the package pads every layer for this size, whatever it is shown
 DESCRIPTION = (
     "Captions photos in English. EfficientNet-Lite2 (ImageNet, Apache-2.0) and a 3-layer decoder trained on "
-    "Flickr8k. Knows people, dogs and the outdoors best."
+    "Flickr8k and labelled pictures. Knows people, dogs and the outdoors best."
 )
 LICENSE = "Research and non-commercial use (Flickr8k photos); EfficientNet-Lite2 weights Apache-2.0"
 
@@ -61,9 +63,15 @@ def gguf_name(name):
     return f"{SECTIONS[section]}.{rest}"
 
 
+ELSEWHERE = ("word_", "stem_end", "concepts.names", "concepts.turn")
+EMBEDDINGS = "vision.concepts.embeddings"
+
+
 def net_tensors(net):
-    """What is of use in training only (word_w, word_bias) stays behind."""
-    return {gguf_name(name): value for name, value in net.state_dict().items() if not name.startswith("word_")}
+    """What is of use in training only (word_w, word_bias) stays behind; the stem's tensors are stem_tensors'. The concepts'
+    embeddings are written as they come out, [classes, width]."""
+    tensors = {gguf_name(name): v for name, v in net.state_dict().items() if not name.startswith(ELSEWHERE)}
+    return {**tensors, EMBEDDINGS: net.concepts.embeddings(net.tokens.weight)}
 
 
 def stem_stages(stem):
@@ -80,14 +88,15 @@ def stem_stages(stem):
     return stages
 
 
-def descriptions(config, stem):
+def descriptions(config, stem, languages=False):
+    """Model, preprocessor and generation; `languages`: of a Polyglot."""
     vision = {
         "stem": {"type": "efficientnet-lite", "input_size": IMAGE_SIZE, "padding_size": STEM_TRAINED_AT,
                  "stem_channels": stem._conv_stem.out_channels, "head_channels": stem._conv_head.out_channels,
                  "stages": stem_stages(stem)},
         "hidden_size": config.width, "image_size": IMAGE_SIZE, "patch_size": 32, "num_hidden_layers": config.vit_layers,
         "num_attention_heads": config.heads, "intermediate_size": config.vit_mlp, "layer_norm_eps": 1e-6,
-        "hidden_act": "gelu",
+        "hidden_act": "gelu", "num_concepts": N_CONCEPTS, "num_concept_tokens": N_CONCEPT_TOKENS,
     }
     text = {
         "vocab_size": config.vocab, "n_positions": config.positions, "n_embd": config.width,
@@ -100,7 +109,12 @@ def descriptions(config, stem):
                     "image_mean": [127 / 255] * 3, "image_std": [128 / 255] * 3}
     generation = {"decoder_start_token_id": END, "bos_token_id": END, "eos_token_id": END, "pad_token_id": END,
                   "num_beams": 3, "max_new_tokens": 20, "length_penalty": 1.0}
-    return {"model_type": "looksay", "vision": vision, "text": text}, preprocessor, generation
+    model = {"model_type": "looksay", "vision": vision, "text": text}
+    if languages:
+        text["encoder"] = {"n_layer": READER_LAYERS, "n_positions": config.positions}
+        model["languages"] = [{"code": code, "token": language_token(code), "form": form} for code, form in FORMS.items()]
+        model["fill"] = {"token": FILL, "mask": MASK}
+    return model, preprocessor, generation
 
 
 def stored(tensor):
@@ -122,9 +136,9 @@ def main():
     given = options.parse_args()
     tokenizer = Tokenizer.from_file(given.tokenizer)
     config = Config(vocab=tokenizer.get_vocab_size())
-    net = Net(config)
-    net.load_state_dict(torch.load(given.weights))
     stem = load_stem()
+    net = Net(config, stem)
+    net.load_state_dict(torch.load(given.weights))
     tensors = {name: stored(t) for name, t in {**stem_tensors(stem), **net_tensors(net)}.items()}
     model, preprocessor, generation = (json.dumps(part) for part in descriptions(config, stem))
     strings = {

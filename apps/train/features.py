@@ -1,8 +1,9 @@
-"""Caches EfficientNet-Lite2's features of every photo, as it is and mirrored: features.npy, features_mirrored.npy in OUT_DIR.
+"""Caches what the trunk of EfficientNet-Lite2 makes of every picture: maps.npy, maps_mirrored.npy (Flickr8k, as it is and
+in a mirror) and maps_labelled.npy in OUT_DIR.
 
-    python features.py DATA_DIR OUT_DIR
+    python features.py DATA_DIR OUT_DIR [--only NAME]
 
-The stem is never trained, so one pass serves all training. Rows already cached are kept when it is started again."""
+The trunk is never trained, so one pass serves all training. Rows already cached are kept when it is started again."""
 import argparse
 import time
 from pathlib import Path
@@ -10,28 +11,28 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data import Photos
-from model import FEATURE_CHANNELS, N_PATCHES, load_stem, photo_pixels, stem_features
+from data import FILES, Labelled, Photos
+from model import TRUNK_SHAPE, load_stem, photo_pixels, trunk
 
 BATCH = 4
 
 
-def cache(stem, photos, path, mirror):
-    shape = (len(photos.names), N_PATCHES, FEATURE_CHANNELS)
+def cache(stem, pictures, path, mirror):
     part, progress = path.with_suffix(".part.npy"), path.with_suffix(".rows")
     if path.exists():
         return
     resumed = part.exists() and progress.exists()
-    out = np.lib.format.open_memmap(part, "r+" if resumed else "w+", np.float16, shape)
+    out = np.lib.format.open_memmap(part, "r+" if resumed else "w+", np.float16, (len(pictures.names), *TRUNK_SHAPE))
     begin = int(progress.read_text()) if resumed else 0
     started = time.time()
-    for row in range(begin, len(photos.names), BATCH):
-        pixels = torch.stack([photo_pixels(photos.path(i)) for i in range(row, min(row + BATCH, len(photos.names)))])
-        out[row : row + BATCH] = stem_features(stem, pixels.flip(3) if mirror else pixels).numpy()
+    for row in range(begin, len(pictures.names), BATCH):
+        rows = range(row, min(row + BATCH, len(pictures.names)))
+        pixels = torch.stack([photo_pixels(pictures.path(i)) for i in rows])
+        out[row : row + BATCH] = trunk(stem, pixels.flip(3) if mirror else pixels).numpy()
         if row // BATCH % 100 == 99:
             out.flush()
             progress.write_text(str(row + BATCH))
-            print(f"{path.name}: {row + BATCH} of {len(photos.names)} photos, {time.time() - started:.0f} s", flush=True)
+            print(f"{path.name}: {row + BATCH} of {len(pictures.names)}, {time.time() - started:.0f} s", flush=True)
     out.flush()
     part.rename(path)
     progress.unlink(missing_ok=True)
@@ -42,12 +43,13 @@ def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("data_dir")
     options.add_argument("out_dir", type=Path)
+    options.add_argument("--only", choices=FILES, help="one of the three, so that several can be made at once")
     given = options.parse_args()
     given.out_dir.mkdir(parents=True, exist_ok=True)
-    photos = Photos(given.data_dir)
     stem = load_stem().to(memory_format=torch.channels_last)
-    cache(stem, photos, given.out_dir / "features.npy", mirror=False)
-    cache(stem, photos, given.out_dir / "features_mirrored.npy", mirror=True)
+    for name in [given.only] if given.only else FILES:
+        pictures = (Labelled if name == "maps_labelled" else Photos)(given.data_dir)
+        cache(stem, pictures, given.out_dir / f"{name}.npy", mirror=name == "maps_mirrored")
 
 
 if __name__ == "__main__":

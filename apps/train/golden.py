@@ -13,16 +13,15 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import nn
 
-from export import gguf_name
+from export import ELSEWHERE, EMBEDDINGS, gguf_name
 from gguf_file import read_gguf
-from model import END, Config, Net, load_stem, photo_pixels, stem_features
+from model import END, Config, Net, load_stem, photo_pixels, trunk
 
 SETTINGS = [{}, {"beams": 1}, {"beams": 5, "max_tokens": 8}]
 
 
-def bare_stem(tensors):
-    """The torch stem with the folded weights of the file: batch norm is left to add the bias."""
-    stem = load_stem()
+def bare_stem(tensors, stem):
+    """`stem` with the folded weights of the file: batch norm is left to add the bias."""
 
     def load(name, convolution, norm):
         weight, bias = torch.from_numpy(tensors[name + ".weight"]), torch.from_numpy(tensors[name + ".bias"])
@@ -40,14 +39,16 @@ def bare_stem(tensors):
     return stem
 
 
-def bare_net(tensors):
+def bare_net(tensors, stem):
     vocab, width = tensors["text.tokens"].shape
-    net = Net(Config(vocab=vocab, width=width)).eval()
+    net = Net(Config(vocab=vocab, width=width), stem).eval()
     state = {
-        name: value if name.startswith("word_") else torch.from_numpy(tensors[gguf_name(name)])
+        name: value if name.startswith(ELSEWHERE) else torch.from_numpy(tensors[gguf_name(name)])
         for name, value in net.state_dict().items()
     }
     net.load_state_dict(state)
+    embeddings = torch.from_numpy(tensors[EMBEDDINGS])
+    net.concepts.embeddings = lambda words: embeddings
     return net
 
 
@@ -67,10 +68,11 @@ def main():
     strings, tensors = read_gguf(given.gguf)
     tokenizer = Tokenizer.from_str(strings["looksay.tokenizer"])
     own = json.loads(strings["looksay.generation"])
-    stem, net = bare_stem(tensors), bare_net(tensors)
+    stem = bare_stem(tensors, load_stem())
+    net = bare_net(tensors, stem)
     cases = []
     for photo in given.photos:
-        memory = net.memory(stem_features(stem, photo_pixels(photo)[None]))
+        memory = net.memory(trunk(stem, photo_pixels(photo)[None]))
         for args in SETTINGS:
             longest = args.get("max_tokens", own["max_new_tokens"])
             (ids,) = net.beam(memory, args.get("beams", own["num_beams"]), longest)

@@ -1,8 +1,11 @@
-"""The default model in torch: fixed EfficientNet-Lite2 features -> image tokens -> a decoder that cross-attends to them.
+"""The default model in torch: EfficientNet-Lite2 -> image tokens -> a decoder that cross-attends to them.
 
 Hybrid vision transformer (Dosovitskiy et al. 2021, section 3.1): the 8 x 8 x 1280 feature map of a 256 px photo is projected to
-64 tokens; class token, positions, `vit_layers` encoder layers and a norm follow. The decoder is GPT-2's with cross-attention
-in each layer (pre-norm, tanh GELU, output matrix tied to the token embeddings)."""
+64 tokens; class token, concept tokens (below), positions, `vit_layers` encoder layers and a norm follow. The decoder is
+GPT-2's with cross-attention in each layer (pre-norm, tanh GELU, output matrix tied to the token embeddings).
+
+The stem is in two parts. Its trunk (90 % of the time, 20 % of the weights) is never trained, so its 120 x 16 x 16 maps are
+cached; its end is a part of Net."""
 import math
 from dataclasses import dataclass
 
@@ -12,8 +15,10 @@ import torch.nn.functional as F
 from torch import nn
 
 IMAGE_SIZE, FEATURE_CHANNELS, N_PATCHES = 256, 1280, 64
+TRUNK_BLOCKS, TRUNK_SHAPE = 15, (120, 16, 16)
 END = 0  # <|endoftext|>: starts, ends and pads captions
 N_REGION_WORDS = 1000
+N_CONCEPTS, N_CONCEPT_TOKENS, LONGEST_NAME, PIECE_WEIGHT = 1000, 3, 8, 0.7
 
 
 @dataclass
@@ -46,10 +51,65 @@ def photo_pixels(path):
     return (torch.tensor(np.array(photo)).permute(2, 0, 1).float() - 127) / 128
 
 
-def stem_features(stem, pixels):
-    """[n, 3, 256, 256] -> [n, 64, 1280]."""
-    maps = stem.extract_features(pixels.contiguous(memory_format=torch.channels_last))
-    return maps.flatten(2).transpose(1, 2)
+def trunk(stem, pixels):
+    """[n, 3, 256, 256] -> the maps [n, 120, 16, 16] in which the trunk ends."""
+    maps = stem._swish(stem._bn0(stem._conv_stem(pixels.contiguous(memory_format=torch.channels_last))))
+    for block in stem._blocks[:TRUNK_BLOCKS]:
+        maps = block(maps)
+    return maps
+
+
+class StemEnd(nn.Module):
+    """The rest of a stem, sharing its weights. Batch norm keeps the statistics of ImageNet."""
+
+    def __init__(self, stem):
+        super().__init__()
+        self.blocks, self.head, self.norm = stem._blocks[TRUNK_BLOCKS:], stem._conv_head, stem._bn1
+
+    def train(self, mode=True):
+        return super().train(False)
+
+    def forward(self, maps):
+        """[n, 120, 16, 16] -> [n, 64, 1280]."""
+        maps = maps.contiguous(memory_format=torch.channels_last)
+        for block in self.blocks:
+            maps = block(maps)
+        return F.relu6(self.norm(self.head(maps))).flatten(2).transpose(1, 2)
+
+
+class Concepts(nn.Module):
+    """Concept tokens: the likeliest classes of the stem's own ImageNet classifier, in the decoder's words. With p a class's
+    probability and w the word embeddings of its name, the first pieces weighing most,  token = turn(w) + p certainty.
+    The classifier is never trained. No class is learnt by heart: the decoder learns to say what a token names."""
+
+    def __init__(self, classifier, width):
+        super().__init__()
+        self.classifier = classifier.requires_grad_(False)
+        self.turn = nn.Linear(width, width, bias=False)
+        nn.init.eye_(self.turn.weight)
+        self.certainty = nn.Parameter(torch.zeros(width))
+        self.register_buffer("names", torch.full((N_CONCEPTS, LONGEST_NAME), -1))
+
+    def name(self, tokenizer, names):
+        """names: of the classes, in the classifier's order. As they are written inside a caption."""
+        first = len(tokenizer.encode("a").ids)
+        for row, name in zip(self.names, names, strict=True):
+            ids = tokenizer.encode(f"a {name}").ids[first:][:LONGEST_NAME]
+            row[: len(ids)] = torch.tensor(ids)
+
+    def embeddings(self, words):
+        """[classes, width] from word embeddings [vocab, width]."""
+        weight = (self.names >= 0) * PIECE_WEIGHT ** torch.arange(LONGEST_NAME)
+        mean = (words[self.names.clamp(0)] * weight.unsqueeze(-1)).sum(1) / weight.sum(1, keepdim=True)
+        return self.turn(mean)
+
+    def seen(self, features):
+        """[photos, 64, 1280] -> probabilities and numbers of the likeliest classes, [photos, 3] each."""
+        return self.classifier(features.mean(1)).softmax(-1).topk(N_CONCEPT_TOKENS)
+
+    def forward(self, probabilities, classes, words):
+        """[photos, 3] each -> [photos, 3, width]."""
+        return self.embeddings(words)[classes] + probabilities.unsqueeze(-1) * self.certainty
 
 
 class DecoderLayer(nn.Module):
@@ -70,23 +130,24 @@ class DecoderLayer(nn.Module):
         n, tokens, d = memory.shape
         return self.cross_kv(memory).view(n, tokens, 2, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
 
-    def rest(self, x, attend_self, keys, group, pack, unpack):
+    def rest(self, x, attend_self, keys, group, pack, unpack, seen=None):
         """x + self-attention + cross-attention + MLP. The `group` captions of one photo stand beside each other and
-        share its keys; `pack` and `unpack` turn [captions, time, d] into rows of x and back."""
+        share its keys, of which `seen` says which are real (None: all); `pack` and `unpack` turn [captions, time, d] into
+        rows of x and back."""
         d = x.shape[-1]
         x = x + self.drop(self.self_out(pack(attend_self)))
         q = unpack(self.cross_q(self.ln_cross(x)))
         captions, time, _ = q.shape
         q = q.reshape(captions // group, group * time, self.heads, d // self.heads).transpose(1, 2)
-        seen = F.scaled_dot_product_attention(q, keys[0], keys[1]).transpose(1, 2).reshape(captions, time, d)
-        x = x + self.drop(self.cross_out(pack(seen)))
+        found = F.scaled_dot_product_attention(q, keys[0], keys[1], seen).transpose(1, 2).reshape(captions, time, d)
+        x = x + self.drop(self.cross_out(pack(found)))
         return x + self.drop(self.fc2(F.gelu(self.fc1(self.ln_mlp(x)), approximate="tanh")))
 
     def heads_of(self, qkv):
         captions, time, d3 = qkv.shape
         return qkv.view(captions, time, 3, self.heads, d3 // 3 // self.heads).permute(2, 0, 3, 1, 4)
 
-    def forward(self, x, keys, group, captions, time, real):
+    def forward(self, x, keys, group, captions, time, real, seen=None):
         """Whole captions at once. x [real tokens, d]: padding never goes through the linear layers; `real` numbers
         the tokens of x in [captions * time]."""
         d = x.shape[-1]
@@ -96,15 +157,15 @@ class DecoderLayer(nn.Module):
 
         q, k, v = self.heads_of(unpack(self.self_qkv(self.ln_self(x))))
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
-        return self.rest(x, attended, keys, group, lambda t: t.reshape(captions * time, d)[real], unpack)
+        return self.rest(x, attended, keys, group, lambda t: t.reshape(captions * time, d)[real], unpack, seen)
 
-    def step(self, x, keys, group, past):
+    def step(self, x, keys, group, past, seen=None):
         """One more token for each caption. x [captions, 1, d]; returns x and the grown cache."""
         q, k, v = self.heads_of(self.self_qkv(self.ln_self(x)))
         if past is not None:
             k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
         attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
-        return self.rest(x, attended, keys, group, lambda t: t.reshape(x.shape), lambda t: t), (k, v)
+        return self.rest(x, attended, keys, group, lambda t: t.reshape(x.shape), lambda t: t, seen), (k, v)
 
 
 class VitLayer(nn.Module):
@@ -127,13 +188,15 @@ class VitLayer(nn.Module):
 
 
 class Net(nn.Module):
-    def __init__(self, config):
+    def __init__(self, config, stem):
         super().__init__()
         c, d = config, config.width
         self.config = c
+        self.stem_end = StemEnd(stem)
         self.proj = nn.Linear(FEATURE_CHANNELS, d)
         self.cls = nn.Parameter(torch.randn(d) * 0.02)
-        self.vpos = nn.Parameter(torch.randn(1 + N_PATCHES, d) * 0.02)
+        self.concepts = Concepts(stem._fc, d)
+        self.vpos = nn.Parameter(torch.randn(1 + N_CONCEPT_TOKENS + N_PATCHES, d) * 0.02)
         self.vit = nn.ModuleList(VitLayer(c) for _ in range(c.vit_layers))
         self.vnorm = nn.LayerNorm(d, eps=1e-6)
         # Both tables start small: torch's default of 1 for positions drowns the words.
@@ -147,10 +210,20 @@ class Net(nn.Module):
         self.word_w = nn.Parameter(torch.randn(N_REGION_WORDS, d) * 0.02)
         self.word_bias = nn.Parameter(torch.full((N_REGION_WORDS,), -4.0))
 
-    def memory(self, features):
-        """[photos, 64, 1280] -> image tokens [photos, 65, width]."""
-        cls = self.cls.expand(len(features), 1, -1)
-        x = torch.cat([cls, self.proj(features)], 1) + self.vpos
+    def memory(self, maps):
+        """The trunk's maps of photos -> image tokens [photos, 68, width]."""
+        return self.image_tokens(self.stem_end(maps))
+
+    def image_tokens(self, features):
+        """[photos, 64, 1280] -> [photos, 68, width]."""
+        return self.encode(*self.concepts.seen(features), self.proj(features))
+
+    def encode(self, probabilities, classes, patches):
+        """Likely classes, [photos, 3] each, and embedded patches [photos, n, width], n = 64 or, to practise without a photo,
+        0 -> [photos, 4 + n, width]."""
+        cls = self.cls.expand(len(patches), 1, -1)
+        x = torch.cat([cls, self.concepts(probabilities, classes, self.tokens.weight), patches], 1)
+        x = x + self.vpos[: x.shape[1]]
         for layer in self.vit:
             x = layer(x)
         return self.vnorm(x)
@@ -162,19 +235,21 @@ class Net(nn.Module):
     def logits(self, x):
         return self.norm(x) @ self.tokens.weight.T
 
-    def forward(self, ids, memory, group, real):
-        """Logits [real tokens, vocab] of the next token; ids [captions, time], `group` captions a photo."""
+    def forward(self, ids, memory, group, real, seen=None):
+        """Logits [real tokens, vocab] of the next token; ids [captions, time], `group` captions a photo. `seen` [photos, tokens]
+        says which tokens of the memory are real; None: all."""
         captions, time = ids.shape
         x = self.drop(self.tokens(ids.view(-1)[real]) + self.positions.weight[real % time])
+        seen = None if seen is None else seen[:, None, None]
         for layer in self.blocks:
-            x = layer(x, layer.cross_keys(memory), group, captions, time, real)
+            x = layer(x, layer.cross_keys(memory), group, captions, time, real, seen)
         return self.logits(x)
 
-    def next_logits(self, last, time, keys, group, past):
+    def next_logits(self, last, time, keys, group, past, seen=None):
         """Logits [captions, vocab] after the tokens `last` [captions, 1] at position `time`; `past` is updated."""
         x = self.tokens(last) + self.positions.weight[time]
         for i, layer in enumerate(self.blocks):
-            x, past[i] = layer.step(x, keys[i], group, past[i])
+            x, past[i] = layer.step(x, keys[i], group, past[i], seen)
         return self.logits(x[:, -1])
 
     @torch.inference_mode()
@@ -195,19 +270,22 @@ class Net(nn.Module):
         return [[w for w in row if w >= 0] for row in torch.cat(steps, 1).tolist()]
 
     @torch.inference_mode()
-    def beam(self, memory, beams=3, longest=20):
+    def beam(self, memory, beams=3, longest=20, start=(END,), seen=None):
         """Beam search with the meaning it has in transformers (length penalty 1): the best ids of each photo, the end
-        token included when reached."""
+        token included when reached, after the tokens `start`."""
         photos, vocab = len(memory), self.config.vocab
         keys = [layer.cross_keys(memory) for layer in self.blocks]
         past = [None] * len(self.blocks)
-        ids = torch.full((photos * beams, 1), END)
+        seen = None if seen is None else seen[:, None, None]
+        ids, first = torch.tensor(start)[None].repeat(photos * beams, 1), len(start) - 1
+        for time in range(first):
+            self.next_logits(ids[:, time : time + 1], time, keys, beams, past, seen)
         score = torch.full((photos, beams), -1e9)
         score[:, 0] = 0
         done = [[] for _ in range(photos)]
         finished = [False] * photos
         for time in range(longest):
-            logp = F.log_softmax(self.next_logits(ids[:, -1:], time, keys, beams, past), -1)
+            logp = F.log_softmax(self.next_logits(ids[:, -1:], first + time, keys, beams, past, seen), -1)
             best, at = (logp.view(photos, beams, vocab) + score[:, :, None]).view(photos, -1).topk(2 * beams)
             best, at = best.tolist(), at.tolist()
             parent, word, score = [], [], torch.full((photos, beams), -1e9)
@@ -217,7 +295,7 @@ class Net(nn.Module):
                     b, w = divmod(at[i][rank], vocab)
                     if w == END or time + 1 == longest:
                         if rank < beams and not finished[i]:
-                            hypothesis = ids[i * beams + b, 1:].tolist() + [w]
+                            hypothesis = ids[i * beams + b, first + 1 :].tolist() + [w]
                             done[i] = sorted(done[i] + [(best[i][rank] / (time + 1), hypothesis)])[-beams:]
                     elif kept < beams:
                         parent.append(i * beams + b)

@@ -11,10 +11,12 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 data=$(cd "$1" && pwd)
 out=${2:-$root/build/model}
-[ -f "$data/flickr8k/captions.jsonl" ] || {
-    echo "$0: $data/flickr8k/captions.jsonl is missing; apps/train/README.md says what DATA_DIR holds" >&2
-    exit 1
-}
+for part in flickr8k/captions.jsonl labelled/labels.jsonl; do
+    [ -f "$data/$part" ] || {
+        echo "$0: $data/$part is missing; apps/train/README.md says what DATA_DIR holds" >&2
+        exit 1
+    }
+done
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 
@@ -29,6 +31,7 @@ cd "$here"
 "$python" tokenizer.py "$data" "$out"
 "$python" features.py "$data" "$out"
 [ -f "$out/ema.pt" ] || "$python" train.py "$data" "$out"
+[ -f "$out/tuned.pt" ] || "$python" tune.py "$data" "$out"
 "$python" scst.py "$data" "$out"
 "$python" export.py "$out/scst.pt" "$out/tokenizer.json" "$out/looksay.gguf"
 echo "done: $out/looksay.gguf"

@@ -1,9 +1,9 @@
-"""Cross-entropy training of everything behind the stem.
+"""Cross-entropy training of everything behind the stem, on captions.
 
     python train.py DATA_DIR OUT_DIR [--epochs 8]
 
-Reads tokenizer.json and the cached features from OUT_DIR; writes state.pt (to resume, one an epoch), ema.pt (the averaged
-weights that later steps use) and val.jsonl. AdamW, warm-up then cosine, label smoothing 0.1, half of the photos seen in
+Reads tokenizer.json and the cached maps from OUT_DIR; writes state.pt (to resume, one an epoch), ema.pt (the averaged
+weights that tune.py goes on with) and val.jsonl. AdamW, warm-up then cosine, label smoothing 0.1, half of the photos seen in
 a mirror (where a caption that says left or right does not count), and a side loss in which each image token names the words
 it stands for."""
 import argparse
@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import nn
 
-from data import CAPTIONS_PER_PHOTO, Features, Photos, normalise
+from data import CAPTIONS_PER_PHOTO, Labelled, Maps, Photos, normalise
 from evaluate import evaluate
-from model import END, N_REGION_WORDS, Config, Net
+from model import END, N_REGION_WORDS, Config, Net, load_stem
 
 PHOTOS_A_STEP, LONGEST = 12, 24
 PEAK_RATE, WARM_UP, WEIGHT_DECAY, SMOOTHING = 8e-4, 300, 0.1, 0.1
@@ -63,8 +63,8 @@ class Captions:
         return targets
 
 
-def step_loss(net, captions, features, rows, mirror):
-    memory = net.memory(torch.from_numpy(features.batch(rows, mirror)))
+def step_loss(net, captions, maps, rows, mirror):
+    memory = net.memory(maps.photos(rows, mirror))
     sequences = [[END] + ids + [END] for row in rows for ids in captions.ids[row]]
     weight = [0.0 if m and sided else 1.0 for row, m in zip(rows, mirror) for sided in captions.sided[row]]
     ids, real, target = pad(sequences)
@@ -78,13 +78,48 @@ def step_loss(net, captions, features, rows, mirror):
     return loss, loss + REGION_LOSS * regions.sum(1).mean()
 
 
-def make_optimiser(net):
+class Average:
+    """The exponential moving average of the weights that are trained."""
+
+    def __init__(self, net):
+        self.weights = {name: p.detach().clone() for name, p in net.named_parameters() if p.requires_grad}
+
+    @torch.no_grad()
+    def update(self, net, keep):
+        for name, p in net.named_parameters():
+            if name in self.weights:
+                self.weights[name].lerp_(p, 1 - keep)
+
+    def state_of(self, net):
+        """net's state with the averaged weights in their places."""
+        return {**net.state_dict(), **self.weights}
+
+
+def make_optimiser(net, peak_rate):
+    """AdamW on all but the stem. Rates are set before each step, as shares of "peak"."""
     matrices, others = [], []
     for name, p in net.named_parameters():
+        if name.startswith("stem_end"):
+            continue
         decays = p.dim() > 1 and "tokens" not in name and "positions" not in name
         (matrices if decays else others).append(p)
-    groups = [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=PEAK_RATE, betas=(0.9, 0.98), fused=True)
+    groups = [{"params": matrices, "weight_decay": WEIGHT_DECAY, "peak": peak_rate},
+              {"params": others, "weight_decay": 0.0, "peak": peak_rate}]
+    return torch.optim.AdamW(groups, lr=peak_rate, betas=(0.9, 0.98), fused=True)
+
+
+def set_rates(optimiser, step, steps, warm_up):
+    """A linear warm-up, then half a cosine down to a hundredth."""
+    rate = min(1, (step + 1) / warm_up) * (0.5 + 0.5 * math.cos(math.pi * step / steps) + 0.01)
+    for group in optimiser.param_groups:
+        group["lr"] = group["peak"] * rate
+
+
+def save(state, path):
+    """So that a run that is cut off leaves a whole file."""
+    part = path.with_suffix(".part")
+    torch.save(state, part)
+    part.rename(path)
 
 
 def main():
@@ -96,18 +131,19 @@ def main():
     given = options.parse_args()
     torch.manual_seed(given.seed)
     out = given.out_dir
-    photos, features = Photos(given.data_dir), Features(out)
+    photos, maps = Photos(given.data_dir), Maps(out)
     tokenizer = Tokenizer.from_file(str(out / "tokenizer.json"))
     captions = Captions(photos, tokenizer)
-    net = Net(Config(vocab=tokenizer.get_vocab_size()))
-    optimiser = make_optimiser(net)
-    ema = {name: p.detach().clone() for name, p in net.named_parameters()}
+    net = Net(Config(vocab=tokenizer.get_vocab_size()), load_stem())
+    net.concepts.name(tokenizer, Labelled(given.data_dir).concepts())
+    net.stem_end.requires_grad_(False)
+    optimiser, average = make_optimiser(net, PEAK_RATE), Average(net)
     step = first = 0
     if (out / "state.pt").exists():
         state = torch.load(out / "state.pt")
         net.load_state_dict(state["net"])
         optimiser.load_state_dict(state["opt"])
-        ema, step, first = state["ema"], state["step"], state["epoch"] + 1
+        average.weights, step, first = state["ema"], state["step"], state["epoch"] + 1
     steps = len(photos.train) // PHOTOS_A_STEP
 
     for epoch in range(first, given.epochs):
@@ -119,10 +155,8 @@ def main():
         for n in range(steps):
             rows = order[n * PHOTOS_A_STEP : (n + 1) * PHOTOS_A_STEP]
             mirror = [dice.random() < 0.5 for _ in rows]
-            rate = 0.5 + 0.5 * math.cos(math.pi * step / (given.epochs * steps)) + 0.01
-            for group in optimiser.param_groups:
-                group["lr"] = PEAK_RATE * min(1, (step + 1) / WARM_UP) * rate
-            words, loss = step_loss(net, captions, features, rows, mirror)
+            set_rates(optimiser, step, given.epochs * steps, WARM_UP)
+            words, loss = step_loss(net, captions, maps, rows, mirror)
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -130,19 +164,15 @@ def main():
             step += 1
             seen += words.item()
             if step % EMA_EVERY == 0:
-                keep = min(EMA_DECAY, (1 + step) / (10 + step)) ** EMA_EVERY
-                with torch.no_grad():
-                    for name, p in net.named_parameters():
-                        ema[name].lerp_(p, 1 - keep)
+                average.update(net, min(EMA_DECAY, (1 + step) / (10 + step)) ** EMA_EVERY)
             if n % 50 == 49:
                 print(f"epoch {epoch} step {n + 1} of {steps} loss {seen / (n + 1):.3f} {time.time() - began:.0f} s", flush=True)
-        state = {"net": net.state_dict(), "opt": optimiser.state_dict(), "ema": ema, "step": step, "epoch": epoch}
-        torch.save(state, out / "state.part")
-        (out / "state.part").rename(out / "state.pt")
+        state = {"net": net.state_dict(), "opt": optimiser.state_dict(), "ema": average.weights, "step": step, "epoch": epoch}
+        save(state, out / "state.pt")
 
-    torch.save(ema, out / "ema.pt")
-    net.load_state_dict(ema)
-    print("validation", evaluate(net, tokenizer, features, photos, photos.val, out / "val.jsonl"), flush=True)
+    save(average.state_of(net), out / "ema.pt")
+    net.load_state_dict(average.state_of(net))
+    print("validation", evaluate(net, tokenizer, maps, photos, photos.val, out / "val.jsonl"), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,39 +3,59 @@
     python tune.py DATA_DIR OUT_DIR [--epochs 2]
 
 The end of the stem learns too, at a lower rate. A labelled picture's caption is "a LABEL": from these the model learns to name
-what no caption of Flickr8k speaks of. Reads ema.pt and what train.py reads; writes tune-state.pt (to resume, one a quarter of
+what no caption of Flickr8k speaks of. Beside that the decoder practises to read concept tokens alone, without any picture.
+Reads ema.pt and what train.py reads; writes tune-state.pt (to resume, one a quarter of
 an epoch), tuned.pt (averaged weights) and tuned-val.jsonl."""
 import argparse
 import random
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import nn
 
-from data import Labelled, Maps, Photos
+from data import Labelled, Maps, Photos, with_article
 from evaluate import evaluate, share_named
-from model import END, Config, Net, load_stem
+from model import END, N_CONCEPT_TOKENS, Config, Net, load_stem
 from train import PHOTOS_A_STEP, SMOOTHING, Average, Captions, make_optimiser, pad, save, set_rates, step_loss
 
-LABELLED_A_STEP, LABELLED_LOSS = 10, 0.3
+LABELLED_A_STEP, PRACTISED_A_STEP, LABELLED_LOSS = 10, 80, 0.3
+LEAST_SURE = 0.4  # practice: what the likely classes have together
 PEAK_RATE, STEM_RATE, STEM_DECAY, WARM_UP = 3e-4, 5e-5, 0.01, 100
 EMA_DECAY = 0.998
 
 
-class Labels:
-    """Cross-entropy of "a LABEL"."""
+def label_loss(net, memory, names):
+    ids, real, target = pad([[END] + name + [END] for name in names])
+    return F.cross_entropy(net(ids, memory, 1, real), target, label_smoothing=SMOOTHING)
 
-    def __init__(self, pictures, maps, tokenizer):
-        self.pictures, self.maps = pictures, maps
+
+class Labels:
+    """Cross-entropy of "a LABEL" for labelled pictures."""
+
+    def __init__(self, pictures, tokenizer):
         self.ids = {row: tokenizer.encode(pictures.caption(row)).ids for row in pictures.train}
 
-    def loss(self, net, rows, memory=None):
-        memory = net.memory(self.maps.labelled(rows)) if memory is None else memory
-        ids, real, target = pad([[END] + self.ids[row] + [END] for row in rows])
-        return F.cross_entropy(net(ids, memory, 1, real), target, label_smoothing=SMOOTHING)
+    def loss(self, net, memory, rows):
+        return label_loss(net, memory, [self.ids[row] for row in rows])
+
+
+class Practice:
+    """Cross-entropy of "a NAME" where the memory is a class token and concept tokens, of which NAME is the likeliest."""
+
+    def __init__(self, pictures, tokenizer):
+        self.ids = [tokenizer.encode(with_article(name)).ids for name in pictures.concepts()]
+
+    def loss(self, net, n):
+        classes = torch.randint(len(self.ids), (n, N_CONCEPT_TOKENS))
+        probabilities = torch.rand(n, N_CONCEPT_TOKENS)
+        probabilities = (probabilities / probabilities.sum(1, keepdim=True)).sort(descending=True)[0]
+        probabilities *= torch.empty(n, 1).uniform_(LEAST_SURE, 1)
+        memory = net.encode(probabilities, classes, torch.empty(n, 0, net.config.width))
+        return label_loss(net, memory, [self.ids[c] for c in classes[:, 0].tolist()])
 
 
 def main():
@@ -49,7 +69,7 @@ def main():
     out = given.out_dir
     photos, pictures, maps = Photos(given.data_dir), Labelled(given.data_dir), Maps(out)
     tokenizer = Tokenizer.from_file(str(out / "tokenizer.json"))
-    captions, labels = Captions(photos, tokenizer), Labels(pictures, maps, tokenizer)
+    captions, labels, practice = Captions(photos, tokenizer), Labels(pictures, tokenizer), Practice(pictures, tokenizer)
     net = Net(Config(vocab=tokenizer.get_vocab_size()), load_stem())
     net.load_state_dict(torch.load(out / "ema.pt"))
     optimiser, average = make_optimiser(net, PEAK_RATE), Average(net)
@@ -75,18 +95,19 @@ def main():
         mirror = [dice.random() < 0.5 for _ in rows]
         set_rates(optimiser, step, steps, WARM_UP)
         words, loss = step_loss(net, captions, maps, rows, mirror)
-        label_loss = labels.loss(net, dice.sample(pictures.train, LABELLED_A_STEP))
+        rows = dice.sample(pictures.train, LABELLED_A_STEP)
+        label_losses = labels.loss(net, net.memory(maps.labelled(rows)), rows), practice.loss(net, PRACTISED_A_STEP)
         optimiser.zero_grad()
-        (loss + LABELLED_LOSS * label_loss).backward()
+        (loss + LABELLED_LOSS * sum(label_losses)).backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
         step += 1
         average.update(net, min(EMA_DECAY, step / (step + 10)))
         seen.append(words.item())
-        named.append(label_loss.item())
+        named.append([loss.item() for loss in label_losses])
         if step % 25 == 0:
-            print(f"step {step} of {steps} captions {sum(seen) / len(seen):.3f} labels {sum(named) / len(named):.3f} "
-                  f"{time.time() - began:.0f} s", flush=True)
+            print(f"step {step} of {steps} captions {np.mean(seen):.3f} labels and practice "
+                  f"{np.mean(named, 0).round(3)} {time.time() - began:.0f} s", flush=True)
             seen, named = [], []
         if step % (epoch_steps // 4) == 0:
             state = {"net": net.state_dict(), "opt": optimiser.state_dict(), "ema": average.weights, "step": step}

@@ -1,0 +1,71 @@
+"""The model of four languages: Net, and a bidirectional reader of source sentences beside the picture.
+
+What is written starts END <|language|>; a source is <|language|> words END. The decoder cross-attends to the picture's tokens, to
+what the reader makes of a source, or to both, one after the other, through the same keys and values. A picture and a language give a
+caption, a source and a language a translation, with a picture or without. A source with gaps and <|fill|> give what is missing."""
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from model import Net
+
+READER_LAYERS = 3
+
+
+class ReaderLayer(nn.Module):
+    """Pre-norm, tanh GELU as in the decoder; every token sees every other one."""
+
+    def __init__(self, c):
+        super().__init__()
+        d = c.width
+        self.heads = c.heads
+        self.ln_self, self.ln_mlp = nn.LayerNorm(d), nn.LayerNorm(d)
+        self.self_qkv, self.self_out = nn.Linear(d, 3 * d), nn.Linear(d, d)
+        self.fc1, self.fc2 = nn.Linear(d, c.decoder_mlp), nn.Linear(c.decoder_mlp, d)
+        self.drop = nn.Dropout(c.dropout)
+
+    def forward(self, x, pack, unpack, seen):
+        qkv = unpack(self.self_qkv(self.ln_self(x)))
+        n, time, d3 = qkv.shape
+        q, k, v = qkv.view(n, time, 3, self.heads, d3 // 3 // self.heads).permute(2, 0, 3, 1, 4)
+        x = x + self.drop(self.self_out(pack(F.scaled_dot_product_attention(q, k, v, seen).transpose(1, 2))))
+        return x + self.drop(self.fc2(F.gelu(self.fc1(self.ln_mlp(x)), approximate="tanh")))
+
+
+class Polyglot(Net):
+    def __init__(self, config, stem):
+        super().__init__(config, stem)
+        self.reader_positions = nn.Embedding(config.positions, config.width)
+        nn.init.normal_(self.reader_positions.weight, std=0.02)
+        self.reader = nn.ModuleList(ReaderLayer(config) for _ in range(READER_LAYERS))
+        self.reader_norm = nn.LayerNorm(config.width)
+
+    def read(self, sources):
+        """Lists of ids -> (memory [n, longest, width], seen [n, longest]: which of its tokens are real)."""
+        n, time = len(sources), max(map(len, sources))
+        ids, seen = torch.zeros(n, time, dtype=torch.long), torch.zeros(n, time, dtype=torch.bool)
+        for i, source in enumerate(sources):
+            ids[i, : len(source)] = torch.tensor(source)
+            seen[i, : len(source)] = True
+        real = seen.view(-1).nonzero()[:, 0]
+
+        def pack(t):
+            return t.reshape(n * time, -1)[real]
+
+        def unpack(rows):
+            return rows.new_zeros(n * time, rows.shape[1]).index_copy(0, real, rows).view(n, time, -1)
+
+        x = self.drop(self.tokens(ids.view(-1)[real]) + self.reader_positions.weight[real % time])
+        for layer in self.reader:
+            x = layer(x, pack, unpack, seen[:, None, None])
+        return unpack(self.reader_norm(x)), seen
+
+
+def join(image, source):
+    """Image tokens [n, tokens, width] or None and what read() returned or None -> one memory, and which of it is real."""
+    if source is None:
+        return image, None
+    memory, seen = source
+    if image is None:
+        return memory, seen
+    return torch.cat([image, memory], 1), torch.cat([seen.new_ones(image.shape[:2]), seen], 1)
