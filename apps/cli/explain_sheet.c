@@ -83,17 +83,6 @@ static void find_cell(int *x, int *y, const sheet *s, int i)
     *y = GAP + i / s->columns * (s->height + LABEL);
 }
 
-/* Where heat is 0, a dark grey picture; where it is 1, the picture with a warm glow. */
-static void glow(uint8_t out[3], const uint8_t rgb[3], float heat)
-{
-    static const float warm[3] = {255.0f, 150.0f, 20.0f};
-    float grey = 0.299f * (float)rgb[0] + 0.587f * (float)rgb[1] + 0.114f * (float)rgb[2];
-    for (int c = 0; c < 3; c++) {
-        float dark = 0.3f * grey, lit = 0.78f * (float)rgb[c] + 0.22f * warm[c];
-        out[c] = (uint8_t)(dark + heat * (lit - dark) + 0.5f);
-    }
-}
-
 /* In the middle of the cell at (x, y); map NULL: the picture as it is. */
 static void paint_picture(sheet *s, int x, int y, const lks_caption *caption, const float *map)
 {
@@ -106,7 +95,7 @@ static void paint_picture(sheet *s, int x, int y, const lks_caption *caption, co
         const float *heat = s->heat + (size_t)v * (size_t)s->width;
         for (int u = 0; u < s->width; u++)
             if (map)
-                glow(to + 3 * u, from + 3 * u, heat[u]);
+                heat_glow(to + 3 * u, from + 3 * u, heat[u]);
             else
                 memcpy(to + 3 * u, from + 3 * u, 3);
     }

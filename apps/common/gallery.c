@@ -1,9 +1,9 @@
 /* Captions as one page: see gallery.h. */
 #include "apps/common/gallery.h"
 
-#include <math.h>
 #include <stdlib.h>
 
+#include "apps/common/confidence.h"
 #include "apps/common/heat.h"
 #include "apps/common/html.h"
 
@@ -53,15 +53,6 @@ void gallery_begin(FILE *to)
             style, script);
 }
 
-/* The mean probability of the caption's tokens. */
-static double confidence(const lks_sequence *s)
-{
-    double sum = 0.0;
-    for (int i = 0; i < s->n_tokens; i++)
-        sum += exp((double)s->logprobs[i]);
-    return s->n_tokens > 0 ? sum / s->n_tokens : 0.0;
-}
-
 static void write_thumbnail(FILE *to, const lks_caption *caption)
 {
     int width, height;
@@ -92,7 +83,7 @@ void gallery_add(FILE *to, const char *image, const lks_caption *caption)
     write_thumbnail(to, caption);
     fputs("<figcaption>", to);
     for (int i = 0; i < caption->n_sequences; i++) {
-        double sure = confidence(&caption->sequences[i]);
+        double sure = caption_confidence(&caption->sequences[i]);
         html_write_text(to, caption->sequences[i].text);
         fprintf(to, "\n<small title=\"mean probability of a token\"><meter value=\"%.3f\"></meter> %.0f %%</small>\n",
                 sure, 100.0 * sure);

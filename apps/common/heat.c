@@ -77,3 +77,13 @@ void picture_scale(uint8_t *rgb, int width, int height, const lks_caption *capti
         }
     }
 }
+
+void heat_glow(uint8_t out[3], const uint8_t rgb[3], float heat)
+{
+    static const float warm[3] = {255.0f, 150.0f, 20.0f};
+    float grey = 0.299f * (float)rgb[0] + 0.587f * (float)rgb[1] + 0.114f * (float)rgb[2];
+    for (int c = 0; c < 3; c++) {
+        float dark = 0.3f * grey, lit = 0.78f * (float)rgb[c] + 0.22f * warm[c];
+        out[c] = (uint8_t)(dark + heat * (lit - dark) + 0.5f);
+    }
+}

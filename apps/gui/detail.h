@@ -1,0 +1,26 @@
+/* The photo that is chosen: its picture, the words of its caption, how sure the model was, and the caption to edit. */
+#ifndef LOOKSAY_GUI_DETAIL_H
+#define LOOKSAY_GUI_DETAIL_H
+
+#include "apps/gui/photo.h"
+
+typedef struct detail detail;
+
+detail *detail_new(void);
+void detail_free(detail *d); /* the widget is its parent's */
+
+GtkWidget *detail_widget(detail *d);
+
+/* NULL: nothing is chosen. What was typed about the photo before stays with it. */
+void detail_show(detail *d, Photo *photo);
+
+/* The next frame of the clip that is shown; kept from sight while a word is chosen. */
+void detail_show_frame(detail *d, GdkTexture *frame);
+
+/* Chooses the word after (1) or before (-1) the chosen one; 0: none. */
+void detail_step_word(detail *d, int step);
+
+/* Lets the reader type. */
+void detail_edit(detail *d);
+
+#endif

@@ -1,0 +1,54 @@
+/* How smoothly a window is drawn: see frames.h. */
+#include "apps/gui/frames.h"
+
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+/* When the process began, on the clock of g_get_monotonic_time: field 22 of /proc/self/stat, in ticks since the machine's start. */
+static gint64 process_began(void)
+{
+    char *text = NULL;
+    unsigned long long ticks = 0;
+    if (g_file_get_contents("/proc/self/stat", &text, NULL, NULL)) {
+        const char *after = strrchr(text, ')'); /* the name before it may hold anything */
+        if (after)
+            sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+                   &ticks);
+    }
+    g_free(text);
+    struct timespec up;
+    clock_gettime(CLOCK_BOOTTIME, &up);
+    gint64 age = up.tv_sec * G_USEC_PER_SEC + up.tv_nsec / 1000 -
+                 (gint64)(ticks * G_USEC_PER_SEC / (unsigned long long)sysconf(_SC_CLK_TCK));
+    return g_get_monotonic_time() - age;
+}
+
+typedef struct watch {
+    gint64 process_began, frame_began;
+} watch;
+
+static void on_before(GdkFrameClock *clock, watch *w)
+{
+    (void)clock;
+    w->frame_began = g_get_monotonic_time();
+}
+
+static void on_after(GdkFrameClock *clock, watch *w)
+{
+    gint64 now = g_get_monotonic_time();
+    g_debug("frame %" G_GINT64_FORMAT ": at %" G_GINT64_FORMAT " us, took %" G_GINT64_FORMAT " us",
+            gdk_frame_clock_get_frame_counter(clock), w->frame_began - w->process_began, now - w->frame_began);
+}
+
+void frames_watch(GtkWidget *window)
+{
+    if (g_log_writer_default_would_drop(G_LOG_LEVEL_DEBUG, G_LOG_DOMAIN))
+        return;
+    GdkFrameClock *clock = gtk_widget_get_frame_clock(window);
+    watch *w = g_new0(watch, 1);
+    w->process_began = process_began();
+    g_object_set_data_full(G_OBJECT(clock), "looksay-watch", w, g_free);
+    g_signal_connect(clock, "before-paint", G_CALLBACK(on_before), w);
+    g_signal_connect(clock, "after-paint", G_CALLBACK(on_after), w);
+}

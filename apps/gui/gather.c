@@ -1,0 +1,142 @@
+/* Photos and clips in files and folders: see gather.h. What is found comes in batches, so that a folder of a hundred thousand photos
+ * fills the list without stopping the window. */
+#include "apps/gui/gather.h"
+
+#include <string.h>
+
+#include "apps/common/image_name.h"
+
+enum { BATCH = 64 };
+
+typedef struct search {
+    gatomicrefcount references;
+    char **paths;
+    GCancellable *cancellable;
+    gather_found found;
+    void *context;
+    char *message; /* of the thread: the first thing that could not be read */
+    GPtrArray *batch;
+} search;
+
+typedef struct delivery {
+    search *search;
+    GPtrArray *paths;
+    bool last;
+} delivery;
+
+static void unref(search *s)
+{
+    if (!g_atomic_ref_count_dec(&s->references))
+        return;
+    g_strfreev(s->paths);
+    g_object_unref(s->cancellable);
+    g_free(s->message);
+    g_clear_pointer(&s->batch, g_ptr_array_unref);
+    g_free(s);
+}
+
+bool gather_is_clip(const char *path)
+{
+    static const char *const extensions[] = {".mp4",  ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg",
+                                             ".mpeg", ".mts", ".ts",  ".ogv", ".wmv",  ".flv", ".3gp"};
+    const char *dot = strrchr(path, '.');
+    for (gsize i = 0; dot && i < G_N_ELEMENTS(extensions); i++)
+        if (g_ascii_strcasecmp(dot, extensions[i]) == 0)
+            return true;
+    return false;
+}
+
+static void release_delivery(gpointer data)
+{
+    delivery *d = data;
+    g_ptr_array_unref(d->paths);
+    unref(d->search);
+    g_free(d);
+}
+
+static gboolean deliver(gpointer data)
+{
+    delivery *d = data;
+    search *s = d->search;
+    for (guint i = 0; i < d->paths->len && !g_cancellable_is_cancelled(s->cancellable); i++) {
+        const char *path = g_ptr_array_index(d->paths, i);
+        s->found(s->context, path, gather_is_clip(path), NULL);
+    }
+    if (d->last && !g_cancellable_is_cancelled(s->cancellable))
+        s->found(s->context, NULL, false, s->message);
+    return G_SOURCE_REMOVE;
+}
+
+static void send(search *s, bool last)
+{
+    delivery *d = g_new(delivery, 1);
+    *d = (delivery){s, s->batch, last};
+    g_atomic_ref_count_inc(&s->references);
+    s->batch = g_ptr_array_new_with_free_func(g_free);
+    g_main_context_invoke_full(NULL, G_PRIORITY_DEFAULT_IDLE, deliver, d, release_delivery);
+}
+
+static void add(search *s, char *path)
+{
+    g_ptr_array_add(s->batch, path);
+    if (s->batch->len >= BATCH)
+        send(s, false);
+}
+
+static int by_name(gconstpointer a, gconstpointer b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void walk(search *s, const char *folder)
+{
+    GError *error = NULL;
+    GDir *dir = g_dir_open(folder, 0, &error);
+    if (!dir) {
+        if (!s->message)
+            s->message = g_utf8_make_valid(error->message, -1);
+        g_error_free(error);
+        return;
+    }
+    GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
+    for (const char *name; (name = g_dir_read_name(dir));)
+        if (name[0] != '.')
+            g_ptr_array_add(names, g_build_filename(folder, name, NULL));
+    g_dir_close(dir);
+    g_ptr_array_sort(names, by_name);
+    for (guint i = 0; i < names->len && !g_cancellable_is_cancelled(s->cancellable); i++) {
+        const char *path = g_ptr_array_index(names, i);
+        if (!g_file_test(path, G_FILE_TEST_IS_DIR)) {
+            if (image_name_is_known(path) || gather_is_clip(path))
+                add(s, g_strdup(path));
+        } else if (!g_file_test(path, G_FILE_TEST_IS_SYMLINK)) {
+            walk(s, path);
+        }
+    }
+    g_ptr_array_unref(names);
+}
+
+static gpointer run(gpointer data)
+{
+    search *s = data;
+    for (char **path = s->paths; *path && !g_cancellable_is_cancelled(s->cancellable); path++)
+        if (g_file_test(*path, G_FILE_TEST_IS_DIR))
+            walk(s, *path);
+        else
+            add(s, g_strdup(*path));
+    send(s, true);
+    unref(s);
+    return NULL;
+}
+
+void gather(char **paths, GCancellable *cancellable, gather_found found, void *context)
+{
+    search *s = g_new0(search, 1);
+    g_atomic_ref_count_init(&s->references);
+    s->paths = g_strdupv(paths);
+    s->cancellable = g_object_ref(cancellable);
+    s->found = found;
+    s->context = context;
+    s->batch = g_ptr_array_new_with_free_func(g_free);
+    g_thread_unref(g_thread_new("folders", run, s));
+}
