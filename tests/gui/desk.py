@@ -80,7 +80,7 @@ class Node:
 
     @property
     def text(self):
-        return self.call(ATSPI + "Text", "GetText", GLib.Variant("(ii)", (0, -1)))[0]
+        return self.call(ATSPI + "Text", "GetText", GLib.Variant("(ii)", (0, self.get("Text", "CharacterCount"))))[0]
 
     @property
     def extents(self):
@@ -303,12 +303,31 @@ class Gui:
             return done.stdout.split()
         self.desk.xdotool("windowfocus", "--sync", wait_for(f"a window {title}", find)[-1])
 
+    def answer_with_file(self, title, path):
+        """Types the path into GTK's file dialog, which must have heard it all before it is sent."""
+        def name():
+            boxes = [node for node in self.root.find_all("text( box)?") if node.name != "Caption" and node.has_state(STATE_FOCUSED)]
+            return boxes[0] if boxes else None
+        self.focus_dialog(title)
+        if not title.startswith("Export"):
+            self.key("ctrl+l")
+        wait_for("the name's field", name)
+        self.key("ctrl+a")
+        self.type(str(path))
+        wait_for("the name", lambda: name().text == str(path))
+        self.key("Return")
+        wait_for("the dialog to go", lambda: len(self.root.children) == 1 or self.key("Return"))
+
     def focus(self):
         self.desk.xdotool("windowfocus", "--sync", self.id)
 
     def wait_for_end(self):
-        """The exit status."""
-        return self.process.wait(timeout=PATIENCE)
+        """The exit status; a program that complained to its log did not end well."""
+        status = self.process.wait(timeout=PATIENCE)
+        bad = [line for line in self.output().splitlines() if re.search("CRITICAL|looksay-gui-WARNING|Sanitizer", line)]
+        if bad:
+            raise AssertionError("\n".join(bad))
+        return status
 
     def quit(self):
         self.key("ctrl+q")

@@ -32,8 +32,14 @@ class TestCase(unittest.TestCase):
 
     def gui(self, *arguments, **options):
         gui = Gui(DESK, PROGRAM, *arguments, **options)
-        self.addCleanup(gui.kill)
+        self.addCleanup(self.end, gui)
         return gui
+
+    def end(self, gui):
+        if gui.process.poll() is None:  # the test has failed
+            self.keep(self.id().split(".")[-1])
+            print(gui.output(), file=sys.stderr)
+        gui.kill()
 
     def copy(self, *photos):
         """Copies of photos in a folder of our own, to write beside."""
@@ -83,6 +89,7 @@ class Captions(TestCase):
         self.assertGreater(glows[0].share_that_differs(glows[1]), 0.002)
         gui.click(words[2])
         wait_for("the picture as it was", lambda: gui.picture_of(picture).share_that_differs(plain) < 0.001)
+        self.assertEqual(gui.quit(), 0)
 
     def test_files_that_are_no_pictures_are_rows_that_say_so(self):
         folder = self.copy(PARITY / "wide.jpg")
@@ -106,8 +113,6 @@ class Captions(TestCase):
     def test_quits_at_once_while_captioning(self):
         gui = self.gui(SHIPPED)
         self.assertEqual(gui.quit(), 0)
-        self.assertNotIn("CRITICAL", gui.output())
-        self.assertNotIn("WARNING", gui.output())
 
 
 class Editing(TestCase):
@@ -182,10 +187,7 @@ class Editing(TestCase):
         gui.wait_for_text("status", "^2 of 3 captioned · 1 failed$")
         for name in ("all.jsonl", "all.csv", "all.html"):
             gui.key("ctrl+e")
-            gui.focus_dialog("Export Captions")
-            gui.key("ctrl+a")
-            gui.type(str(folder / name))
-            gui.key("Return")
+            gui.answer_with_file("Export Captions", folder / name)
             wait_for(name, (folder / name).exists)
             gui.focus()
         rows = [json.loads(line) for line in (folder / "all.jsonl").read_text().splitlines()]
