@@ -308,10 +308,13 @@ class Gui:
         def name():
             boxes = [node for node in self.root.find_all("text( box)?") if node.name != "Caption" and node.has_state(STATE_FOCUSED)]
             return boxes[0] if boxes else None
-        self.focus_dialog(title)
-        if not title.startswith("Export"):
+        def look():
+            self.focus_dialog(title)  # again: the server gives the focus away when a window goes
+            time.sleep(0.1)
+            return name()
+        if not wait_for("the dialog", look).name.startswith("Name"):
             self.key("ctrl+l")
-        wait_for("the name's field", name)
+            wait_for("the name's field", name)
         self.key("ctrl+a")
         self.type(str(path))
         wait_for("the name", lambda: name().text == str(path))
