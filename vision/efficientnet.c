@@ -118,15 +118,15 @@ lks_status lks_efficientnet_bind(lks_efficientnet *net, lks_binder *binder, lks_
     enum { D_NONE, D_THREE, D_STEM, D_HEAD, D_LAST, D_IN, D_HIDDEN, D_OUT, D_KERNEL, D_COUNT };
     static const lks_binding outer[] = {
         {"stem.conv", LKS_BIND_CONV2D, offsetof(lks_efficientnet, stem), D_STEM, D_THREE, 0},
-        {"stem.head", LKS_BIND_LINEAR, offsetof(lks_efficientnet, head), D_HEAD, D_LAST, LKS_BIND_F32},
+        {"stem.head", LKS_BIND_LINEAR, offsetof(lks_efficientnet, head), D_HEAD, D_LAST, 0},
     };
     static const lks_binding expand[] = {
-        {"stem.blocks.#.expand", LKS_BIND_LINEAR, offsetof(net_block, expand), D_HIDDEN, D_IN, LKS_BIND_F32},
+        {"stem.blocks.#.expand", LKS_BIND_LINEAR, offsetof(net_block, expand), D_HIDDEN, D_IN, 0},
     };
     static const lks_binding rest[] = {
         {"stem.blocks.#.depthwise", LKS_BIND_CONV2D, offsetof(net_block, depthwise), D_HIDDEN, D_KERNEL,
          LKS_BIND_DEPTHWISE},
-        {"stem.blocks.#.project", LKS_BIND_LINEAR, offsetof(net_block, project), D_OUT, D_HIDDEN, LKS_BIND_F32},
+        {"stem.blocks.#.project", LKS_BIND_LINEAR, offsetof(net_block, project), D_OUT, D_HIDDEN, 0},
     };
     const int *outer_dims = binder->dims;
     int dims[D_COUNT] = {[D_NONE] = 1,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "apps/cli/commands.h"
+#include "apps/cli/dataset.h"
 #include "apps/cli/engine.h"
 
 static int convert(const settings *s, const char *name, const char *dtype)
@@ -37,7 +38,60 @@ int command_convert(const settings *s)
     return convert(s, "convert", s->to ? s->to : "f32");
 }
 
+/* *score = the CIDEr of a model on --data. Returns an exit status, after a message where it is none of success. */
+static int score_model(double *score, const settings *s, const char *model)
+{
+    settings chosen = *s;
+    chosen.model = model;
+    dataset data;
+    engine e;
+    cider *scores = cider_open();
+    if (!scores || !dataset_open(&data, s->data, s)) {
+        cider_close(scores);
+        return EXIT_USAGE;
+    }
+    int status = engine_open(&e, &chosen) ? EXIT_ALL_DONE : EXIT_MODEL;
+    lks_caption_options options;
+    if (status == EXIT_ALL_DONE)
+        engine_caption_options(&options, &e, &chosen);
+    dataset_row row;
+    dataset_status next = DATASET_ROW;
+    while (status == EXIT_ALL_DONE && (next = dataset_next(&data, &row)) == DATASET_ROW) {
+        lks_caption *caption = NULL;
+        lks_error err;
+        lks_status st = lks_caption_file(e.session, &caption, row.path, &options, &err);
+        if (st == LKS_ERR_INTERRUPTED)
+            status = EXIT_INTERRUPTED;
+        else if (!dataset_score(scores, st == LKS_OK ? caption->sequences[0].text : "", &row))
+            status = EXIT_SOME_FAILED;
+        if (st != LKS_OK && st != LKS_ERR_INTERRUPTED && !s->quiet)
+            complain("%s", err.message);
+        lks_caption_free(caption);
+    }
+    if (status == EXIT_ALL_DONE && data.n_rows == 0 && next == DATASET_END)
+        complain("%s: no row was asked for", s->data);
+    if (status == EXIT_ALL_DONE && (next == DATASET_WRONG || data.n_rows == 0))
+        status = EXIT_USAGE;
+    *score = cider_score(scores);
+    engine_close(&e);
+    dataset_close(&data);
+    cider_close(scores);
+    return status;
+}
+
 int command_quantize(const settings *s)
 {
-    return convert(s, "quantize", s->to ? s->to : "int8");
+    double before = 0.0, after = 0.0;
+    int status = EXIT_ALL_DONE;
+    if (s->data && s->n_operands == 1) { /* first, as the new model may replace the old one */
+        engine_catch_interrupts();
+        status = score_model(&before, s, s->operands[0]);
+    }
+    if (status == EXIT_ALL_DONE)
+        status = convert(s, "quantize", s->to ? s->to : "int8");
+    if (status == EXIT_ALL_DONE && s->data)
+        status = score_model(&after, s, s->output);
+    if (status == EXIT_ALL_DONE && s->data)
+        printf("CIDEr %.4f -> %.4f (%+.1f %%)\n", before, after, before > 0.0 ? 100.0 * (after / before - 1.0) : 0.0);
+    return status;
 }

@@ -99,7 +99,7 @@ static const command commands[] = {
      .summary = "caption a data set, references beside each caption",
      .description =
          "DATA.jsonl holds one object per photo: \"image\" (a path), the human captions, perhaps a \"split\". Prints\n"
-         "one JSON object per photo with \"caption\" and \"references\", ready for scoring.",
+         "one JSON object per photo with \"caption\" and \"references\", and the CIDEr of all.",
      .examples = "  looksay eval --split val --beams 3 --photos images captions.jsonl -o val.jsonl\n",
      .groups = GROUP_MODEL | GROUP_SEARCH | GROUP_DATA | GROUP_OUTPUT,
      .run = command_eval},
@@ -117,8 +117,10 @@ static const command commands[] = {
      .summary = "a smaller, faster model: linear layers in int8",
      .description =
          "Writes a GGUF file whose linear layers are 8-bit integers, packed as the program computes with them. It is\n"
-         "mapped and used in place when it is opened. Embeddings, norms and convolutions keep their precision.",
-     .examples = "  looksay quantize models/blip -o blip-int8.gguf\n  looksay --model blip-int8.gguf photo.jpg\n",
+         "mapped and used in place when it is opened. Embeddings, norms and filters keep their precision. With --data\n"
+         "both models caption its photos, and their CIDEr is printed.",
+     .examples = "  looksay quantize models/blip -o blip-int8.gguf\n  looksay --model blip-int8.gguf photo.jpg\n"
+                 "  looksay quantize models/blip -o blip-int8.gguf --data captions.jsonl --split val --photos images\n",
      .groups = GROUP_QUANTIZE,
      .run = command_quantize},
     {.name = "bench",

@@ -92,11 +92,12 @@ static const option options[] = {
     NUMBER("gate", 0, KIND_REAL, GROUP_VIDEO, gate, "D", 0, 1, "a frame that differs by no more keeps the caption it has; default: 0.015"),
     NUMBER("joint", 0, KIND_INT, GROUP_VIDEO, n_joint, "N", 1, 16, "frames of a shot that the words attend to together; default: 1"),
 
-    TEXT("photos", 0, KIND_TEXT, GROUP_DATA | GROUP_VERIFY, photos, "DIR", "folder of the photos; default: where the data file is"),
-    TEXT("split", 0, KIND_TEXT, GROUP_DATA, split, "NAME", "only rows whose \"split\" is NAME"),
-    TEXT("references", 0, KIND_TEXT, GROUP_DATA, references, "KEY", "key of the human captions; default: captions"),
-    NUMBER("limit", 0, KIND_INT, GROUP_DATA, limit, "N", 1, INT_MAX, "only the first N photos"),
-    NUMBER("tolerance", 0, KIND_REAL, GROUP_VERIFY, tolerance, "X", 0, 100, "largest difference of a log-probability; default: 0.002"),
+    TEXT("data", 0, KIND_TEXT, GROUP_QUANTIZE, data, "DATA.jsonl", "score both models on these photos, as eval does, and print their CIDEr"),
+    TEXT("photos", 0, KIND_TEXT, GROUP_DATA | GROUP_VERIFY | GROUP_QUANTIZE, photos, "DIR", "folder of the photos; default: where the data file is"),
+    TEXT("split", 0, KIND_TEXT, GROUP_DATA | GROUP_QUANTIZE, split, "NAME", "only rows whose \"split\" is NAME"),
+    TEXT("references", 0, KIND_TEXT, GROUP_DATA | GROUP_QUANTIZE, references, "KEY", "key of the human captions; default: captions"),
+    NUMBER("limit", 0, KIND_INT, GROUP_DATA | GROUP_QUANTIZE, limit, "N", 1, INT_MAX, "only the first N photos"),
+    NUMBER("tolerance", 0, KIND_REAL, GROUP_VERIFY, tolerance, "X", 0, 100, "largest difference of a log-probability; default: the golden file's own, or 0.002"),
     NUMBER("repeat", 0, KIND_INT, GROUP_BENCH, repeat, "N", 1, 10000, "runs of each measurement; default: 9"),
 
     TEXT("output", 'o', KIND_TEXT, GROUP_CONVERT | GROUP_QUANTIZE, output, "FILE.gguf", "the new model; appears when it is complete"),

@@ -72,8 +72,8 @@ typedef struct settings {
     const char *from, *image, *text_format;
     /* translate: a language; convert, quantize: a precision */
     const char *to;
-    /* eval, verify, bench */
-    const char *photos, *split, *references;
+    /* eval, verify, bench, quantize */
+    const char *data, *photos, *split, *references;
     int limit, repeat;
     double tolerance;
     /* what is left when the options are taken out */

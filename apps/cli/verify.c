@@ -1,6 +1,8 @@
-/* looksay verify: a model's captions against a golden file that another program made from the same files.
+/* looksay verify: a model's captions against a golden file that another program made from the same files. "tolerance" is how far
+ * its log-probabilities may be off where --tolerance does not say; without it they are those of f32.
  *
- *     {"cases": [{"image": "a.jpg", "args": {"max_tokens": 20, "beams": 3}, "tokens": [...], "logprobs": [...],
+ *     {"tolerance": 0.002,
+ *      "cases": [{"image": "a.jpg", "args": {"max_tokens": 20, "beams": 3}, "tokens": [...], "logprobs": [...],
  *                 "caption": "..."}]}
  *
  * `args` are named after the options of looksay caption. Other tasks have a key of their own, and need no picture:
@@ -217,7 +219,10 @@ static int run(verification *v)
     json_error_t detail;
     json_t *golden = json_load_file(v->file, 0, &detail);
     const json_t *cases = json_object_get(golden, "cases");
+    const json_t *tolerance = json_object_get(golden, "tolerance");
     size_t n = json_array_size(cases), n_well = 0;
+    if (isnan(v->tolerance))
+        v->tolerance = json_is_number(tolerance) ? json_number_value(tolerance) : DEFAULT_TOLERANCE;
     if (!golden)
         complain("%s: %s", v->file, detail.text);
     else if (n == 0)
@@ -233,7 +238,7 @@ static int run(verification *v)
 
 int command_verify(const settings *s)
 {
-    verification v = {.settings = s, .tolerance = isnan(s->tolerance) ? DEFAULT_TOLERANCE : s->tolerance};
+    verification v = {.settings = s, .tolerance = s->tolerance};
     if (s->n_operands > 1) {
         complain("verify takes one golden file");
         return EXIT_USAGE;

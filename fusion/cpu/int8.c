@@ -29,20 +29,51 @@ size_t lks_int8_panel_bytes(int d_in, int d_out)
     return n_panels * n_groups(d_in) * LKS_INT8_COLUMNS * LKS_INT8_GROUP;
 }
 
+/* The largest magnitude of w [n], by its bits: those of positive numbers sort like integers. w holds no NaN. */
+static float largest_magnitude(const float *w, int n)
+{
+    int32_t largest = 0;
+    for (int k = 0; k < n; k++) {
+        int32_t bits;
+        memcpy(&bits, &w[k], sizeof bits);
+        bits &= 0x7FFFFFFF;
+        largest = bits > largest ? bits : largest;
+    }
+    float value;
+    memcpy(&value, &largest, sizeof value);
+    return value;
+}
+
+/* values [n] = round(w inverse), halves to even; returns their sum. Adding 3 2^22 leaves the integer in the low bits. */
+static int32_t round_row(int8_t *values, const float *w, int n, float inverse)
+{
+    int32_t sum = 0;
+    for (int k = 0; k < n; k++) {
+        float shifted = w[k] * inverse + 12582912.0f;
+        int32_t bits;
+        memcpy(&bits, &shifted, sizeof bits);
+        bits -= 0x4B400000;
+        values[k] = (int8_t)bits;
+        sum += bits;
+    }
+    return sum;
+}
+
 /* One output channel: its weights go `LKS_INT8_COLUMNS` groups apart. */
 static void pack_row(int8_t *column, float *scale, int32_t *sum, const float *w, int d_in)
 {
-    float largest = 0.0f;
-    for (int k = 0; k < d_in; k++)
-        largest = fabsf(w[k]) > largest ? fabsf(w[k]) : largest;
-    float inverse = largest < SMALLEST_RANGE ? 0.0f : 127.0f / largest;
+    enum { BLOCK = 256, GROUP = LKS_INT8_GROUP, STEP = LKS_INT8_COLUMNS * LKS_INT8_GROUP };
+    float largest = largest_magnitude(w, d_in), inverse = largest < SMALLEST_RANGE ? 0.0f : 127.0f / largest;
     *scale = inverse == 0.0f ? 0.0f : largest / 127.0f;
     *sum = 0;
-    for (int k = 0; k < d_in; k++) {
-        int value = (int)lrintf(w[k] * inverse);
-        column[(size_t)(k / LKS_INT8_GROUP) * LKS_INT8_COLUMNS * LKS_INT8_GROUP + (size_t)(k % LKS_INT8_GROUP)] =
-            (int8_t)value;
-        *sum += value;
+    for (int k = 0; k < d_in; k += BLOCK) {
+        int8_t values[BLOCK];
+        int n = d_in - k < BLOCK ? d_in - k : BLOCK;
+        *sum += round_row(values, w + k, n, inverse);
+        for (int i = n; i % GROUP != 0; i++)
+            values[i] = 0;
+        for (int i = 0; i < n; i += GROUP, column += STEP)
+            memcpy(column, values + i, GROUP);
     }
 }
 

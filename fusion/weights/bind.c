@@ -308,8 +308,7 @@ static lks_status bind_linear(lks_binder *binder, lks_linear *out, const parts *
                               lks_error *err)
 {
     int d_in = linear_inputs(binder, row);
-    bool int8 =
-        binder->options->precision == LKS_PRECISION_INT8 && !(row->flags & LKS_BIND_F32) && d_in <= LKS_INT8_MAX_INPUTS;
+    bool int8 = binder->options->precision == LKS_PRECISION_INT8 && d_in <= LKS_INT8_MAX_INPUTS;
     size_t count = int8 ? 0 : binder->options->ops->linear_packed_count(d_in, found->rows);
     lks_linear layer = {.d_in = d_in, .d_out = found->rows};
     pack_job job = {.binder = binder, .found = found, .kind = row->kind, .d_in = d_in};

@@ -242,7 +242,7 @@ static int compare_with_loss(double *sum, const char *photo)
 {
     enum { N_TOKENS = 16 };
     bench b;
-    bench_open(&b, "assets/model/looksay.gguf", photo, "f32", N_TOKENS);
+    bench_open(&b, "assets/model/looksay.gguf", photo, "auto", N_TOKENS);
     int patches = b.n_memory - b.n_prefix, n = 0;
     double *credits = malloc((size_t)patches * sizeof *credits), *effects = malloc((size_t)patches * sizeof *effects);
     float *credit = malloc((size_t)patches * sizeof *credit);

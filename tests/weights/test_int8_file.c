@@ -133,27 +133,6 @@ static void round_trip(void **state)
     remove_folder(folder);
 }
 
-/* A layer marked LKS_BIND_F32 stays f32 and is stored as it was. */
-static void exempt_layer(void **state)
-{
-    (void)state;
-    char path[512];
-    char *folder = make_plain(path);
-    lks_binding row = with_bias[0];
-    row.flags = LKS_BIND_F32;
-    lks_converter *converter;
-    bound_layer layer;
-    assert_int_equal(lks_converter_open(&converter, LKS_I8, NULL), LKS_OK);
-    assert_int_equal(bind(&layer, path, &row, LKS_PRECISION_INT8, converter, NULL), LKS_OK);
-    assert_null(layer.layer.int8.panels);
-    assert_non_null(layer.layer.packed);
-    assert_int_equal(lks_converter_n_int8_layers(converter), 0);
-    assert_int_equal(lks_converter_n_tensors(converter), 2);
-    lks_converter_close(converter);
-    release(&layer);
-    remove_folder(folder);
-}
-
 typedef struct damage {
     int part; /* of the four tensors */
     const char *name, *needle;
@@ -319,8 +298,8 @@ static void long_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trip), cmocka_unit_test(exempt_layer), cmocka_unit_test(damaged_layers),
-        cmocka_unit_test(halves),     cmocka_unit_test(plain_types),  cmocka_unit_test(long_names),
+        cmocka_unit_test(round_trip),  cmocka_unit_test(damaged_layers), cmocka_unit_test(halves),
+        cmocka_unit_test(plain_types), cmocka_unit_test(long_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
