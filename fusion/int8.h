@@ -45,7 +45,4 @@ typedef struct lks_int8_row {
 
 lks_int8_row lks_int8_row_of_range(float low, float high, bool finite);
 
-/* Scratch bytes that layers with up to max_d inputs take at most, whatever the number of rows. */
-size_t lks_int8_scratch(int max_d);
-
 #endif

@@ -3,7 +3,10 @@
 
 #include <math.h>
 
+#include <string.h>
+
 #include "fusion/cpu/kernels.h"
+#include "fusion/cpu/word_rows.h"
 
 #if defined(LKS_HAVE_AVX2) || defined(LKS_HAVE_AVX512)
 static const lks_ops *vector_table(lks_isa isa)
@@ -21,6 +24,8 @@ static const lks_ops *vector_table(lks_isa isa)
         return &lks_ops_avx512;
     if (isa == LKS_ISA_AVX512_VNNI && cpu.avx512_vnni)
         return &lks_ops_avx512_vnni;
+    if (isa == LKS_ISA_AVX512_BF16 && cpu.avx512_vnni && cpu.avx512_bf16)
+        return &lks_ops_avx512_bf16;
 #endif
     return NULL;
 }
@@ -34,7 +39,8 @@ static const lks_ops *vector_table(lks_isa isa)
 
 static const lks_ops *best_table(void)
 {
-    static const lks_isa order[] = {LKS_ISA_AVX512_VNNI, LKS_ISA_AVX512, LKS_ISA_AVX_VNNI, LKS_ISA_AVX2, LKS_ISA_BLAS};
+    static const lks_isa order[] = {LKS_ISA_AVX512_BF16, LKS_ISA_AVX512_VNNI, LKS_ISA_AVX512,
+                                    LKS_ISA_AVX_VNNI,    LKS_ISA_AVX2,        LKS_ISA_BLAS};
     for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
         const lks_ops *ops = lks_ops_get(order[i]);
         if (ops)
@@ -54,6 +60,7 @@ const lks_ops *lks_ops_get(lks_isa isa)
     case LKS_ISA_AVX_VNNI:
     case LKS_ISA_AVX512:
     case LKS_ISA_AVX512_VNNI:
+    case LKS_ISA_AVX512_BF16:
         return vector_table(isa);
     case LKS_ISA_BLAS:
 #ifdef LKS_HAVE_BLAS
@@ -69,6 +76,8 @@ void lks_linear_run(const lks_compute *compute, const lks_linear *layer, const l
 {
     if (layer->int8.panels)
         compute->ops->linear_int8(compute, layer, args);
+    else if (layer->bf16.panels)
+        compute->ops->linear_bf16(compute, layer, args);
     else
         compute->ops->linear(compute, layer, args);
 }
@@ -113,14 +122,44 @@ void lks_linear_row(const lks_ops *ops, float *row, const lks_linear *layer, int
 {
     if (layer->int8.panels)
         lks_int8_unpack(row, &layer->int8, layer->d_in, o);
+    else if (layer->bf16.panels)
+        lks_bf16_unpack(row, &layer->bf16, layer->d_in, o);
     else
         ops->linear_unpack(row, layer->packed, layer->d_in, o);
 }
 
-/* Attention and int8 layers take scratch, one at a time; the fused kernels need more of it than the reference. */
+lks_precision lks_linear_precision(const lks_linear *layer)
+{
+    return layer->int8.panels ? LKS_PRECISION_INT8 : layer->bf16.panels ? LKS_PRECISION_BF16 : LKS_PRECISION_F32;
+}
+
+static const char *const precision_names[] = {"auto", "f32", "bf16", "int8"};
+
+const char *lks_precision_name(lks_precision precision)
+{
+    return precision_names[precision];
+}
+
+bool lks_precision_parse(lks_precision *precision, const char *name)
+{
+    for (size_t i = 0; i < sizeof precision_names / sizeof *precision_names; i++)
+        if (strcmp(precision_names[i], name) == 0) {
+            *precision = (lks_precision)i;
+            return true;
+        }
+    return false;
+}
+
+double lks_linear_bytes(lks_precision precision, double n_weights)
+{
+    static const double bytes[] = {4, 4, 2, 1};
+    return bytes[precision] * n_weights;
+}
+
+/* Attention and the layers of low precision take scratch, one at a time; the fused kernels need more of it than the reference. */
 size_t lks_ops_scratch(int n_threads, int max_keys, int max_d_head, int max_d)
 {
     size_t per_thread = lks_arena_cost(lks_attention_scratch_floats(max_keys, max_d_head), sizeof(float));
-    size_t attention = lks_arena_cost((size_t)n_threads, per_thread), int8 = lks_int8_scratch(max_d);
-    return attention > int8 ? attention : int8;
+    size_t attention = lks_arena_cost((size_t)n_threads, per_thread), rows = lks_rows_scratch(max_d);
+    return attention > rows ? attention : rows;
 }

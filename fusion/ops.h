@@ -12,6 +12,7 @@
 
 #include "fusion/arena.h"
 #include "fusion/attention.h"
+#include "fusion/bf16.h"
 #include "fusion/cpuinfo.h"
 #include "fusion/int8.h"
 #include "fusion/threads.h"
@@ -27,12 +28,22 @@ typedef enum lks_activation {
     LKS_ACT_TANH
 } lks_activation;
 
-/* A linear layer's weights as a backend wants them. `packed` is made by ops->linear_pack and belongs to the model. */
+/* Precision of linear layers; everything else is f32 always. */
+typedef enum lks_precision {
+    LKS_PRECISION_AS_STORED, /* of a file to be opened: that of the packed layers it holds, else f32 */
+    LKS_PRECISION_F32,
+    LKS_PRECISION_BF16, /* fusion/bf16.h */
+    LKS_PRECISION_INT8  /* fusion/int8.h */
+} lks_precision;
+
+/* A linear layer's weights as a backend wants them, in one precision. `packed` is made by ops->linear_pack and belongs to the
+ * model. */
 typedef struct lks_linear {
     int d_in, d_out;
-    const float *packed;   /* ops->linear_packed_count(d_in, d_out) floats, aligned to LKS_ALIGNMENT; NULL: int8 */
+    const float *packed;   /* ops->linear_packed_count(d_in, d_out) floats, aligned to LKS_ALIGNMENT; NULL: not f32 */
     const float *bias;     /* [d_out] or NULL */
-    lks_int8_weights int8; /* panels NULL: f32 */
+    lks_int8_weights int8; /* panels NULL: not int8 */
+    lks_bf16_weights bf16; /* panels NULL: not bf16 */
 } lks_linear;
 
 /* y = activation(x w^T + bias) + residual.  x [n, d_in]  y [n, d_out]  residual [n, d_out] or NULL (may be y itself). */
@@ -78,8 +89,9 @@ typedef struct lks_ops {
     /* row [d_in] = row o of w, as it was before packing. */
     void (*linear_unpack)(float *row, const float *packed, int d_in, int o);
     void (*linear)(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
-    /* The same for a layer with int8 weights. */
+    /* The same for a layer with int8 weights, with bf16 weights. */
     void (*linear_int8)(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
+    void (*linear_bf16)(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
 
     void (*attention)(const lks_compute *compute, const lks_attention *attention);
 
@@ -129,6 +141,15 @@ void lks_linear_dense(const lks_compute *compute, const lks_linear *layer, float
 /* Self-attention (Vaswani et al. 2017) of one sequence in which every token sees every other one.
  * mixed [n, d] = softmax(q k^T / sqrt(d / n_heads)) v per head;  qkv [n, 3 d] holds queries, keys, values side by side. */
 void lks_self_attention(const lks_compute *compute, float *mixed, const float *qkv, int n, int n_heads, int d);
+
+lks_precision lks_linear_precision(const lks_linear *layer);
+
+/* "f32", "bf16" or "int8"; "auto" for LKS_PRECISION_AS_STORED. */
+const char *lks_precision_name(lks_precision precision);
+bool lks_precision_parse(lks_precision *precision, const char *name); /* false: unknown name, *precision untouched */
+
+/* Bytes of a layer's weights: what a pass over it reads, without bias. */
+double lks_linear_bytes(lks_precision precision, double n_weights);
 
 /* row [d_in] = the weights of output o, in the precision of the layer. */
 void lks_linear_row(const lks_ops *ops, float *row, const lks_linear *layer, int o);

@@ -7,19 +7,19 @@
 #include <string.h>
 #include <time.h>
 
-#include "fusion/cpu/int8_rows.h"
 #include "fusion/cpu/kernels.h"
+#include "fusion/cpu/word_rows.h"
 
 #define CHAIN_ROUNDS 50000             /* of multiply-adds: about a millisecond */
 #define READ_BYTES ((size_t)256 << 20) /* far beyond any L3 share */
 #define MIN_ROUNDS 3
 
 typedef double fma_function(long n_rounds, float *sink);
-typedef double int8_function(long n_rounds, int32_t *sink);
 
 typedef struct roof_job {
     fma_function *run_fma;
-    int8_function *run_int8;
+    lks_peak_function *run_words;
+    int32_t seed; /* an operand of run_words */
     const uint64_t *block;
     double work; /* of one thread */
     _Atomic uint64_t sink;
@@ -42,11 +42,11 @@ static void fma_part(void *argument, int thread, int n_threads)
     job->sink += value > 0.0f;
 }
 
-static void int8_part(void *argument, int thread, int n_threads)
+static void words_part(void *argument, int thread, int n_threads)
 {
     roof_job *job = argument;
-    int32_t value = 3;
-    double work = job->run_int8(CHAIN_ROUNDS, &value);
+    int32_t value = job->seed;
+    double work = job->run_words(CHAIN_ROUNDS, &value);
     if (thread == 0)
         job->work = work * n_threads;
     job->sink += value > 0;
@@ -81,7 +81,7 @@ static double best_rate(lks_threads *threads, lks_job part, roof_job *job, doubl
 static fma_function *fma_of(lks_isa isa)
 {
 #ifdef LKS_HAVE_AVX512
-    if (isa == LKS_ISA_AVX512 || isa == LKS_ISA_AVX512_VNNI)
+    if (isa == LKS_ISA_AVX512 || isa == LKS_ISA_AVX512_VNNI || isa == LKS_ISA_AVX512_BF16)
         return lks_avx512_run_fma;
 #endif
 #ifdef LKS_HAVE_AVX2
@@ -92,10 +92,10 @@ static fma_function *fma_of(lks_isa isa)
     return lks_ref_run_fma;
 }
 
-static int8_function *int8_of(lks_isa isa)
+static lks_peak_function *int8_of(lks_isa isa)
 {
 #ifdef LKS_HAVE_AVX512
-    if (isa == LKS_ISA_AVX512_VNNI)
+    if (isa == LKS_ISA_AVX512_VNNI || isa == LKS_ISA_AVX512_BF16)
         return lks_avx512_vnni_run_int8;
 #endif
 #ifdef LKS_HAVE_AVX2
@@ -106,6 +106,17 @@ static int8_function *int8_of(lks_isa isa)
 #endif
     (void)isa;
     return lks_ref_run_int8;
+}
+
+/* NULL: bf16 is computed as f32. */
+static lks_peak_function *bf16_of(lks_isa isa)
+{
+#ifdef LKS_HAVE_AVX512
+    if (isa == LKS_ISA_AVX512_BF16)
+        return lks_avx512_bf16_run_bf16;
+#endif
+    (void)isa;
+    return NULL;
 }
 
 lks_status lks_roofline_measure(lks_roofline *out, lks_isa isa, lks_threads *threads, double seconds, lks_error *err)
@@ -121,13 +132,17 @@ lks_status lks_roofline_measure(lks_roofline *out, lks_isa isa, lks_threads *thr
     memset(arena.base, 1, READ_BYTES);
 
     roof_job job = {.run_fma = fma_of(ops->isa),
-                    .run_int8 = int8_of(ops->isa),
+                    .run_words = int8_of(ops->isa),
+                    .seed = 3,
                     .block = (const uint64_t *)(const void *)arena.base};
     lks_roofline result = {.isa = ops->isa, .n_threads = lks_threads_count(threads)};
-    result.f32_gflops = best_rate(threads, fma_part, &job, seconds / 3) * 1e-9;
-    result.int8_gops = best_rate(threads, int8_part, &job, seconds / 3) * 1e-9;
+    result.f32_gflops = best_rate(threads, fma_part, &job, seconds / 4) * 1e-9;
+    result.int8_gops = best_rate(threads, words_part, &job, seconds / 4) * 1e-9;
+    job.run_words = bf16_of(ops->isa);
+    job.seed = 0x3F803F80; /* ones: smaller bit patterns are subnormal numbers, which are slow */
+    result.bf16_gflops = job.run_words ? best_rate(threads, words_part, &job, seconds / 4) * 1e-9 : result.f32_gflops;
     job.work = (double)READ_BYTES;
-    result.dram_gbps = best_rate(threads, read_part, &job, seconds / 3) * 1e-9;
+    result.dram_gbps = best_rate(threads, read_part, &job, seconds / 4) * 1e-9;
     lks_arena_release(&arena);
     *out = result;
     return LKS_OK;

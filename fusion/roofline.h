@@ -7,11 +7,12 @@
 #include "fusion/threads.h"
 
 typedef struct lks_roofline {
-    lks_isa isa;       /* whose multiply-adds were timed */
-    int n_threads;     /* all figures are with all of them running */
-    double f32_gflops; /* independent multiply-adds in registers, 10^9 operations per second */
-    double int8_gops;  /* the same for the integer multiply-adds of int8 layers */
-    double dram_gbps;  /* reads of a block far larger than the caches, 10^9 bytes per second */
+    lks_isa isa;        /* whose multiply-adds were timed */
+    int n_threads;      /* all figures are with all of them running */
+    double f32_gflops;  /* independent multiply-adds in registers, 10^9 operations per second */
+    double int8_gops;   /* the same for the integer multiply-adds of int8 layers */
+    double bf16_gflops; /* and for those of bf16 layers */
+    double dram_gbps;   /* reads of a block far larger than the caches, 10^9 bytes per second */
 } lks_roofline;
 
 /* Best of several rounds, about `seconds` in all (0.5 is plenty) plus the time to fill the block. LKS_ISA_AUTO takes the

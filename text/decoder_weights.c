@@ -307,7 +307,7 @@ int64_t lks_decoder_multiply_adds(const lks_decoder *decoder, bool head)
     return total;
 }
 
-bool lks_decoder_is_int8(const lks_decoder *decoder)
+lks_precision lks_decoder_precision(const lks_decoder *decoder)
 {
-    return decoder->ends.head.int8.panels != NULL;
+    return lks_linear_precision(&decoder->ends.head);
 }

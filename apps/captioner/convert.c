@@ -78,28 +78,34 @@ static lks_status collect_strings(string_list *list, const lks_model *model, con
     return st;
 }
 
-static lks_status parse_target(lks_dtype *dtype, const lks_convert_options *options, lks_error *err)
+static lks_status parse_target(lks_dtype *dtype, lks_precision *precision, const lks_convert_options *options,
+                               lks_error *err)
 {
     static const struct {
         const char *name;
         lks_dtype dtype;
-    } targets[] = {{"f32", LKS_F32}, {"f16", LKS_F16}, {"int8", LKS_I8}};
+        lks_precision precision;
+    } targets[] = {{"f32", LKS_F32, LKS_PRECISION_F32},
+                   {"f16", LKS_F16, LKS_PRECISION_F32},
+                   {"bf16", LKS_F32, LKS_PRECISION_BF16},
+                   {"int8", LKS_F32, LKS_PRECISION_INT8}};
     const char *name = options && options->dtype ? options->dtype : "f32";
     for (size_t i = 0; i < sizeof targets / sizeof *targets; i++)
         if (strcmp(targets[i].name, name) == 0) {
             *dtype = targets[i].dtype;
+            *precision = targets[i].precision;
             return LKS_OK;
         }
-    return lks_error_set(err, LKS_ERR_ARGUMENT, "unknown dtype '%s': use f32, f16 or int8", name);
+    return lks_error_set(err, LKS_ERR_ARGUMENT, "unknown dtype '%s': use f32, f16, bf16 or int8", name);
 }
 
-static lks_status refuse_int8(const lks_weights *weights, const char *path, lks_error *err)
+static lks_status refuse_packed(const lks_weights *weights, const char *path, lks_error *err)
 {
-    for (size_t i = 0; i < lks_weights_count(weights); i++)
-        if (lks_weights_at(weights, i)->dtype == LKS_I8)
-            return lks_error_set(err, LKS_ERR_UNSUPPORTED,
-                                 "%s: holds int8 weights already; convert the model it was made from", path);
-    return LKS_OK;
+    lks_precision precision = lks_weights_precision(weights);
+    if (precision == LKS_PRECISION_F32)
+        return LKS_OK;
+    return lks_error_set(err, LKS_ERR_UNSUPPORTED, "%s: holds %s weights already; convert the model it was made from",
+                         path, lks_precision_name(precision));
 }
 
 static lks_status write_model(lks_convert_result *result, const lks_model *model, const lks_model_files *files,
@@ -118,7 +124,7 @@ static lks_status write_model(lks_convert_result *result, const lks_model *model
         *result = (lks_convert_result){.bytes_before = before,
                                        .bytes_after = (uint64_t)info.st_size,
                                        .n_tensors = lks_converter_n_tensors(converter),
-                                       .n_int8_layers = lks_converter_n_int8_layers(converter)};
+                                       .n_packed_layers = lks_converter_n_packed_layers(converter)};
     }
     return st;
 }
@@ -127,24 +133,25 @@ lks_status lks_model_convert(lks_convert_result *result, const char *path, const
                              const lks_convert_options *options, lks_error *err)
 {
     lks_dtype dtype = LKS_F32;
+    lks_precision precision = LKS_PRECISION_F32;
     lks_model_files files = {0};
     lks_threads *threads = NULL;
     lks_converter *converter = NULL;
     lks_model *model = NULL;
-    lks_status st = parse_target(&dtype, options, err);
+    lks_status st = parse_target(&dtype, &precision, options, err);
     if (st != LKS_OK)
         return st;
     st = lks_threads_open(&threads, options ? options->n_threads : 0, err);
     if (st == LKS_OK)
-        st = lks_converter_open(&converter, dtype, err);
+        st = lks_converter_open(&converter, dtype, precision, err);
     if (st == LKS_OK)
         st = lks_model_files_open(&files, path, err);
     if (st == LKS_OK)
-        st = refuse_int8(files.weights, path, err);
+        st = refuse_packed(files.weights, path, err);
     if (st == LKS_OK) {
         lks_bind_options bind = {.ops = lks_ops_get(LKS_ISA_AUTO),
                                  .threads = threads,
-                                 .precision = dtype == LKS_I8 ? LKS_PRECISION_INT8 : LKS_PRECISION_F32,
+                                 .precision = precision,
                                  .listener = lks_converter_add,
                                  .listener_context = converter};
         st = lks_model_open_files(&model, &files, path, &bind, err);

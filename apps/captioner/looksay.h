@@ -62,17 +62,17 @@ LKS_API const char *lks_version(void);
 typedef struct lks_model_options {
     size_t size;   /* sizeof(lks_model_options) */
     int n_threads; /* for packing weights; 0: all CPUs */
-    const char
-        *isa; /* "ref", "blas", "avx2", "avx-vnni", "avx512", "avx512-vnni"; NULL or "auto": the best this CPU has */
-    const char
-        *dtype; /* of linear layers: "f32"; "int8", quantised while opening; NULL or "auto": as the file holds them */
+    /* "ref", "blas", "avx2", "avx-vnni", "avx512", "avx512-vnni", "avx512-bf16"; NULL or "auto": the best this CPU has */
+    const char *isa;
+    /* of linear layers: "f32"; "bf16" or "int8", packed while opening; NULL or "auto": as the file holds them */
+    const char *dtype;
 } lks_model_options;
 
 /* Opens a Hugging Face directory (VisionEncoderDecoder or BLIP) or a Looksay GGUF file. `options` may be NULL. */
 LKS_API lks_status lks_model_open(lks_model **out, const char *path, const lks_model_options *options, lks_error *err);
 LKS_API void lks_model_close(lks_model *model); /* NULL is safe; all its sessions must be closed */
 
-/* The precision of its linear layers, "f32" or "int8"; static. */
+/* The precision of its linear layers, "f32", "bf16" or "int8"; static. */
 LKS_API const char *lks_model_dtype(const lks_model *model);
 
 /* The code of language i ("en", "de", ...) that captions can be asked for, the first one being the default; NULL past the last,
@@ -97,16 +97,16 @@ LKS_API void lks_model_cost_estimate(const lks_model *model, lks_model_cost *cos
 
 typedef struct lks_convert_options {
     size_t size;       /* sizeof(lks_convert_options) */
-    const char *dtype; /* "f32"; "f16": matrices halved; "int8": linear layers quantised and packed. NULL: "f32" */
+    const char *dtype; /* "f32"; "f16": matrices halved; "bf16", "int8": linear layers so, packed. NULL: "f32" */
     int n_threads;     /* 0: all CPUs */
 } lks_convert_options;
 
 typedef struct lks_convert_result {
     uint64_t bytes_before, bytes_after; /* of the weight files, of the new file */
-    size_t n_tensors, n_int8_layers;
+    size_t n_tensors, n_packed_layers;
 } lks_convert_result;
 
-/* Writes the model at `path` (anything lks_model_open takes, int8 files excepted) as one GGUF file that holds weights,
+/* Writes the model at `path` (anything lks_model_open takes, files of packed layers excepted) as one GGUF file that holds weights,
  * configuration and tokenizer. The file appears when it is complete; a failure leaves what was there. `options` and `result`
  * may be NULL. */
 LKS_API lks_status lks_model_convert(lks_convert_result *result, const char *path, const char *out_path,
@@ -300,14 +300,14 @@ LKS_API void lks_machine_describe(lks_machine *machine);
 typedef struct lks_machine_speed {
     const char *isa; /* what was measured, static */
     int n_threads;
-    double f32_gflops; /* multiply-adds in registers: the peak */
-    double int8_gops;  /* the same for int8 */
-    double dram_gbps;  /* memory reads */
+    double f32_gflops;             /* multiply-adds in registers: the peak */
+    double bf16_gflops, int8_gops; /* the same for bf16 and int8 */
+    double dram_gbps;              /* memory reads */
     struct {
-        int n_tokens;            /* 197, 257, 577: a ViT at 224 px, 256 px with patches of 16, 384 px */
-        double linear_gflops;    /* the four linear layers of a transformer block of width 768 */
-        double int8_gops;        /* the same layers with int8 weights, quantising their inputs included */
-        double attention_gflops; /* its self-attention, 12 heads of 64 */
+        int n_tokens;                  /* 197, 257, 577: a ViT at 224 px, 256 px with patches of 16, 384 px */
+        double linear_gflops;          /* the four linear layers of a transformer block of width 768 */
+        double bf16_gflops, int8_gops; /* the same layers with such weights, rounding their inputs included */
+        double attention_gflops;       /* its self-attention, 12 heads of 64 */
     } layers[3];
 } lks_machine_speed;
 

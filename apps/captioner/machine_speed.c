@@ -20,7 +20,7 @@ static const struct {
 
 typedef struct bench {
     lks_compute compute;
-    lks_linear layers[N_LAYERS], int8_layers[N_LAYERS];
+    lks_linear layers[N_LAYERS], int8_layers[N_LAYERS], bf16_layers[N_LAYERS];
     float *x, *y; /* [MAX_TOKENS, D_MLP]: also query, key and value */
 } bench;
 
@@ -31,7 +31,7 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* Layer i in both precisions, from w [d_out, d_in]. */
+/* Layer i in each precision, from w [d_out, d_in]. */
 static void make_layers(bench *b, int i, lks_arena *arena, const lks_ops *ops, const float *w)
 {
     int d_in = block[i].d_in, d_out = block[i].d_out;
@@ -40,11 +40,14 @@ static void make_layers(bench *b, int i, lks_arena *arena, const lks_ops *ops, c
     float *scales = lks_arena_take(arena, (size_t)d_out, sizeof(float));
     int32_t *sums = lks_arena_take(arena, (size_t)d_out, sizeof(int32_t));
     int8_t *panels = lks_arena_take(arena, lks_int8_panel_bytes(d_in, d_out), 1);
+    uint16_t *pairs = lks_arena_take(arena, lks_bf16_panel_count(d_in, d_out), sizeof(uint16_t));
     memset(bias, 0, (size_t)d_out * sizeof(float));
     ops->linear_pack(packed, w, d_in, d_out, 0, d_out);
     lks_int8_pack(panels, scales, sums, w, d_in, 0, d_out);
+    lks_bf16_pack(pairs, w, d_in, 0, d_out);
     b->layers[i] = (lks_linear){.d_in = d_in, .d_out = d_out, .packed = packed, .bias = bias};
     b->int8_layers[i] = (lks_linear){.d_in = d_in, .d_out = d_out, .bias = bias, .int8 = {panels, scales, sums}};
+    b->bf16_layers[i] = (lks_linear){.d_in = d_in, .d_out = d_out, .bias = bias, .bf16 = {pairs}};
 }
 
 /* One arena for weights, activations and the ops' scratch. */
@@ -57,6 +60,7 @@ static lks_status prepare(bench *b, lks_arena *arena, const lks_ops *ops, lks_th
     for (int i = 0; i < N_LAYERS; i++)
         bytes += lks_arena_cost(ops->linear_packed_count(block[i].d_in, block[i].d_out), sizeof(float)) +
                  lks_arena_cost(lks_int8_panel_bytes(block[i].d_in, block[i].d_out), 1) +
+                 lks_arena_cost(lks_bf16_panel_count(block[i].d_in, block[i].d_out), sizeof(uint16_t)) +
                  3 * lks_arena_cost((size_t)block[i].d_out, sizeof(float));
     lks_status st = lks_arena_init(arena, bytes, err);
     if (st != LKS_OK)
@@ -145,6 +149,7 @@ lks_status lks_machine_measure(lks_machine_speed *speed, const char *isa_name, i
             break;
         keep_larger(&result.f32_gflops, roof.f32_gflops);
         keep_larger(&result.int8_gops, roof.int8_gops);
+        keep_larger(&result.bf16_gflops, roof.bf16_gflops);
         keep_larger(&result.dram_gbps, roof.dram_gbps);
         double began = now();
         do {
@@ -152,6 +157,7 @@ lks_status lks_machine_measure(lks_machine_speed *speed, const char *isa_name, i
                 result.layers[i].n_tokens = n_tokens[i];
                 keep_larger(&result.layers[i].linear_gflops, time_linear(&b, b.layers, n_tokens[i]));
                 keep_larger(&result.layers[i].int8_gops, time_linear(&b, b.int8_layers, n_tokens[i]));
+                keep_larger(&result.layers[i].bf16_gflops, time_linear(&b, b.bf16_layers, n_tokens[i]));
                 keep_larger(&result.layers[i].attention_gflops, time_attention(&b, n_tokens[i]));
             }
         } while (now() - began < seconds / (2 * N_TURNS));

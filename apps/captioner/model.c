@@ -154,24 +154,19 @@ static lks_status parse_dtype(lks_precision *out, const lks_model_options *optio
 {
     bool given = options && options->size >= offsetof(lks_model_options, dtype) + sizeof options->dtype;
     const char *dtype = given && options->dtype ? options->dtype : "auto";
-    if (strcmp(dtype, "auto") == 0)
-        *out = LKS_PRECISION_AS_STORED;
-    else if (strcmp(dtype, "f32") == 0)
-        *out = LKS_PRECISION_F32;
-    else if (strcmp(dtype, "int8") == 0)
-        *out = LKS_PRECISION_INT8;
-    else
-        return lks_error_set(err, LKS_ERR_ARGUMENT, "unknown dtype '%s': use auto, f32 or int8", dtype);
-    return LKS_OK;
+    if (lks_precision_parse(out, dtype))
+        return LKS_OK;
+    return lks_error_set(err, LKS_ERR_ARGUMENT, "unknown dtype '%s': use auto, f32, bf16 or int8", dtype);
 }
 
 lks_status lks_model_open(lks_model **out, const char *path, const lks_model_options *options, lks_error *err)
 {
     lks_isa isa = LKS_ISA_AUTO;
     if (options && options->isa && !lks_isa_parse(&isa, options->isa))
-        return lks_error_set(err, LKS_ERR_ARGUMENT,
-                             "unknown instruction set '%s': use ref, blas, avx2, avx-vnni, avx512, avx512-vnni or auto",
-                             options->isa);
+        return lks_error_set(
+            err, LKS_ERR_ARGUMENT,
+            "unknown instruction set '%s': use ref, blas, avx2, avx-vnni, avx512, avx512-vnni, avx512-bf16 or auto",
+            options->isa);
     lks_precision precision = LKS_PRECISION_AS_STORED;
     lks_status st = parse_dtype(&precision, options, err);
     if (st != LKS_OK)
@@ -213,11 +208,12 @@ void lks_model_cost_estimate(const lks_model *model, lks_model_cost *cost)
     double n = lks_vit_n_tokens(model->vit), d = c->width;
     double cross = c->n_layers * n * 2 * d * c->d_memory;
     double parameters = (double)lks_decoder_multiply_adds(model->decoder, true);
-    bool int8 = lks_decoder_is_int8(model->decoder);
+    lks_precision precision = lks_decoder_precision(model->decoder);
+    bool int8 = precision == LKS_PRECISION_INT8;
     *cost = (lks_model_cost){
         .encode_flops = 2 * ((double)lks_vit_multiply_adds(model->vit) + cross),
         .decode_flops_per_token = 2 * (parameters + c->n_layers * 2 * n * d),
-        .decode_bytes_per_token = (int8 ? 1 : 4) * parameters + 4 * c->n_layers * 2 * n * d,
+        .decode_bytes_per_token = lks_linear_bytes(precision, parameters) + 4 * c->n_layers * 2 * n * d,
         .weight_bytes = (double)(lks_vit_weight_bytes(model->vit) + lks_decoder_weight_bytes(model->decoder) +
                                  (model->reader ? lks_text_encoder_weight_bytes(model->reader) : 0)),
         .encode_int8_ops = 2 * ((double)lks_vit_int8_multiply_adds(model->vit) + (int8 ? cross : 0)),
@@ -227,7 +223,7 @@ void lks_model_cost_estimate(const lks_model *model, lks_model_cost *cost)
 
 const char *lks_model_dtype(const lks_model *model)
 {
-    return lks_decoder_is_int8(model->decoder) ? "int8" : "f32";
+    return lks_precision_name(lks_decoder_precision(model->decoder));
 }
 
 lks_status lks_model_info(const lks_model *model, char **json, lks_error *err)

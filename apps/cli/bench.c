@@ -155,7 +155,9 @@ static bool measure_model(figures *out, engine *e, const settings *s, const char
     if (done) {
         lks_model_cost cost;
         lks_model_cost_estimate(e->model, &cost);
-        double peak = machine->f32_gflops * 1e6, memory = machine->dram_gbps * 1e6; /* per millisecond */
+        bool bf16 = strcmp(lks_model_dtype(e->model), "bf16") == 0;
+        double peak = (bf16 ? machine->bf16_gflops : machine->f32_gflops) * 1e6,
+               memory = machine->dram_gbps * 1e6; /* per millisecond */
         double int8_peak = machine->int8_gops * 1e6;
         double flops = ((cost.decode_flops_per_token - cost.decode_int8_ops_per_token) / peak +
                         cost.decode_int8_ops_per_token / int8_peak) *
@@ -178,17 +180,17 @@ static void print_json(const lks_machine_speed *m, const figures *f, const engin
 {
     json_t *layers = json_array();
     for (int i = 0; i < 3; i++)
-        json_array_append_new(layers,
-                              json_pack("{s:i, s:f, s:f, s:f}", "tokens", m->layers[i].n_tokens, "linear_gflops",
-                                        m->layers[i].linear_gflops, "int8_gops", m->layers[i].int8_gops,
-                                        "attention_gflops", m->layers[i].attention_gflops));
+        json_array_append_new(layers, json_pack("{s:i, s:f, s:f, s:f, s:f}", "tokens", m->layers[i].n_tokens,
+                                                "linear_gflops", m->layers[i].linear_gflops, "bf16_gflops",
+                                                m->layers[i].bf16_gflops, "int8_gops", m->layers[i].int8_gops,
+                                                "attention_gflops", m->layers[i].attention_gflops));
     json_t *root = json_pack(
-        "{s:{s:i, s:s, s:f, s:f, s:f, s:o}, s:[{s:s, s:s, s:f, s:f, s:f, s:i, s:f, s:f, s:f, s:f, s:f, s:f}]}",
-        "machine", "threads", m->n_threads, "isa", m->isa, "f32_gflops", m->f32_gflops, "int8_gops", m->int8_gops,
-        "dram_gbps", m->dram_gbps, "layers", layers, "models", "model", e->name, "dtype", lks_model_dtype(e->model),
-        "read_ms", f->read_ms, "encode_ms", f->encode_ms, "decode_ms_per_token", f->decode_ms_per_token, "tokens",
-        f->n_steps, "caption_ms", f->caption_ms, "maps_ms", f->maps_ms, "floor_ms", f->floor_ms, "photos_per_s",
-        1e3 / f->caption_ms, "start_to_caption_ms", f->start_ms, "peak_mib", f->peak_mib);
+        "{s:{s:i, s:s, s:f, s:f, s:f, s:f, s:o}, s:[{s:s, s:s, s:f, s:f, s:f, s:i, s:f, s:f, s:f, s:f, s:f, s:f}]}",
+        "machine", "threads", m->n_threads, "isa", m->isa, "f32_gflops", m->f32_gflops, "bf16_gflops", m->bf16_gflops,
+        "int8_gops", m->int8_gops, "dram_gbps", m->dram_gbps, "layers", layers, "models", "model", e->name, "dtype",
+        lks_model_dtype(e->model), "read_ms", f->read_ms, "encode_ms", f->encode_ms, "decode_ms_per_token",
+        f->decode_ms_per_token, "tokens", f->n_steps, "caption_ms", f->caption_ms, "maps_ms", f->maps_ms, "floor_ms",
+        f->floor_ms, "photos_per_s", 1e3 / f->caption_ms, "start_to_caption_ms", f->start_ms, "peak_mib", f->peak_mib);
     json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(5));
     putchar('\n');
     json_decref(root);
@@ -196,14 +198,15 @@ static void print_json(const lks_machine_speed *m, const figures *f, const engin
 
 static void print_text(const lks_machine_speed *m, const figures *f, const engine *e)
 {
-    printf("machine    %d threads, %s: %.1f GFLOP/s multiply-adds, int8 %.1f GOP/s, %.1f GB/s memory reads\n",
-           m->n_threads, m->isa, m->f32_gflops, m->int8_gops, m->dram_gbps);
+    printf(
+        "machine    %d threads, %s: %.1f GFLOP/s multiply-adds, bf16 %.1f, int8 %.1f GOP/s, %.1f GB/s memory reads\n",
+        m->n_threads, m->isa, m->f32_gflops, m->bf16_gflops, m->int8_gops, m->dram_gbps);
     for (int i = 0; i < 3; i++)
-        printf("layers     %3d tokens: linear f32 %6.1f GFLOP/s, %3.0f %% of peak; int8 %6.1f GOP/s, %3.0f %%; "
-               "attention %6.1f "
-               "GFLOP/s, %.2f x its floor\n",
+        printf("layers     %3d tokens: linear f32 %6.1f GFLOP/s, %3.0f %% of peak; bf16 %6.1f, %3.0f %%; "
+               "int8 %6.1f GOP/s, %3.0f %%; attention %6.1f GFLOP/s, %.2f x its floor\n",
                m->layers[i].n_tokens, m->layers[i].linear_gflops, 100.0 * m->layers[i].linear_gflops / m->f32_gflops,
-               m->layers[i].int8_gops, 100.0 * m->layers[i].int8_gops / m->int8_gops, m->layers[i].attention_gflops,
+               m->layers[i].bf16_gflops, 100.0 * m->layers[i].bf16_gflops / m->bf16_gflops, m->layers[i].int8_gops,
+               100.0 * m->layers[i].int8_gops / m->int8_gops, m->layers[i].attention_gflops,
                m->f32_gflops / m->layers[i].attention_gflops);
     printf("model      %s, %s, %d tokens a caption\n", e->name, lks_model_dtype(e->model), f->n_steps);
     printf("stages     read %.2f ms, encode %.2f ms, decode %.3f ms a token\n", f->read_ms, f->encode_ms,

@@ -25,8 +25,8 @@ static int convert(const settings *s, const char *name, const char *dtype)
     double before = (double)result.bytes_before / (1 << 20), after = (double)result.bytes_after / (1 << 20);
     printf("%s: %s, %.1f MiB -> %.1f MiB (%.0f %%), %zu tensors", s->output, dtype, before, after,
            100.0 * after / before, result.n_tensors);
-    if (result.n_int8_layers)
-        printf(", %zu int8 layers", result.n_int8_layers);
+    if (result.n_packed_layers)
+        printf(", %zu %s layers", result.n_packed_layers, dtype);
     putchar('\n');
     if (s->verbose)
         complain("written in %.0f ms", engine_now_ms() - began);

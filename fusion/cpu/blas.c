@@ -5,8 +5,8 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "fusion/cpu/int8_rows.h"
 #include "fusion/cpu/kernels.h"
+#include "fusion/cpu/word_rows.h"
 
 enum { ROW_MAJOR = 101, NO_TRANSPOSE = 111, TRANSPOSE = 112 }; /* of the CBLAS interface */
 enum { BLOCK_ROWS = 96, BLOCK_COLUMNS = 256 };
@@ -91,6 +91,7 @@ static const lks_ops table = {
     .linear_unpack = lks_ref_linear_unpack,
     .linear = linear,
     .linear_int8 = lks_ref_linear_int8,
+    .linear_bf16 = lks_ref_linear_bf16,
     .attention = lks_ref_attention,
     .layer_norm = lks_ref_layer_norm,
     .rms_norm = lks_ref_rms_norm,

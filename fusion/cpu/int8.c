@@ -5,18 +5,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "fusion/arena.h"
-#include "fusion/cpu/int8_rows.h"
-
 /* Below this a row counts as zeros: 255 / range must not overflow. */
 #define SMALLEST_RANGE 1e-30f
-
-/* Rows are quantised and multiplied in chunks: of a size that stays in L3, but never of so few rows that reading the weights
- * again would count. */
-#define CHUNK_BYTES ((size_t)2 << 20)
-#define MIN_CHUNK_ROWS 768
-#define MAX_CHUNK_ROWS 16384
-#define ROW_PADDING 16 /* words */
 
 static size_t n_groups(int d_in)
 {
@@ -107,24 +97,4 @@ lks_int8_row lks_int8_row_of_range(float low, float high, bool finite)
         return (lks_int8_row){.scale = 0.0f};
     float inverse = 255.0f / range;
     return (lks_int8_row){.scale = range / 255.0f, .inverse = inverse, .zero = (int32_t)lrintf(-low * inverse)};
-}
-
-size_t lks_int8_row_words(int d_in, int words_per_group)
-{
-    size_t n_inputs = ((size_t)d_in + LKS_INT8_CHUNK - 1) / LKS_INT8_CHUNK * LKS_INT8_CHUNK;
-    size_t words = n_inputs / LKS_INT8_GROUP * (size_t)words_per_group;
-    return words % 256 == 0 ? words + ROW_PADDING : words;
-}
-
-int lks_int8_chunk_rows(int d_in)
-{
-    size_t rows = CHUNK_BYTES / (lks_int8_row_words(d_in, LKS_INT8_MAX_WORDS) * sizeof(uint32_t));
-    return rows < MIN_CHUNK_ROWS ? MIN_CHUNK_ROWS : rows > MAX_CHUNK_ROWS ? MAX_CHUNK_ROWS : (int)rows;
-}
-
-size_t lks_int8_scratch(int max_d)
-{
-    size_t widest = (lks_int8_row_words(max_d, LKS_INT8_MAX_WORDS) + ROW_PADDING) * sizeof(uint32_t);
-    size_t inputs = MIN_CHUNK_ROWS * widest > CHUNK_BYTES ? MIN_CHUNK_ROWS * widest : CHUNK_BYTES;
-    return lks_arena_cost(inputs, 1) + lks_arena_cost(MAX_CHUNK_ROWS, sizeof(lks_int8_row));
 }

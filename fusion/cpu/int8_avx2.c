@@ -1,7 +1,7 @@
 /* int8 linear layers on AVX2. vpmaddubsw, its only multiplication of bytes, adds two products in 16 bits and saturates:
  * 255 x 127 x 2 does not fit. So both sides are widened to 16 bits, where vpmaddwd adds two products exactly in 32 bits; it
  * does as many multiply-adds per instruction as vpmaddubsw followed by the vpmaddwd that widens its sums. */
-#include "fusion/cpu/simd_int8_256.h"
+#include "fusion/cpu/simd_words_256.h"
 
 enum {
     I_WORDS = 2,
@@ -30,12 +30,14 @@ static inline void i_quantise(uint32_t *words, const vec *x, vec inverse, ivec z
 
 #include "fusion/cpu/kernels_int8_all.inc"
 
+#include "fusion/cpu/kernels_words_peak.inc"
+
 void lks_avx2_linear_int8(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args)
 {
-    linear_int8(compute, layer, args);
+    run_layer(compute, layer, args, layer->int8.panels);
 }
 
 double lks_avx2_run_int8(long n_rounds, int32_t *sink)
 {
-    return run_int8(n_rounds, sink);
+    return run_words(n_rounds, sink);
 }

@@ -1,5 +1,5 @@
 /* int8 linear layers on AVX-VNNI: vpdpbusd adds four products of an unsigned and a signed byte exactly in 32 bits. */
-#include "fusion/cpu/simd_int8_256.h"
+#include "fusion/cpu/simd_words_256.h"
 
 enum { I_WORDS = 1, I_PEAK_ROWS = I_TILE_ROWS };
 
@@ -22,12 +22,14 @@ static inline void i_quantise(uint32_t *words, const vec *x, vec inverse, ivec z
 
 #include "fusion/cpu/kernels_int8_all.inc"
 
+#include "fusion/cpu/kernels_words_peak.inc"
+
 void lks_avx_vnni_linear_int8(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args)
 {
-    linear_int8(compute, layer, args);
+    run_layer(compute, layer, args, layer->int8.panels);
 }
 
 double lks_avx_vnni_run_int8(long n_rounds, int32_t *sink)
 {
-    return run_int8(n_rounds, sink);
+    return run_words(n_rounds, sink);
 }

@@ -4,7 +4,8 @@
 
 #include "fusion/ops.h"
 
-extern const lks_ops lks_ops_ref, lks_ops_avx2, lks_ops_avx_vnni, lks_ops_avx512, lks_ops_avx512_vnni;
+extern const lks_ops lks_ops_ref, lks_ops_avx2, lks_ops_avx_vnni, lks_ops_avx512, lks_ops_avx512_vnni,
+    lks_ops_avx512_bf16;
 const lks_ops *lks_ops_blas(void); /* NULL when OpenBLAS is not installed */
 
 size_t lks_ref_linear_packed_count(int d_in, int d_out);

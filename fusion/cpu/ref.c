@@ -1,6 +1,6 @@
 /* The reference table: every op in scalar code that states its meaning. */
-#include "fusion/cpu/int8_rows.h"
 #include "fusion/cpu/kernels.h"
+#include "fusion/cpu/word_rows.h"
 
 const lks_ops lks_ops_ref = {
     .isa = LKS_ISA_REF,
@@ -10,6 +10,7 @@ const lks_ops lks_ops_ref = {
     .linear_unpack = lks_ref_linear_unpack,
     .linear = lks_ref_linear,
     .linear_int8 = lks_ref_linear_int8,
+    .linear_bf16 = lks_ref_linear_bf16,
     .attention = lks_ref_attention,
     .layer_norm = lks_ref_layer_norm,
     .rms_norm = lks_ref_rms_norm,

@@ -1,8 +1,8 @@
 /* The reference int8 linear layer: see fusion/int8.h. Plain loops over the packed panels. */
 #include <math.h>
 
-#include "fusion/cpu/int8_rows.h"
 #include "fusion/cpu/kernels.h"
+#include "fusion/cpu/word_rows.h"
 
 typedef struct int8_job {
     const lks_linear *layer;
@@ -80,8 +80,8 @@ void lks_ref_linear_int8(const lks_compute *compute, const lks_linear *layer, co
 {
     size_t mark = lks_arena_mark(compute->scratch);
     int8_job job = {.layer = layer, .args = args};
-    job.stride = lks_int8_row_words(layer->d_in, 1) * sizeof(uint32_t);
-    int chunk = lks_int8_chunk_rows(layer->d_in);
+    job.stride = lks_row_words(layer->d_in, LKS_INT8_GROUP, 1) * sizeof(uint32_t);
+    int chunk = lks_chunk_rows(job.stride / sizeof(uint32_t));
     job.inputs = lks_arena_take(compute->scratch, (size_t)chunk, job.stride);
     job.rows = lks_arena_take(compute->scratch, (size_t)chunk, sizeof *job.rows);
     for (; job.first < args->n; job.first += chunk) {

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fusion/weights/bind_int8.h"
+#include "fusion/weights/bind_packed.h"
 
 enum { MAX_PARTS = LKS_BIND_MAX_PARTS, NAME_BYTES = 192, PANEL = 64 };
 
@@ -242,7 +242,8 @@ typedef struct pack_job {
     const parts *found;
     lks_bind_kind kind;
     float *packed, *blocks; /* blocks [n_threads, PANEL, d_in] */
-    lks_int8_room int8;     /* panels NULL: f32 */
+    lks_precision precision;
+    lks_packed_room room; /* below f32 */
     int d_in;
     int bad_part[64]; /* per thread: 1 + the part that is not finite */
 } pack_job;
@@ -291,8 +292,8 @@ static void pack_panels(void *argument, int thread, int n_threads)
                 job->bad_part[thread] = part + 1;
             at = stop;
         }
-        if (job->int8.panels)
-            lks_int8_pack(job->int8.panels, job->int8.scales, job->int8.sums, block, job->d_in, column, last);
+        if (job->precision != LKS_PRECISION_F32)
+            lks_packed_rows(&job->room, job->precision, block, job->d_in, column, last);
         else
             job->binder->options->ops->linear_pack(job->packed, block, job->d_in, found->rows, column, last);
     }
@@ -308,13 +309,17 @@ static lks_status bind_linear(lks_binder *binder, lks_linear *out, const parts *
                               lks_error *err)
 {
     int d_in = linear_inputs(binder, row);
-    bool int8 = binder->options->precision == LKS_PRECISION_INT8 && d_in <= LKS_INT8_MAX_INPUTS;
-    size_t count = int8 ? 0 : binder->options->ops->linear_packed_count(d_in, found->rows);
+    bool low = lks_packed_serves(binder->options->precision, d_in);
+    size_t count = low ? 0 : binder->options->ops->linear_packed_count(d_in, found->rows);
     lks_linear layer = {.d_in = d_in, .d_out = found->rows};
-    pack_job job = {.binder = binder, .found = found, .kind = row->kind, .d_in = d_in};
+    pack_job job = {.binder = binder,
+                    .found = found,
+                    .kind = row->kind,
+                    .d_in = d_in,
+                    .precision = low ? binder->options->precision : LKS_PRECISION_F32};
     lks_status st = bind_bias(binder, &layer.bias, found, err);
-    if (st == LKS_OK && int8)
-        st = lks_bind_int8_room(binder, &job.int8, d_in, found->rows, err);
+    if (st == LKS_OK && low)
+        st = lks_bind_room(binder, &job.room, &layer, job.precision, err);
     if (st != LKS_OK)
         return st;
     if (!binder->arena) {
@@ -325,9 +330,9 @@ static lks_status bind_linear(lks_binder *binder, lks_linear *out, const parts *
     int n_threads = lks_threads_count(threads);
     if (n_threads > 64)
         n_threads = 64;
-    job.packed = int8 ? NULL : lks_arena_take(binder->arena, count, sizeof(float));
+    job.packed = low ? NULL : lks_arena_take(binder->arena, count, sizeof(float));
     job.blocks = malloc((size_t)n_threads * PANEL * (size_t)d_in * sizeof(float));
-    if ((!job.packed && !int8) || !job.blocks) {
+    if ((!job.packed && !low) || !job.blocks) {
         free(job.blocks);
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for tensor '%s'", found->weight[0]->name);
     }
@@ -337,7 +342,6 @@ static lks_status bind_linear(lks_binder *binder, lks_linear *out, const parts *
         if (job.bad_part[t])
             return not_finite(binder, found->weight[job.bad_part[t] - 1], err);
     layer.packed = job.packed;
-    layer.int8 = (lks_int8_weights){job.int8.panels, job.int8.scales, job.int8.sums};
     *out = layer;
     return LKS_OK;
 }
@@ -424,7 +428,7 @@ static lks_status tell(const lks_binder *binder, const parts *found, const char 
             bound.tensors[bound.n_tensors++] = found->bias[i];
     }
     const lks_linear *layer = linear ? field : NULL;
-    bound.layer = layer && layer->int8.panels ? layer : NULL;
+    bound.layer = layer && lks_linear_precision(layer) != LKS_PRECISION_F32 ? layer : NULL;
     return options->listener(options->listener_context, &bound, err);
 }
 
@@ -437,8 +441,8 @@ static lks_status bind_row(lks_binder *binder, void *field, const lks_binding *r
     if (linear) {
         packed_name(name, binder, row, layer);
         unsigned flags = row->kind == LKS_BIND_MATRIX ? row->flags | LKS_BIND_NO_BIAS : row->flags;
-        st = lks_bind_stored_int8(binder, field, &stored, name, linear_inputs(binder, row), binder->dims[row->rows],
-                                  flags, err);
+        st = lks_bind_stored(binder, field, &stored, name, linear_inputs(binder, row), binder->dims[row->rows], flags,
+                             err);
     }
     if (st == LKS_OK && !stored)
         st = resolve(binder, &found, row, layer, err);

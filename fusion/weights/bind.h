@@ -49,27 +49,20 @@ typedef struct lks_binding {
     unsigned flags;
 } lks_binding;
 
-/* Precision of linear layers; everything else is f32 always. */
-typedef enum lks_precision {
-    LKS_PRECISION_AS_STORED, /* int8 where the file holds packed int8 layers, else f32 */
-    LKS_PRECISION_F32,
-    LKS_PRECISION_INT8 /* f32 layers are quantised as they are loaded; see fusion/int8.h */
-} lks_precision;
-
 /* One bound field, for those who write files. */
 typedef struct lks_bound {
     const lks_tensor *tensors[2 * LKS_BIND_MAX_PARTS]; /* what it was made from */
     int n_tensors;
     const char *name;        /* under which a packed layer is stored */
-    const lks_linear *layer; /* an int8 layer, or NULL */
+    const lks_linear *layer; /* a layer below f32, or NULL */
 } lks_bound;
 
 typedef lks_status lks_bind_listener(void *context, const lks_bound *bound, lks_error *err);
 
 typedef struct lks_bind_options {
     const lks_ops *ops;
-    lks_threads *threads; /* for packing */
-    lks_precision precision;
+    lks_threads *threads;        /* for packing */
+    lks_precision precision;     /* below f32: other layers are packed as they are loaded */
     lks_bind_listener *listener; /* told of every field once it is filled; or NULL */
     void *listener_context;
 } lks_bind_options;
@@ -82,6 +75,9 @@ typedef struct lks_binder {
     lks_arena *arena; /* NULL: measuring pass */
     size_t bytes;     /* measuring pass: arena bytes needed so far */
 } lks_binder;
+
+/* The precision in which a file holds packed layers, that of the first found; LKS_PRECISION_F32: it holds none. */
+lks_precision lks_weights_precision(const lks_weights *weights);
 
 /* Binds `n` rows of `table` into `object`; `layer` replaces '#'. */
 lks_status lks_bind(lks_binder *binder, void *object, const lks_binding *table, size_t n, int layer, lks_error *err);

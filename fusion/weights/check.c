@@ -3,10 +3,34 @@
 
 #include "fusion/weights/weights.h"
 
+enum { BLOCK = 256 };
+
+/* Whether any of BLOCK numbers side by side has all bits of `mask` set. Loops of constant length become vectors. */
+static bool any_full(const unsigned char *p, size_t size, uint64_t mask)
+{
+    unsigned any = 0;
+    if (size == sizeof(uint16_t)) {
+        uint16_t block[BLOCK], wanted = (uint16_t)mask;
+        memcpy(block, p, sizeof block);
+        for (int i = 0; i < BLOCK; i++)
+            any |= (block[i] & wanted) == wanted;
+        return any != 0;
+    }
+    uint32_t block[BLOCK], wanted = (uint32_t)mask;
+    memcpy(block, p, sizeof block);
+    for (int i = 0; i < BLOCK; i++)
+        any |= (block[i] & wanted) == wanted;
+    return any != 0;
+}
+
 /* The first of n elements `stride` apart whose bits under `mask` are all set; n when there is none. */
 static int64_t find_full(const unsigned char *p, size_t size, uint64_t mask, int64_t n, int64_t stride)
 {
-    for (int64_t i = 0; i < n; i++) {
+    int64_t begin = 0;
+    while (stride == 1 && size <= sizeof(uint32_t) && begin + BLOCK <= n &&
+           !any_full(p + begin * (int64_t)size, size, mask))
+        begin += BLOCK;
+    for (int64_t i = begin; i < n; i++) {
         uint64_t bits = 0;
         memcpy(&bits, p + i * stride * (int64_t)size, size);
         if ((bits & mask) == mask)

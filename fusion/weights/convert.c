@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fusion/weights/bind_int8.h"
+#include "fusion/weights/bind_packed.h"
 #include "fusion/weights/reader.h"
 
 #define LARGEST_HALF 65504.0f
@@ -19,16 +19,18 @@ typedef struct entry {
 
 struct lks_converter {
     lks_dtype dtype;
+    bool packs;
     entry *entries;
-    size_t n, capacity, n_int8_layers;
+    size_t n, capacity, n_packed_layers;
 };
 
-lks_status lks_converter_open(lks_converter **out, lks_dtype dtype, lks_error *err)
+lks_status lks_converter_open(lks_converter **out, lks_dtype dtype, lks_precision precision, lks_error *err)
 {
     lks_converter *c = calloc(1, sizeof *c);
     if (!c)
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
     c->dtype = dtype;
+    c->packs = precision != LKS_PRECISION_F32;
     *out = c;
     return LKS_OK;
 }
@@ -92,34 +94,23 @@ static lks_status add_entry(lks_converter *c, entry **out, const char *name, con
     return LKS_OK;
 }
 
-static lks_status add_int8(lks_converter *c, const lks_bound *bound, lks_error *err)
+static lks_status add_packed(lks_converter *c, const lks_bound *bound, lks_error *err)
 {
     const lks_linear *layer = bound->layer;
-    const int64_t columns = LKS_INT8_COLUMNS, group = LKS_INT8_GROUP, rows = layer->d_out;
-    const int64_t shape[4] = {(rows + columns - 1) / columns, (layer->d_in + group - 1) / group, columns, group};
-    const struct {
-        const char *suffix;
-        lks_dtype dtype;
-        const void *data;
-        const int64_t *shape;
-        int n_dims;
-    } parts[] = {
-        {LKS_INT8_SUFFIX, LKS_I8, layer->int8.panels, shape, 4},
-        {LKS_INT8_SCALE, LKS_F32, layer->int8.scales, &rows, 1},
-        {LKS_INT8_SUM, LKS_I32, layer->int8.sums, &rows, 1},
-        {LKS_INT8_BIAS, LKS_F32, layer->bias, &rows, 1},
-    };
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        if (!parts[i].data)
+    lks_packed packed = lks_packed_of(layer);
+    lks_packed_part parts[LKS_PACKED_PARTS];
+    lks_packed_describe(parts, lks_linear_precision(layer), layer->d_in, layer->d_out);
+    for (int i = 0; i < LKS_PACKED_PARTS; i++) {
+        if (!packed.data[i])
             continue;
         entry *e;
         lks_status st =
             add_entry(c, &e, bound->name, parts[i].suffix, parts[i].dtype, parts[i].shape, parts[i].n_dims, err);
         if (st != LKS_OK)
             return st;
-        e->tensor.data = parts[i].data;
+        e->tensor.data = packed.data[i];
     }
-    c->n_int8_layers++;
+    c->n_packed_layers++;
     return LKS_OK;
 }
 
@@ -157,7 +148,7 @@ static lks_status add_tensor(lks_converter *c, const lks_tensor *source, lks_err
         if (c->entries[i].source == source)
             return LKS_OK; /* a table that two fields share */
     bool half = source->dtype == LKS_F16 || source->dtype == LKS_BF16;
-    lks_dtype dtype = c->dtype == LKS_I8 ? (half ? source->dtype : LKS_F32) : is_matrix(source) ? c->dtype : LKS_F32;
+    lks_dtype dtype = c->packs ? (half ? source->dtype : LKS_F32) : is_matrix(source) ? c->dtype : LKS_F32;
     void *owned = NULL;
     const void *data = source->data;
     if (dtype != source->dtype || !lks_tensor_is_contiguous(source)) {
@@ -184,7 +175,7 @@ lks_status lks_converter_add(void *converter, const lks_bound *bound, lks_error 
 {
     lks_converter *c = converter;
     if (bound->layer)
-        return add_int8(c, bound, err);
+        return add_packed(c, bound, err);
     lks_status st = LKS_OK;
     for (int i = 0; i < bound->n_tensors && st == LKS_OK; i++)
         st = add_tensor(c, bound->tensors[i], err);
@@ -211,7 +202,7 @@ size_t lks_converter_n_tensors(const lks_converter *c)
     return c->n;
 }
 
-size_t lks_converter_n_int8_layers(const lks_converter *c)
+size_t lks_converter_n_packed_layers(const lks_converter *c)
 {
-    return c->n_int8_layers;
+    return c->n_packed_layers;
 }

@@ -543,7 +543,8 @@ class Commands(TestCase):
         self.assertGreater(machine["f32_gflops"], 0.1)
         self.assertEqual([layer["tokens"] for layer in machine["layers"]], [197, 257, 577])
         for layer in machine["layers"]:  # a busy machine changes a rate by a small factor, a wrong unit by a thousand
-            for rate, peak in ((layer["linear_gflops"], machine["f32_gflops"]), (layer["int8_gops"], machine["int8_gops"])):
+            for rate, peak in ((layer["linear_gflops"], machine["f32_gflops"]), (layer["int8_gops"], machine["int8_gops"]),
+                               (layer["bf16_gflops"], machine["bf16_gflops"])):
                 self.assertTrue(peak / 100 < rate < 10 * peak, (layer, machine))
         self.assertGreater(model["caption_ms"], 0)
         self.assertGreater(model["start_to_caption_ms"], 0)

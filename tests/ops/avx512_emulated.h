@@ -5,8 +5,11 @@
 
 #include <immintrin.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+
+#include "fusion/bf16.h"
 
 typedef struct emulated_m512 {
     float at[16];
@@ -16,8 +19,18 @@ typedef struct emulated_m512i {
     int32_t at[16];
 } emulated_m512i;
 
+typedef struct emulated_m512bh {
+    uint16_t at[32];
+} emulated_m512bh;
+
+typedef struct emulated_m256bh {
+    uint16_t at[16];
+} emulated_m256bh;
+
 #define __m512 emulated_m512
 #define __m512i emulated_m512i
+#define __m512bh emulated_m512bh
+#define __m256bh emulated_m256bh
 #define EACH(value)                                                                                                    \
     for (int i = 0; i < 16; i++)                                                                                       \
         r.at[i] = value;                                                                                               \
@@ -42,6 +55,7 @@ BINARY(min_ps, emulated_m512, a.at[i] < b.at[i] ? a.at[i] : b.at[i])
 BINARY(add_epi32, emulated_m512i, WRAPPED(+))
 BINARY(sub_epi32, emulated_m512i, WRAPPED(-))
 BINARY(mullo_epi32, emulated_m512i, WRAPPED(*))
+BINARY(and_si512, emulated_m512i, a.at[i] & b.at[i])
 BINARY(max_epi32, emulated_m512i, a.at[i] > b.at[i] ? a.at[i] : b.at[i])
 
 static inline emulated_m512 emulated_set1_ps(float x)
@@ -66,6 +80,12 @@ static inline emulated_m512i emulated_slli_epi32(emulated_m512i a, int n)
 {
     emulated_m512i r;
     EACH((int32_t)((uint32_t)a.at[i] << n));
+}
+
+static inline emulated_m512i emulated_srli_epi32(emulated_m512i a, int n)
+{
+    emulated_m512i r;
+    EACH((int32_t)((uint32_t)a.at[i] >> n));
 }
 
 static inline emulated_m512 emulated_cvtepi32_ps(emulated_m512i a)
@@ -136,20 +156,45 @@ static inline emulated_m512i emulated_maskz_loadu_epi32(__mmask16 mask, const in
     EACH(mask >> i & 1 ? p[i] : 0);
 }
 
-static inline void emulated_mask_storeu_ps(float *p, __mmask16 mask, emulated_m512 a)
+static inline void emulated_mask_storeu_ps(void *p, __mmask16 mask, emulated_m512 a)
 {
     for (int i = 0; i < 16; i++)
         if (mask >> i & 1)
-            p[i] = a.at[i];
+            memcpy((float *)p + i, &a.at[i], sizeof(float));
 }
 
-/* _CMP_GT_OQ, and its contrary that NaN passes. */
+/* _CMP_GT_OQ, and its contrary that NaN passes; _CMP_UNORD_Q. */
 static inline __mmask16 emulated_cmp_ps_mask(emulated_m512 a, emulated_m512 b, int how)
 {
     unsigned mask = 0;
-    for (int i = 0; i < 16; i++)
-        mask |= (unsigned)((a.at[i] > b.at[i]) == (how == _CMP_GT_OQ)) << i;
+    for (int i = 0; i < 16; i++) {
+        bool above = a.at[i] > b.at[i], unordered = isnan(a.at[i]) || isnan(b.at[i]);
+        mask |= (unsigned)(how == _CMP_UNORD_Q ? unordered : above == (how == _CMP_GT_OQ)) << i;
+    }
     return (__mmask16)mask;
+}
+
+/* Numbers below the normal ones count as zero. */
+static inline float emulated_widened(uint16_t half)
+{
+    uint32_t bits = (uint32_t)((half & 0x7F80) == 0 ? half & 0x8000 : half) << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* The odd product is added first. */
+static inline emulated_m512 emulated_dpbf16_ps(emulated_m512 sum, emulated_m512bh a, emulated_m512bh b)
+{
+    emulated_m512 r;
+    EACH(fmaf(emulated_widened(a.at[2 * i]), emulated_widened(b.at[2 * i]),
+              fmaf(emulated_widened(a.at[2 * i + 1]), emulated_widened(b.at[2 * i + 1]), sum.at[i])));
+}
+
+static inline emulated_m256bh emulated_cvtneps_pbh(emulated_m512 a)
+{
+    emulated_m256bh r;
+    EACH(lks_bf16_from_float(a.at[i]));
 }
 
 /* The tree that the compiler makes of the instruction's meaning: halves are added until one lane is left. */
@@ -208,6 +253,11 @@ static inline emulated_m512i emulated_dpbusd_epi32(emulated_m512i sum, emulated_
 #define _mm512_sub_epi32 emulated_sub_epi32
 #define _mm512_mullo_epi32 emulated_mullo_epi32
 #define _mm512_max_epi32 emulated_max_epi32
+#define _mm512_and_si512 emulated_and_si512
+#undef _mm512_srli_epi32
+#define _mm512_srli_epi32 emulated_srli_epi32
+#define _mm512_dpbf16_ps emulated_dpbf16_ps
+#define _mm512_cvtneps_pbh emulated_cvtneps_pbh
 #undef _mm512_slli_epi32
 #define _mm512_slli_epi32 emulated_slli_epi32
 #define _mm512_cvtepi32_ps emulated_cvtepi32_ps
@@ -232,8 +282,12 @@ static inline emulated_m512i emulated_dpbusd_epi32(emulated_m512i sum, emulated_
 
 #define lks_ops_avx512 emulated_ops_avx512
 #define lks_ops_avx512_vnni emulated_ops_avx512_vnni
+#define lks_ops_avx512_bf16 emulated_ops_avx512_bf16
 #define lks_avx512_run_fma emulated_run_fma
 #define lks_avx512_vnni_linear_int8 emulated_avx512_linear_int8
 #define lks_avx512_vnni_run_int8 emulated_avx512_run_int8
+#define lks_avx512_linear_bf16 emulated_avx512_linear_bf16
+#define lks_avx512_bf16_linear_bf16 emulated_avx512_bf16_linear_bf16
+#define lks_avx512_bf16_run_bf16 emulated_avx512_bf16_run_bf16
 
 #endif

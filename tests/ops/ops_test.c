@@ -4,7 +4,7 @@
 #include <math.h>
 
 #ifdef EMULATED_AVX512
-extern const lks_ops emulated_ops_avx512, emulated_ops_avx512_vnni;
+extern const lks_ops emulated_ops_avx512, emulated_ops_avx512_vnni, emulated_ops_avx512_bf16;
 #endif
 
 const lks_ops *test_ops(lks_isa isa)
@@ -16,6 +16,8 @@ const lks_ops *test_ops(lks_isa isa)
             ops = &emulated_ops_avx512;
         else if (isa == LKS_ISA_AVX512_VNNI)
             ops = &emulated_ops_avx512_vnni;
+        else if (isa == LKS_ISA_AVX512_BF16)
+            ops = &emulated_ops_avx512_bf16;
     }
 #endif
     return ops;

@@ -87,7 +87,7 @@ static float *run(const bench *b, linear_function *function, const layer_case *c
     if (c->residual)
         args.residual = c->in_place ? y : residual;
     lks_arena scratch;
-    assert_int_equal(lks_arena_init(&scratch, lks_int8_scratch(c->d_in), NULL), LKS_OK);
+    assert_int_equal(lks_arena_init(&scratch, lks_ops_scratch(1, 1, 1, c->d_in), NULL), LKS_OK);
     lks_compute compute = b->compute;
     compute.scratch = &scratch;
     function(&compute, &p.layer, &args);

@@ -3,8 +3,8 @@
 
     run_packed.py LOOKSAY MODEL_DIR [--photos DIR]
 
-`looksay convert` to f32 must give the very same tokens and log-probabilities, `looksay quantize` those of the directory opened
-with --dtype int8, whose integers are made from the same weights; f16 must open and speak. Needs nothing beyond the standard
+`looksay convert` to f32 must give the very same tokens and log-probabilities, `looksay quantize` to each precision those of the
+directory opened with --dtype so, whose layers are made from the same weights; f16 must open and speak. Needs nothing beyond the standard
 library.
 """
 import argparse
@@ -45,20 +45,21 @@ def main():
     options = parser.parse_args()
     photos = sorted(options.photos.glob("*.*"))[:4]
     with tempfile.TemporaryDirectory(prefix="looksay-packed-") as folder:
-        f32, f16, int8 = (Path(folder) / name for name in ("f32.gguf", "f16.gguf", "int8.gguf"))
+        f32, f16, packed = (Path(folder) / name for name in ("f32.gguf", "f16.gguf", "packed.gguf"))
         run(options.looksay, "convert", options.model, "-o", f32)
         run(options.looksay, "convert", options.model, "-o", f16, "--to", "f16")
-        said = run(options.looksay, "quantize", options.model, "-o", int8)
-        if " MiB -> " not in said or "int8 layers" not in said:
-            sys.exit(f"FAIL quantize prints no sizes: {said}")
         plain = captions(options.looksay, options.model, photos)
         check("f32", captions(options.looksay, f32, photos), plain)
         check("f16", [sorted(row) for row in captions(options.looksay, f16, photos)], [sorted(row) for row in plain])
-        quantised = captions(options.looksay, options.model, photos, "--dtype", "int8")
-        check("int8", captions(options.looksay, int8, photos), quantised)
-        check("int8 from f32.gguf", captions(options.looksay, f32, photos, "--dtype", "int8"), quantised)
-        if quantised == plain:
-            sys.exit("FAIL int8 gives the very numbers of f32: nothing was quantised")
+        for dtype in ("int8", "bf16"):
+            said = run(options.looksay, "quantize", options.model, "-o", packed, "--to", dtype)
+            if " MiB -> " not in said or f"{dtype} layers" not in said:
+                sys.exit(f"FAIL quantize prints no sizes: {said}")
+            low = captions(options.looksay, options.model, photos, "--dtype", dtype)
+            check(dtype, captions(options.looksay, packed, photos), low)
+            check(f"{dtype} from f32.gguf", captions(options.looksay, f32, photos, "--dtype", dtype), low)
+            if low == plain:
+                sys.exit(f"FAIL {dtype} gives the very numbers of f32: nothing was packed")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-/* int8 layers in packed files: written by a converter, bound where they lie, refused when anything about them is wrong. */
+/* Layers below f32 in packed files: written by a converter, bound where they lie, refused when anything about them is wrong. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "fusion/weights/bind_packed.h"
 #include "fusion/weights/convert.h"
 #include "tests/weights/weights_test.h"
 
@@ -84,16 +86,33 @@ static void release(bound_layer *b)
     lks_weights_close(b->weights);
 }
 
-static void assert_same_layers(const lks_linear *a, const lks_linear *b)
+static size_t part_bytes(const lks_packed_part *part)
+{
+    size_t n = lks_dtype_size(part->dtype);
+    for (int i = 0; i < part->n_dims; i++)
+        n *= (size_t)part->shape[i];
+    return n;
+}
+
+/* Returns the number of parts. */
+static int assert_same_layers(const lks_linear *a, const lks_linear *b)
 {
     assert_int_equal(a->d_in, b->d_in);
     assert_int_equal(a->d_out, b->d_out);
-    assert_memory_equal(a->int8.panels, b->int8.panels, lks_int8_panel_bytes(D_IN, D_OUT));
-    assert_memory_equal(a->int8.scales, b->int8.scales, D_OUT * sizeof(float));
-    assert_memory_equal(a->int8.sums, b->int8.sums, D_OUT * sizeof(int32_t));
-    assert_int_equal(a->bias == NULL, b->bias == NULL);
-    if (a->bias)
-        assert_memory_equal(a->bias, b->bias, D_OUT * sizeof(float));
+    assert_int_equal(lks_linear_precision(a), lks_linear_precision(b));
+    lks_packed one = lks_packed_of(a), other = lks_packed_of(b);
+    lks_packed_part parts[LKS_PACKED_PARTS];
+    lks_packed_describe(parts, lks_linear_precision(a), D_IN, D_OUT);
+    int n = 0;
+    for (int i = 0; i < LKS_PACKED_PARTS; i++) {
+        assert_int_equal(one.data[i] == NULL, other.data[i] == NULL);
+        assert_true(i == LKS_PACKED_BIAS || (one.data[i] == NULL) == (parts[i].suffix == NULL));
+        if (!one.data[i])
+            continue;
+        assert_memory_equal(one.data[i], other.data[i], part_bytes(&parts[i]));
+        n++;
+    }
+    return n;
 }
 
 static bool lies_in(const void *p, const bound_layer *b)
@@ -101,40 +120,52 @@ static bool lies_in(const void *p, const bound_layer *b)
     return (const unsigned char *)p >= b->arena.base && (const unsigned char *)p < b->arena.base + b->arena.size;
 }
 
-/* Quantised while loading, written, loaded again: the same bytes, now in the mapped file and not in the arena. */
+static const lks_precision precisions[] = {LKS_PRECISION_INT8, LKS_PRECISION_BF16};
+enum { N_PRECISIONS = sizeof precisions / sizeof *precisions };
+
+/* Packed while loading, written, loaded again: the same bytes, now in the mapped file and not in the arena. */
+static void check_round_trip(const char *path, const char *written, const lks_binding *table, lks_precision precision)
+{
+    bound_layer first, second, refused;
+    lks_converter *converter;
+    lks_error err;
+    assert_int_equal(lks_converter_open(&converter, LKS_F32, precision, NULL), LKS_OK);
+    assert_int_equal(bind(&first, path, table, precision, converter, NULL), LKS_OK);
+    assert_int_equal(lks_weights_precision(first.weights), LKS_PRECISION_F32);
+    assert_int_equal(lks_linear_precision(&first.layer), precision);
+    assert_int_equal(lks_converter_n_packed_layers(converter), 1);
+    assert_int_equal(lks_converter_write(converter, written, NULL, 0, NULL), LKS_OK);
+    assert_int_equal(bind(&second, written, table, LKS_PRECISION_AS_STORED, NULL, NULL), LKS_OK);
+    assert_int_equal(lks_weights_precision(second.weights), precision);
+    assert_int_equal(lks_converter_n_tensors(converter), assert_same_layers(&first.layer, &second.layer));
+    assert_null(second.layer.packed);
+    lks_packed packed = lks_packed_of(&second.layer);
+    for (int i = 0; i < LKS_PACKED_PARTS; i++)
+        assert_false(lies_in(packed.data[i], &second));
+    assert_int_equal(bind(&refused, written, table, LKS_PRECISION_F32, NULL, &err), LKS_ERR_UNSUPPORTED);
+    assert_non_null(strstr(err.message, lks_precision_name(precision)));
+    release(&refused);
+    lks_converter_close(converter);
+    release(&first);
+    release(&second);
+}
+
 static void round_trip(void **state)
 {
     (void)state;
     static const lks_binding *const tables[] = {with_bias, maybe_bias, joined, head};
-    char path[512], packed[512];
+    char path[512], written[512];
     char *folder = make_plain(path);
-    path_in(packed, folder, "out.gguf");
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
-        bound_layer first, second;
-        lks_converter *converter;
-        assert_int_equal(lks_converter_open(&converter, LKS_I8, NULL), LKS_OK);
-        assert_int_equal(bind(&first, path, tables[i], LKS_PRECISION_INT8, converter, NULL), LKS_OK);
-        assert_int_equal(lks_converter_n_int8_layers(converter), 1);
-        assert_int_equal(lks_converter_n_tensors(converter), first.layer.bias ? 4 : 3);
-        assert_int_equal(lks_converter_write(converter, packed, NULL, 0, NULL), LKS_OK);
-        lks_converter_close(converter);
-        assert_int_equal(bind(&second, packed, tables[i], LKS_PRECISION_AS_STORED, NULL, NULL), LKS_OK);
-        assert_same_layers(&first.layer, &second.layer);
-        assert_null(second.layer.packed);
-        assert_false(lies_in(second.layer.int8.panels, &second) || lies_in(second.layer.int8.scales, &second));
-        lks_error err;
-        bound_layer refused;
-        assert_int_equal(bind(&refused, packed, tables[i], LKS_PRECISION_F32, NULL, &err), LKS_ERR_UNSUPPORTED);
-        assert_non_null(strstr(err.message, "int8"));
-        release(&refused);
-        release(&first);
-        release(&second);
-    }
+    path_in(written, folder, "out.gguf");
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+        for (int k = 0; k < N_PRECISIONS; k++)
+            check_round_trip(path, written, tables[i], precisions[k]);
     remove_folder(folder);
 }
 
 typedef struct damage {
-    int part; /* of the four tensors */
+    lks_precision precision;
+    int part; /* LKS_PACKED_PANELS ... */
     const char *name, *needle;
     lks_dtype dtype;
     int n_dims;
@@ -142,63 +173,92 @@ typedef struct damage {
     bool poisoned;
 } damage;
 
+/* A packed layer of zeros but for `damage`, or as it should be: the tensors that it has, in `out`; returns how many. */
+static int make_layer(lks_tensor out[LKS_PACKED_PARTS], char names[LKS_PACKED_PARTS][32], const damage *c, bool good)
+{
+    static unsigned char zeros[4 * 36 * 64 * 4], poison[sizeof zeros];
+    memset(poison, 0xFF, sizeof poison);
+    lks_packed_part parts[LKS_PACKED_PARTS];
+    lks_packed_describe(parts, c->precision, D_IN, D_OUT);
+    int n = 0;
+    for (int i = 0; i < LKS_PACKED_PARTS; i++) {
+        if (!parts[i].suffix)
+            continue;
+        bool damaged = !good && i == c->part;
+        snprintf(names[n], 32, "part%s", parts[i].suffix);
+        lks_tensor *t = &out[n];
+        *t = (lks_tensor){.name = damaged && c->name ? c->name : names[n],
+                          .data = damaged && c->poisoned ? poison : zeros,
+                          .dtype = damaged ? c->dtype : parts[i].dtype,
+                          .n_dims = damaged ? c->n_dims : parts[i].n_dims};
+        memcpy(t->shape, damaged ? c->shape : parts[i].shape, sizeof c->shape);
+        for (int64_t d = t->n_dims - 1, stride = 1; d >= 0; stride *= t->shape[d], d--)
+            t->stride[d] = stride;
+        n++;
+    }
+    return n;
+}
+
+/* First the damage, then nothing, which must open. */
+static void check_damage(const char *path, const damage *c)
+{
+    for (int good = 0; good < 2; good++) {
+        lks_tensor tensors[LKS_PACKED_PARTS];
+        char names[LKS_PACKED_PARTS][32];
+        lks_error err = {.message = ""};
+        bound_layer layer;
+        int n = make_layer(tensors, names, c, good != 0);
+        assert_int_equal(lks_gguf_write(path, NULL, 0, tensors, (size_t)n, NULL), LKS_OK);
+        lks_status st = bind(&layer, path, with_bias, LKS_PRECISION_AS_STORED, NULL, &err);
+        assert_int_equal(st, good ? LKS_OK : LKS_ERR_MODEL);
+        if (!good && !strstr(err.message, c->needle))
+            fail_msg("'%s' does not say '%s'", err.message, c->needle);
+        release(&layer);
+    }
+}
+
 /* Each damage replaces one tensor of a good file: renamed away, of another type or shape, or with NaN in it. */
 static void damaged_layers(void **state)
 {
     (void)state;
+    enum { PANELS = LKS_PACKED_PANELS, SCALES = LKS_PACKED_SCALES, SUMS = LKS_PACKED_SUMS, BIAS = LKS_PACKED_BIAS };
     static const damage cases[] = {
-        {.part = 1, .name = "elsewhere", .needle = "part.int8_scale' is missing", LKS_F32, 1, {D_OUT}},
-        {.part = 2, .name = "elsewhere", .needle = "part.int8_sum' is missing", LKS_I32, 1, {D_OUT}},
-        {.part = 3, .name = "elsewhere", .needle = "part.int8_bias' is missing", LKS_F32, 1, {D_OUT}},
-        {.part = 0, .needle = "part.int8' is of type f32", .dtype = LKS_F32, .n_dims = 4, .shape = {3, 18, 16, 4}},
-        {.part = 0, .needle = "part.int8' has shape", .dtype = LKS_I8, .n_dims = 4, .shape = {3, 64, 18, 4}},
-        {.part = 0, .needle = "part.int8' has shape", .dtype = LKS_I8, .n_dims = 4, .shape = {3, 17, 64, 4}},
-        {.part = 0, .needle = "part.int8' has shape", .dtype = LKS_I8, .n_dims = 3, .shape = {3, 18, 256}},
-        {.part = 1, .needle = "part.int8_scale' is of type f16", .dtype = LKS_F16, .n_dims = 1, .shape = {D_OUT}},
-        {.part = 1, .needle = "part.int8_scale' has shape", .dtype = LKS_F32, .n_dims = 1, .shape = {D_OUT - 1}},
-        {.part = 1, .needle = "NaN", .dtype = LKS_F32, .n_dims = 1, .shape = {D_OUT}, .poisoned = true},
-        {.part = 2, .needle = "part.int8_sum' is of type f32", .dtype = LKS_F32, .n_dims = 1, .shape = {D_OUT}},
-        {.part = 2, .needle = "part.int8_sum' has shape", .dtype = LKS_I32, .n_dims = 2, .shape = {2, D_OUT / 2}},
-        {.part = 3, .needle = "part.int8_bias' has shape", .dtype = LKS_F32, .n_dims = 1, .shape = {1}},
-        {.part = 3, .needle = "NaN", .dtype = LKS_F32, .n_dims = 1, .shape = {D_OUT}, .poisoned = true},
+        {LKS_PRECISION_INT8, SCALES, .name = "elsewhere", .needle = "part.int8_scale' is missing", LKS_F32, 1, {D_OUT}},
+        {LKS_PRECISION_INT8, SUMS, .name = "elsewhere", .needle = "part.int8_sum' is missing", LKS_I32, 1, {D_OUT}},
+        {LKS_PRECISION_INT8, BIAS, .name = "elsewhere", .needle = "part.int8_bias' is missing", LKS_F32, 1, {D_OUT}},
+        {LKS_PRECISION_INT8, PANELS, .needle = "part.int8' is of type f32", .dtype = LKS_F32, .n_dims = 4,
+         .shape = {3, 18, 16, 4}},
+        {LKS_PRECISION_INT8, PANELS, .needle = "part.int8' has shape", .dtype = LKS_I8, .n_dims = 4,
+         .shape = {3, 64, 18, 4}},
+        {LKS_PRECISION_INT8, PANELS, .needle = "part.int8' has shape", .dtype = LKS_I8, .n_dims = 4,
+         .shape = {3, 17, 64, 4}},
+        {LKS_PRECISION_INT8, PANELS, .needle = "part.int8' has shape", .dtype = LKS_I8, .n_dims = 3,
+         .shape = {3, 18, 256}},
+        {LKS_PRECISION_INT8, SCALES, .needle = "part.int8_scale' is of type f16", .dtype = LKS_F16, .n_dims = 1,
+         .shape = {D_OUT}},
+        {LKS_PRECISION_INT8, SCALES, .needle = "part.int8_scale' has shape", .dtype = LKS_F32, .n_dims = 1,
+         .shape = {D_OUT - 1}},
+        {LKS_PRECISION_INT8, SCALES, .needle = "NaN", .dtype = LKS_F32, .n_dims = 1, .shape = {D_OUT},
+         .poisoned = true},
+        {LKS_PRECISION_INT8, SUMS, .needle = "part.int8_sum' is of type f32", .dtype = LKS_F32, .n_dims = 1,
+         .shape = {D_OUT}},
+        {LKS_PRECISION_INT8, SUMS, .needle = "part.int8_sum' has shape", .dtype = LKS_I32, .n_dims = 2,
+         .shape = {2, D_OUT / 2}},
+        {LKS_PRECISION_INT8, BIAS, .needle = "part.int8_bias' has shape", .dtype = LKS_F32, .n_dims = 1, .shape = {1}},
+        {LKS_PRECISION_INT8, BIAS, .needle = "NaN", .dtype = LKS_F32, .n_dims = 1, .shape = {D_OUT}, .poisoned = true},
+        {LKS_PRECISION_BF16, PANELS, .needle = "part.bf16' is of type i16", .dtype = LKS_I16, .n_dims = 4,
+         .shape = {3, 35, 64, 2}},
+        {LKS_PRECISION_BF16, PANELS, .needle = "part.bf16' has shape", .dtype = LKS_BF16, .n_dims = 4,
+         .shape = {3, 36, 64, 2}},
+        {LKS_PRECISION_BF16, PANELS, .needle = "NaN", .dtype = LKS_BF16, .n_dims = 4, .shape = {3, 35, 64, 2},
+         .poisoned = true},
+        {LKS_PRECISION_BF16, BIAS, .name = "elsewhere", .needle = "part.bf16_bias' is missing", LKS_F32, 1, {D_OUT}},
+        {LKS_PRECISION_BF16, BIAS, .needle = "NaN", .dtype = LKS_F32, .n_dims = 1, .shape = {D_OUT}, .poisoned = true},
     };
-    static int8_t zeros[3 * 18 * 64 * 4];
-    float values[D_OUT];
     char *folder = make_folder(), path[512];
     path_in(path, folder, "damaged.gguf");
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        for (int k = 0; k < D_OUT; k++)
-            values[k] = cases[i].poisoned && k == 77 ? NAN : 1.0f;
-        lks_tensor tensors[4] = {
-            {.name = "part.int8", .data = zeros, .dtype = LKS_I8, .n_dims = 4, .shape = {3, 18, 64, 4}},
-            {.name = "part.int8_scale", .data = numbers, .dtype = LKS_F32, .n_dims = 1, .shape = {D_OUT}},
-            {.name = "part.int8_sum", .data = zeros, .dtype = LKS_I32, .n_dims = 1, .shape = {D_OUT}},
-            {.name = "part.int8_bias", .data = numbers, .dtype = LKS_F32, .n_dims = 1, .shape = {D_OUT}},
-        };
-        for (int good = 0; good < 2; good++) { /* first the damage, then nothing, which must open */
-            lks_tensor written[4];
-            memcpy(written, tensors, sizeof written);
-            if (!good) {
-                lks_tensor *t = &written[cases[i].part];
-                t->name = cases[i].name ? cases[i].name : t->name;
-                t->data = cases[i].poisoned ? (const void *)values : zeros;
-                t->dtype = cases[i].dtype;
-                t->n_dims = cases[i].n_dims;
-                memcpy(t->shape, cases[i].shape, sizeof t->shape);
-            }
-            for (int t = 0; t < 4; t++)
-                for (int64_t d = written[t].n_dims - 1, stride = 1; d >= 0; stride *= written[t].shape[d], d--)
-                    written[t].stride[d] = stride;
-            lks_error err = {.message = ""};
-            bound_layer layer;
-            assert_int_equal(lks_gguf_write(path, NULL, 0, written, 4, NULL), LKS_OK);
-            lks_status st = bind(&layer, path, with_bias, LKS_PRECISION_AS_STORED, NULL, &err);
-            assert_int_equal(st, good ? LKS_OK : LKS_ERR_MODEL);
-            if (!good && !strstr(err.message, cases[i].needle))
-                fail_msg("'%s' does not say '%s'", err.message, cases[i].needle);
-            release(&layer);
-        }
-    }
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check_damage(path, &cases[i]);
     remove_folder(folder);
 }
 
@@ -242,7 +302,7 @@ static void plain_types(void **state)
     path_in(path, folder, "plain.gguf");
     for (int half = 0; half < 2; half++) {
         lks_converter *converter;
-        assert_int_equal(lks_converter_open(&converter, half ? LKS_F16 : LKS_F32, NULL), LKS_OK);
+        assert_int_equal(lks_converter_open(&converter, half ? LKS_F16 : LKS_F32, LKS_PRECISION_F32, NULL), LKS_OK);
         assert_int_equal(lks_converter_add(converter, &bound, NULL), LKS_OK);
         assert_int_equal(lks_converter_n_tensors(converter), 4);
         assert_int_equal(lks_converter_write(converter, path, NULL, 0, NULL), LKS_OK);
@@ -276,7 +336,7 @@ static void long_names(void **state)
     char *folder = make_folder();
     path_in(path, folder, "names.gguf");
     lks_converter *converter;
-    assert_int_equal(lks_converter_open(&converter, LKS_F32, NULL), LKS_OK);
+    assert_int_equal(lks_converter_open(&converter, LKS_F32, LKS_PRECISION_F32, NULL), LKS_OK);
     assert_int_equal(lks_converter_add(converter, &bound, NULL), LKS_OK);
     assert_int_equal(lks_converter_write(converter, path, NULL, 0, NULL), LKS_OK);
     lks_converter_close(converter);

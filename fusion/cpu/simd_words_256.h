@@ -1,6 +1,6 @@
-/* Vectors of 8 32-bit integers: what the AVX2 and the AVX-VNNI int8 kernels share. Stands after simd_avx2.h. */
-#ifndef LKS_SIMD_INT8_256_H
-#define LKS_SIMD_INT8_256_H
+/* Vectors of 8 32-bit words: what the int8 and bf16 kernels on 256 bits share. Stands after simd_avx2.h. */
+#ifndef LKS_SIMD_WORDS_256_H
+#define LKS_SIMD_WORDS_256_H
 
 #include "fusion/cpu/simd_avx2.h"
 

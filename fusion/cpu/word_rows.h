@@ -1,0 +1,32 @@
+/* Rows of inputs in scratch memory as the word kernels (int8, bf16) take them, and those functions of the tables. Private to
+ * fusion/cpu. */
+#ifndef LKS_CPU_WORD_ROWS_H
+#define LKS_CPU_WORD_ROWS_H
+
+#include "fusion/ops.h"
+
+enum { LKS_ROW_CHUNK = 16 }; /* inputs that are converted at a time; rows are padded to whole chunks */
+
+/* 32-bit words from one row to the next, where a group of n_inputs takes n_words. Never a multiple of 1 KiB, or the rows of a
+ * tile would fight for few sets of L1. */
+size_t lks_row_words(int d_in, int n_inputs, int n_words);
+
+/* Rows that a layer converts at a time. */
+int lks_chunk_rows(size_t row_words);
+
+/* Scratch bytes that such layers with up to max_d inputs take at most, whatever the number of rows. */
+size_t lks_rows_scratch(int max_d);
+
+typedef void lks_linear_function(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
+
+lks_linear_function lks_ref_linear_int8, lks_avx2_linear_int8, lks_avx_vnni_linear_int8, lks_avx512_vnni_linear_int8;
+lks_linear_function lks_ref_linear_bf16, lks_avx2_linear_bf16, lks_avx512_linear_bf16, lks_avx512_bf16_linear_bf16;
+
+/* n_rounds rounds of multiply-adds in registers, for measuring the peak; returns the number of operations. *sink receives a
+ * result so that the work is not optimised away. */
+typedef double lks_peak_function(long n_rounds, int32_t *sink);
+
+lks_peak_function lks_ref_run_int8, lks_avx2_run_int8, lks_avx_vnni_run_int8, lks_avx512_vnni_run_int8;
+lks_peak_function lks_avx512_bf16_run_bf16;
+
+#endif
