@@ -78,6 +78,8 @@ void lks_linear_run(const lks_compute *compute, const lks_linear *layer, const l
         compute->ops->linear_int8(compute, layer, args);
     else if (layer->bf16.panels)
         compute->ops->linear_bf16(compute, layer, args);
+    else if (layer->int4.panels)
+        compute->ops->linear_int4(compute, layer, args);
     else
         compute->ops->linear(compute, layer, args);
 }
@@ -124,16 +126,21 @@ void lks_linear_row(const lks_ops *ops, float *row, const lks_linear *layer, int
         lks_int8_unpack(row, &layer->int8, layer->d_in, o);
     else if (layer->bf16.panels)
         lks_bf16_unpack(row, &layer->bf16, layer->d_in, o);
+    else if (layer->int4.panels)
+        lks_int4_unpack(row, &layer->int4, layer->d_in, o);
     else
         ops->linear_unpack(row, layer->packed, layer->d_in, o);
 }
 
 lks_precision lks_linear_precision(const lks_linear *layer)
 {
-    return layer->int8.panels ? LKS_PRECISION_INT8 : layer->bf16.panels ? LKS_PRECISION_BF16 : LKS_PRECISION_F32;
+    return layer->int8.panels   ? LKS_PRECISION_INT8
+           : layer->int4.panels ? LKS_PRECISION_INT4
+           : layer->bf16.panels ? LKS_PRECISION_BF16
+                                : LKS_PRECISION_F32;
 }
 
-static const char *const precision_names[] = {"auto", "f32", "bf16", "int8"};
+static const char *const precision_names[] = {"auto", "f32", "bf16", "int8", "int4"};
 
 const char *lks_precision_name(lks_precision precision)
 {
@@ -152,7 +159,7 @@ bool lks_precision_parse(lks_precision *precision, const char *name)
 
 double lks_linear_bytes(lks_precision precision, double n_weights)
 {
-    static const double bytes[] = {4, 4, 2, 1};
+    static const double bytes[] = {4, 4, 2, 1, 0.5 + 2.0 / LKS_INT4_GROUP};
     return bytes[precision] * n_weights;
 }
 

@@ -14,6 +14,7 @@
 #include "fusion/attention.h"
 #include "fusion/bf16.h"
 #include "fusion/cpuinfo.h"
+#include "fusion/int4.h"
 #include "fusion/int8.h"
 #include "fusion/threads.h"
 
@@ -33,7 +34,8 @@ typedef enum lks_precision {
     LKS_PRECISION_AS_STORED, /* of a file to be opened: that of the packed layers it holds, else f32 */
     LKS_PRECISION_F32,
     LKS_PRECISION_BF16, /* fusion/bf16.h */
-    LKS_PRECISION_INT8  /* fusion/int8.h */
+    LKS_PRECISION_INT8, /* fusion/int8.h */
+    LKS_PRECISION_INT4  /* fusion/int4.h */
 } lks_precision;
 
 /* A linear layer's weights as a backend wants them, in one precision. `packed` is made by ops->linear_pack and belongs to the
@@ -44,6 +46,7 @@ typedef struct lks_linear {
     const float *bias;     /* [d_out] or NULL */
     lks_int8_weights int8; /* panels NULL: not int8 */
     lks_bf16_weights bf16; /* panels NULL: not bf16 */
+    lks_int4_weights int4; /* panels NULL: not int4 */
 } lks_linear;
 
 /* y = activation(x w^T + bias) + residual.  x [n, d_in]  y [n, d_out]  residual [n, d_out] or NULL (may be y itself). */
@@ -89,9 +92,10 @@ typedef struct lks_ops {
     /* row [d_in] = row o of w, as it was before packing. */
     void (*linear_unpack)(float *row, const float *packed, int d_in, int o);
     void (*linear)(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
-    /* The same for a layer with int8 weights, with bf16 weights. */
+    /* The same for a layer with int8 weights, with bf16, with int4. */
     void (*linear_int8)(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
     void (*linear_bf16)(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
+    void (*linear_int4)(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
 
     void (*attention)(const lks_compute *compute, const lks_attention *attention);
 
@@ -144,7 +148,7 @@ void lks_self_attention(const lks_compute *compute, float *mixed, const float *q
 
 lks_precision lks_linear_precision(const lks_linear *layer);
 
-/* "f32", "bf16" or "int8"; "auto" for LKS_PRECISION_AS_STORED. */
+/* "f32", "bf16", "int8" or "int4"; "auto" for LKS_PRECISION_AS_STORED. */
 const char *lks_precision_name(lks_precision precision);
 bool lks_precision_parse(lks_precision *precision, const char *name); /* false: unknown name, *precision untouched */
 

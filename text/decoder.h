@@ -59,7 +59,8 @@ int lks_decoder_max_positions(const lks_decoder *decoder); /* tokens a sequence 
 size_t lks_decoder_weight_bytes(const lks_decoder *decoder);
 int64_t lks_decoder_multiply_adds(const lks_decoder *decoder, bool head); /* per token, attention scores left out */
 
-lks_precision lks_decoder_precision(const lks_decoder *decoder); /* of its linear layers, head included */
+lks_precision
+lks_decoder_precision(const lks_decoder *decoder); /* of its linear layers; an int4 decoder has an int8 head */
 
 typedef struct lks_decoder_state lks_decoder_state;
 

@@ -309,5 +309,5 @@ int64_t lks_decoder_multiply_adds(const lks_decoder *decoder, bool head)
 
 lks_precision lks_decoder_precision(const lks_decoder *decoder)
 {
-    return lks_linear_precision(&decoder->ends.head);
+    return lks_linear_precision(&decoder->blocks[0].fc1);
 }

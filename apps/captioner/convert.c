@@ -88,7 +88,8 @@ static lks_status parse_target(lks_dtype *dtype, lks_precision *precision, const
     } targets[] = {{"f32", LKS_F32, LKS_PRECISION_F32},
                    {"f16", LKS_F16, LKS_PRECISION_F32},
                    {"bf16", LKS_F32, LKS_PRECISION_BF16},
-                   {"int8", LKS_F32, LKS_PRECISION_INT8}};
+                   {"int8", LKS_F32, LKS_PRECISION_INT8},
+                   {"int4", LKS_F32, LKS_PRECISION_INT4}};
     const char *name = options && options->dtype ? options->dtype : "f32";
     for (size_t i = 0; i < sizeof targets / sizeof *targets; i++)
         if (strcmp(targets[i].name, name) == 0) {
@@ -96,7 +97,7 @@ static lks_status parse_target(lks_dtype *dtype, lks_precision *precision, const
             *precision = targets[i].precision;
             return LKS_OK;
         }
-    return lks_error_set(err, LKS_ERR_ARGUMENT, "unknown dtype '%s': use f32, f16, bf16 or int8", name);
+    return lks_error_set(err, LKS_ERR_ARGUMENT, "unknown dtype '%s': use f32, f16, bf16, int8 or int4", name);
 }
 
 static lks_status refuse_packed(const lks_weights *weights, const char *path, lks_error *err)

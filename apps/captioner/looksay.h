@@ -64,7 +64,8 @@ typedef struct lks_model_options {
     int n_threads; /* for packing weights; 0: all CPUs */
     /* "ref", "blas", "avx2", "avx-vnni", "avx512", "avx512-vnni", "avx512-bf16"; NULL or "auto": the best this CPU has */
     const char *isa;
-    /* of linear layers: "f32"; "bf16" or "int8", packed while opening; NULL or "auto": as the file holds them */
+    /* of linear layers: "f32"; "bf16" or "int8", packed while opening; "int4": those of the decoder, the others int8;
+     * NULL or "auto": as the file holds them */
     const char *dtype;
 } lks_model_options;
 
@@ -72,7 +73,7 @@ typedef struct lks_model_options {
 LKS_API lks_status lks_model_open(lks_model **out, const char *path, const lks_model_options *options, lks_error *err);
 LKS_API void lks_model_close(lks_model *model); /* NULL is safe; all its sessions must be closed */
 
-/* The precision of its linear layers, "f32", "bf16" or "int8"; static. */
+/* The precision of its linear layers, "f32", "bf16", "int8" or "int4"; static. */
 LKS_API const char *lks_model_dtype(const lks_model *model);
 
 /* The code of language i ("en", "de", ...) that captions can be asked for, the first one being the default; NULL past the last,
@@ -96,9 +97,10 @@ LKS_API void lks_model_cost_estimate(const lks_model *model, lks_model_cost *cos
 /* ---- model files ---- */
 
 typedef struct lks_convert_options {
-    size_t size;       /* sizeof(lks_convert_options) */
-    const char *dtype; /* "f32"; "f16": matrices halved; "bf16", "int8": linear layers so, packed. NULL: "f32" */
-    int n_threads;     /* 0: all CPUs */
+    size_t size; /* sizeof(lks_convert_options) */
+    const char
+        *dtype;    /* "f32"; "f16": matrices halved; "bf16", "int8", "int4": linear layers so, packed. NULL: "f32" */
+    int n_threads; /* 0: all CPUs */
 } lks_convert_options;
 
 typedef struct lks_convert_result {

@@ -105,8 +105,11 @@ static lks_status open_parts(lks_model *model, const lks_model_files *files, con
 
     int width, height;
     lks_preprocess_size(&model->preprocess, &width, &height);
+    lks_bind_options seeing = *bind; /* int4 is for decoding, where weights are read again for every word */
+    if (seeing.precision == LKS_PRECISION_INT4)
+        seeing.precision = LKS_PRECISION_INT8;
     st = lks_vit_open(&model->vit, model->weights, parts.vision_prefix, parts.vision, parts.vision_type, width, height,
-                      bind, err);
+                      &seeing, err);
     if (st != LKS_OK)
         return st;
     lks_decoder_config config;
@@ -156,7 +159,7 @@ static lks_status parse_dtype(lks_precision *out, const lks_model_options *optio
     const char *dtype = given && options->dtype ? options->dtype : "auto";
     if (lks_precision_parse(out, dtype))
         return LKS_OK;
-    return lks_error_set(err, LKS_ERR_ARGUMENT, "unknown dtype '%s': use auto, f32, bf16 or int8", dtype);
+    return lks_error_set(err, LKS_ERR_ARGUMENT, "unknown dtype '%s': use auto, f32, bf16, int8 or int4", dtype);
 }
 
 lks_status lks_model_open(lks_model **out, const char *path, const lks_model_options *options, lks_error *err)
@@ -209,11 +212,15 @@ void lks_model_cost_estimate(const lks_model *model, lks_model_cost *cost)
     double cross = c->n_layers * n * 2 * d * c->d_memory;
     double parameters = (double)lks_decoder_multiply_adds(model->decoder, true);
     lks_precision precision = lks_decoder_precision(model->decoder);
-    bool int8 = precision == LKS_PRECISION_INT8;
+    bool int8 = precision == LKS_PRECISION_INT8 || precision == LKS_PRECISION_INT4; /* both multiply bytes */
+    double body = (double)lks_decoder_multiply_adds(model->decoder, false), head = parameters - body;
     *cost = (lks_model_cost){
         .encode_flops = 2 * ((double)lks_vit_multiply_adds(model->vit) + cross),
         .decode_flops_per_token = 2 * (parameters + c->n_layers * 2 * n * d),
-        .decode_bytes_per_token = lks_linear_bytes(precision, parameters) + 4 * c->n_layers * 2 * n * d,
+        .decode_bytes_per_token =
+            lks_linear_bytes(precision, body) +
+            lks_linear_bytes(precision == LKS_PRECISION_INT4 ? LKS_PRECISION_INT8 : precision, head) +
+            4 * c->n_layers * 2 * n * d,
         .weight_bytes = (double)(lks_vit_weight_bytes(model->vit) + lks_decoder_weight_bytes(model->decoder) +
                                  (model->reader ? lks_text_encoder_weight_bytes(model->reader) : 0)),
         .encode_int8_ops = 2 * ((double)lks_vit_int8_multiply_adds(model->vit) + (int8 ? cross : 0)),

@@ -26,7 +26,7 @@ static int convert(const settings *s, const char *name, const char *dtype)
     printf("%s: %s, %.1f MiB -> %.1f MiB (%.0f %%), %zu tensors", s->output, dtype, before, after,
            100.0 * after / before, result.n_tensors);
     if (result.n_packed_layers)
-        printf(", %zu %s layers", result.n_packed_layers, dtype);
+        printf(", %zu packed layers", result.n_packed_layers);
     putchar('\n');
     if (s->verbose)
         complain("written in %.0f ms", engine_now_ms() - began);

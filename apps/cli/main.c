@@ -114,12 +114,11 @@ static const command commands[] = {
      .run = command_convert},
     {.name = "quantize",
      .synopsis = "quantize [OPTION...] MODEL -o FILE.gguf",
-     .summary = "a smaller, faster model: linear layers in int8 or bf16",
+     .summary = "a smaller, faster model: linear layers in int8, int4 or bf16",
      .description =
-         "Writes a GGUF file whose linear layers are 8-bit integers or bf16, packed as the program computes with them. "
-         "It\n"
-         "is mapped and used in place when it is opened. Embeddings, norms and filters keep their precision. With\n"
-         "--data both models caption its photos, and their CIDEr is printed.",
+         "Writes a GGUF file whose linear layers are integers of 8 or 4 bits, or bf16, packed as the program computes\n"
+         "with them. It is mapped and used in place when it is opened. Embeddings, norms and filters keep their\n"
+         "precision. With --data both models caption its photos, and their CIDEr is printed.",
      .examples = "  looksay quantize models/blip -o blip-int8.gguf\n  looksay --model blip-int8.gguf photo.jpg\n"
                  "  looksay quantize models/blip -o blip-int8.gguf --data captions.jsonl --split val --photos images\n",
      .groups = GROUP_QUANTIZE,

@@ -41,7 +41,7 @@ static const option options[] = {
     TEXT("model", 'm', KIND_TEXT, GROUP_MODEL, model, "PATH", "Hugging Face directory or GGUF file; default: the one that came with the program"),
     NUMBER("threads", 't', KIND_INT, GROUP_MODEL | GROUP_CONVERT | GROUP_QUANTIZE, n_threads, "N", 1, 1024, "CPU threads; default: all this process may use"),
     TEXT("isa", 0, KIND_CHOICE, GROUP_MODEL, isa, "auto|ref|blas|avx2|avx-vnni|avx512|avx512-vnni|avx512-bf16", "instruction set; auto takes the best this CPU has"),
-    TEXT("dtype", 0, KIND_CHOICE, GROUP_MODEL, dtype, "auto|f32|bf16|int8", "precision of linear layers; auto takes what the model file holds"),
+    TEXT("dtype", 0, KIND_CHOICE, GROUP_MODEL, dtype, "auto|f32|bf16|int8|int4", "precision of linear layers; auto takes what the model file holds"),
 
     TEXT("from", 0, KIND_TEXT, GROUP_TRANSLATE, from, "CODE", "language of the text, such as en; 'looksay info' lists those of the model"),
     TEXT("to", 0, KIND_TEXT, GROUP_TRANSLATE, to, "CODE", "language to translate into"),
@@ -102,7 +102,7 @@ static const option options[] = {
 
     TEXT("output", 'o', KIND_TEXT, GROUP_CONVERT | GROUP_QUANTIZE, output, "FILE.gguf", "the new model; appears when it is complete"),
     TEXT("to", 0, KIND_CHOICE, GROUP_CONVERT, to, "f32|f16", "precision of matrices; default: f32"),
-    TEXT("to", 0, KIND_CHOICE, GROUP_QUANTIZE, to, "int8|bf16", "precision of linear layers; default: int8"),
+    TEXT("to", 0, KIND_CHOICE, GROUP_QUANTIZE, to, "int8|int4|bf16", "precision of linear layers; default: int8"),
 
     FLAG("quiet", 'q', GROUP_ALWAYS, quiet, "no progress and no messages about single images"),
     FLAG("verbose", 'v', GROUP_ALWAYS, verbose, "say what is opened and how long it takes"),

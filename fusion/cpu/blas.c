@@ -92,6 +92,7 @@ static const lks_ops table = {
     .linear = linear,
     .linear_int8 = lks_ref_linear_int8,
     .linear_bf16 = lks_ref_linear_bf16,
+    .linear_int4 = lks_ref_linear_int4,
     .attention = lks_ref_attention,
     .layer_norm = lks_ref_layer_norm,
     .rms_norm = lks_ref_rms_norm,

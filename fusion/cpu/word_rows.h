@@ -1,4 +1,4 @@
-/* Rows of inputs in scratch memory as the word kernels (int8, bf16) take them, and those functions of the tables. Private to
+/* Rows of inputs in scratch memory as the word kernels (int8, bf16) take them, and the functions for layers below f32 of the tables. Private to
  * fusion/cpu. */
 #ifndef LKS_CPU_WORD_ROWS_H
 #define LKS_CPU_WORD_ROWS_H
@@ -21,6 +21,7 @@ typedef void lks_linear_function(const lks_compute *compute, const lks_linear *l
 
 lks_linear_function lks_ref_linear_int8, lks_avx2_linear_int8, lks_avx_vnni_linear_int8, lks_avx512_vnni_linear_int8;
 lks_linear_function lks_ref_linear_bf16, lks_avx2_linear_bf16, lks_avx512_linear_bf16, lks_avx512_bf16_linear_bf16;
+lks_linear_function lks_ref_linear_int4, lks_avx2_linear_int4, lks_avx_vnni_linear_int4, lks_avx512_vnni_linear_int4;
 
 /* n_rounds rounds of multiply-adds in registers, for measuring the peak; returns the number of operations. *sink receives a
  * result so that the work is not optimised away. */

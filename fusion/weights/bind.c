@@ -305,18 +305,26 @@ static int linear_inputs(const lks_binder *binder, const lks_binding *row)
     return row->kind == LKS_BIND_PATCH ? 3 * columns * binder->dims[row->columns + 1] : columns;
 }
 
+/* The precision that is asked of a layer: vocabulary heads, which decide between words, are int8 at least. */
+static lks_precision asked_precision(const lks_binder *binder, const lks_binding *row)
+{
+    lks_precision asked = binder->options->precision;
+    return asked == LKS_PRECISION_INT4 && row->kind == LKS_BIND_MATRIX ? LKS_PRECISION_INT8 : asked;
+}
+
 static lks_status bind_linear(lks_binder *binder, lks_linear *out, const parts *found, const lks_binding *row,
                               lks_error *err)
 {
     int d_in = linear_inputs(binder, row);
-    bool low = lks_packed_serves(binder->options->precision, d_in);
+    lks_precision asked = asked_precision(binder, row);
+    bool low = lks_packed_serves(asked, d_in);
     size_t count = low ? 0 : binder->options->ops->linear_packed_count(d_in, found->rows);
     lks_linear layer = {.d_in = d_in, .d_out = found->rows};
     pack_job job = {.binder = binder,
                     .found = found,
                     .kind = row->kind,
                     .d_in = d_in,
-                    .precision = low ? binder->options->precision : LKS_PRECISION_F32};
+                    .precision = low ? asked : LKS_PRECISION_F32};
     lks_status st = bind_bias(binder, &layer.bias, found, err);
     if (st == LKS_OK && low)
         st = lks_bind_room(binder, &job.room, &layer, job.precision, err);
@@ -442,7 +450,7 @@ static lks_status bind_row(lks_binder *binder, void *field, const lks_binding *r
         packed_name(name, binder, row, layer);
         unsigned flags = row->kind == LKS_BIND_MATRIX ? row->flags | LKS_BIND_NO_BIAS : row->flags;
         st = lks_bind_stored(binder, field, &stored, name, linear_inputs(binder, row), binder->dims[row->rows], flags,
-                             err);
+                             asked_precision(binder, row), err);
     }
     if (st == LKS_OK && !stored)
         st = resolve(binder, &found, row, layer, err);

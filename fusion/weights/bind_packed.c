@@ -31,6 +31,19 @@ void lks_packed_describe(lks_packed_part parts[LKS_PACKED_PARTS], lks_precision 
                                                       LKS_BF16_COLUMNS, LKS_BF16_GROUP}};
         parts[LKS_PACKED_BIAS] = (lks_packed_part){".bf16_bias", LKS_F32, 1, {d_out}};
         break;
+    case LKS_PRECISION_INT4:
+        parts[LKS_PACKED_PANELS] = (lks_packed_part){".int4",
+                                                     LKS_I8,
+                                                     4,
+                                                     {pieces(d_out, LKS_INT4_COLUMNS), pieces(d_in, LKS_INT4_GROUP),
+                                                      LKS_INT4_GROUP_BYTES / 4, 4}};
+        parts[LKS_PACKED_SCALES] =
+            (lks_packed_part){".int4_scale",
+                              LKS_BF16,
+                              3,
+                              {pieces(d_out, LKS_INT4_COLUMNS), pieces(d_in, LKS_INT4_GROUP), LKS_INT4_COLUMNS}};
+        parts[LKS_PACKED_BIAS] = (lks_packed_part){".int4_bias", LKS_F32, 1, {d_out}};
+        break;
     case LKS_PRECISION_AS_STORED:
     case LKS_PRECISION_F32:
         break;
@@ -39,14 +52,18 @@ void lks_packed_describe(lks_packed_part parts[LKS_PACKED_PARTS], lks_precision 
 
 lks_precision lks_weights_precision(const lks_weights *weights)
 {
+    lks_precision found = LKS_PRECISION_F32;
     for (size_t i = 0; i < lks_weights_count(weights); i++) {
         const lks_tensor *t = lks_weights_at(weights, i);
-        if (t->dtype == LKS_I8)
-            return LKS_PRECISION_INT8;
-        if (t->dtype == LKS_BF16 && t->n_dims == 4 && t->shape[2] == LKS_BF16_COLUMNS && t->shape[3] == LKS_BF16_GROUP)
-            return LKS_PRECISION_BF16;
+        bool panels = t->n_dims == 4;
+        if (panels && t->dtype == LKS_I8 && t->shape[2] == LKS_INT4_GROUP_BYTES / 4)
+            return LKS_PRECISION_INT4; /* whose files hold int8 layers too */
+        if (panels && t->dtype == LKS_I8)
+            found = LKS_PRECISION_INT8;
+        if (panels && t->dtype == LKS_BF16 && t->shape[2] == LKS_BF16_COLUMNS && t->shape[3] == LKS_BF16_GROUP)
+            found = LKS_PRECISION_BF16;
     }
-    return LKS_PRECISION_F32;
+    return found;
 }
 
 lks_packed lks_packed_of(const lks_linear *layer)
@@ -54,6 +71,8 @@ lks_packed lks_packed_of(const lks_linear *layer)
     lks_packed packed = {{layer->int8.panels, layer->int8.scales, layer->int8.sums, layer->bias}};
     if (layer->bf16.panels)
         packed = (lks_packed){{layer->bf16.panels, NULL, NULL, layer->bias}};
+    if (layer->int4.panels)
+        packed = (lks_packed){{layer->int4.panels, layer->int4.scales, NULL, layer->bias}};
     return packed;
 }
 
@@ -61,13 +80,16 @@ static void point_at(lks_linear *layer, lks_precision precision, const void *con
 {
     if (precision == LKS_PRECISION_INT8)
         layer->int8 = (lks_int8_weights){data[LKS_PACKED_PANELS], data[LKS_PACKED_SCALES], data[LKS_PACKED_SUMS]};
+    else if (precision == LKS_PRECISION_INT4)
+        layer->int4 = (lks_int4_weights){data[LKS_PACKED_PANELS], data[LKS_PACKED_SCALES]};
     else
         layer->bf16 = (lks_bf16_weights){data[LKS_PACKED_PANELS]};
 }
 
 bool lks_packed_serves(lks_precision precision, int d_in)
 {
-    return precision == LKS_PRECISION_BF16 || (precision == LKS_PRECISION_INT8 && d_in <= LKS_INT8_MAX_INPUTS);
+    return precision == LKS_PRECISION_BF16 || precision == LKS_PRECISION_INT4 ||
+           (precision == LKS_PRECISION_INT8 && d_in <= LKS_INT8_MAX_INPUTS);
 }
 
 /* *out = tensor NAME + the part's suffix after its type and shape are checked; NULL when it is absent and may be. */
@@ -127,7 +149,7 @@ static lks_status place(lks_binder *binder, const void **out, const lks_tensor *
 /* The precision in which the file holds layer `name`, or LKS_PRECISION_F32: not packed. */
 static lks_precision stored_precision(const lks_binder *binder, const char *name)
 {
-    static const lks_precision precisions[] = {LKS_PRECISION_INT8, LKS_PRECISION_BF16};
+    static const lks_precision precisions[] = {LKS_PRECISION_INT8, LKS_PRECISION_BF16, LKS_PRECISION_INT4};
     for (size_t i = 0; i < sizeof precisions / sizeof *precisions; i++) {
         lks_packed_part parts[LKS_PACKED_PARTS];
         char full[256];
@@ -140,9 +162,9 @@ static lks_precision stored_precision(const lks_binder *binder, const char *name
 }
 
 lks_status lks_bind_stored(lks_binder *binder, lks_linear *out, bool *stored, const char *name, int d_in, int d_out,
-                           unsigned flags, lks_error *err)
+                           unsigned flags, lks_precision asked, lks_error *err)
 {
-    lks_precision precision = stored_precision(binder, name), asked = binder->options->precision;
+    lks_precision precision = stored_precision(binder, name);
     *stored = precision != LKS_PRECISION_F32;
     if (!*stored)
         return LKS_OK;
@@ -210,6 +232,8 @@ void lks_packed_rows(const lks_packed_room *room, lks_precision precision, const
     if (precision == LKS_PRECISION_INT8)
         lks_int8_pack(room->data[LKS_PACKED_PANELS], room->data[LKS_PACKED_SCALES], room->data[LKS_PACKED_SUMS], w,
                       d_in, row_begin, row_end);
+    else if (precision == LKS_PRECISION_INT4)
+        lks_int4_pack(room->data[LKS_PACKED_PANELS], room->data[LKS_PACKED_SCALES], w, d_in, row_begin, row_end);
     else
         lks_bf16_pack(room->data[LKS_PACKED_PANELS], w, d_in, row_begin, row_end);
 }

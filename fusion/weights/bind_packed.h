@@ -11,6 +11,10 @@
  *     NAME.bf16        bf16 [ceil(d_out / 64), ceil(d_in / 2), 64, 2]   panels, see fusion/bf16.h
  *     NAME.bf16_bias   f32  [d_out]
  *
+ *     NAME.int4        i8   [ceil(d_out / 64), ceil(d_in / 32), 256, 4] panels, see fusion/int4.h
+ *     NAME.int4_scale  bf16 [ceil(d_out / 64), ceil(d_in / 32), 64]
+ *     NAME.int4_bias   f32  [d_out]
+ *
  * They are used where they lie; nothing is packed when such a file is opened. */
 #ifndef LKS_BIND_PACKED_H
 #define LKS_BIND_PACKED_H
@@ -39,10 +43,11 @@ lks_packed lks_packed_of(const lks_linear *layer);
 /* Whether layers with so many inputs can be packed in that precision. */
 bool lks_packed_serves(lks_precision precision, int d_in);
 
-/* *out = the layer, when the file holds it packed; otherwise LKS_OK with *stored false. The bias is required, allowed (optional)
+/* *out = the layer, when the file holds it packed; otherwise LKS_OK with *stored false. A layer that is stored in another precision
+ * than the one that is asked for (LKS_PRECISION_AS_STORED: any) is refused. The bias is required, allowed (optional)
  * or not looked for, as `flags` of lks_binding say. */
 lks_status lks_bind_stored(lks_binder *binder, lks_linear *out, bool *stored, const char *name, int d_in, int d_out,
-                           unsigned flags, lks_error *err);
+                           unsigned flags, lks_precision asked, lks_error *err);
 
 /* Room for a layer that is packed as it is loaded: counted in the measuring pass, taken from the arena in the filling pass.
  * The layer's weights point to it afterwards; pack_rows fills it. */

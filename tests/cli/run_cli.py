@@ -478,7 +478,7 @@ class Commands(TestCase):
     def test_convert_and_quantize(self):
         small = self.work / "small.gguf"
         out = run("quantize", MODEL, "-o", small, model=None, check=OK)[1]
-        self.assertRegex(out, r"int8, \d+\.\d MiB -> \d+\.\d MiB \(\d+ %\), \d+ tensors, \d+ int8 layers\n$")
+        self.assertRegex(out, r"int8, \d+\.\d MiB -> \d+\.\d MiB \(\d+ %\), \d+ tensors, \d+ packed layers\n$")
         self.assertEqual(json.loads(run("info", "--format", "json", model=small, check=OK)[1])["dtype"], "int8")
         self.assertEqual(json.loads(run("info", "--format", "json", check=OK)[1])["dtype"], "f32")
         self.assertEqual(run("--dtype", "f32", PHOTOS / "wide.jpg", model=small)[0], BAD_MODEL)

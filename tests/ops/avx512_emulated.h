@@ -128,6 +128,14 @@ static inline emulated_m512i emulated_loadu_si512(const void *p)
     return r;
 }
 
+static inline emulated_m512i emulated_cvtepu16_epi32(__m256i a)
+{
+    uint16_t halves[16];
+    memcpy(halves, &a, sizeof halves);
+    emulated_m512i r;
+    EACH(halves[i]);
+}
+
 static inline void emulated_storeu_ps(void *p, emulated_m512 a)
 {
     memcpy(p, &a, sizeof a);
@@ -257,6 +265,7 @@ static inline emulated_m512i emulated_dpbusd_epi32(emulated_m512i sum, emulated_
 #undef _mm512_srli_epi32
 #define _mm512_srli_epi32 emulated_srli_epi32
 #define _mm512_dpbf16_ps emulated_dpbf16_ps
+#define _mm512_cvtepu16_epi32 emulated_cvtepu16_epi32
 #define _mm512_cvtneps_pbh emulated_cvtneps_pbh
 #undef _mm512_slli_epi32
 #define _mm512_slli_epi32 emulated_slli_epi32
@@ -286,6 +295,7 @@ static inline emulated_m512i emulated_dpbusd_epi32(emulated_m512i sum, emulated_
 #define lks_avx512_run_fma emulated_run_fma
 #define lks_avx512_vnni_linear_int8 emulated_avx512_linear_int8
 #define lks_avx512_vnni_run_int8 emulated_avx512_run_int8
+#define lks_avx512_vnni_linear_int4 emulated_avx512_linear_int4
 #define lks_avx512_linear_bf16 emulated_avx512_linear_bf16
 #define lks_avx512_bf16_linear_bf16 emulated_avx512_bf16_linear_bf16
 #define lks_avx512_bf16_run_bf16 emulated_avx512_bf16_run_bf16

@@ -51,9 +51,9 @@ def main():
         plain = captions(options.looksay, options.model, photos)
         check("f32", captions(options.looksay, f32, photos), plain)
         check("f16", [sorted(row) for row in captions(options.looksay, f16, photos)], [sorted(row) for row in plain])
-        for dtype in ("int8", "bf16"):
+        for dtype in ("int8", "bf16", "int4"):
             said = run(options.looksay, "quantize", options.model, "-o", packed, "--to", dtype)
-            if " MiB -> " not in said or f"{dtype} layers" not in said:
+            if " MiB -> " not in said or "packed layers" not in said:
                 sys.exit(f"FAIL quantize prints no sizes: {said}")
             low = captions(options.looksay, options.model, photos, "--dtype", dtype)
             check(dtype, captions(options.looksay, packed, photos), low)
