@@ -127,6 +127,8 @@ typedef struct lks_ops {
     /* y = exp(x - max) / sum and y = x - max - log(sum), per row; y may be x. */
     void (*softmax)(const lks_compute *compute, float *y, const float *x, int n, int d);
     void (*log_softmax)(const lks_compute *compute, float *y, const float *x, int n, int d);
+    /* sums [n] = log of the sum of exp over each row of x [n, d]. */
+    void (*log_sum_exp)(const lks_compute *compute, float *sums, const float *x, int n, int d);
     /* The k largest of each row in descending order, ties by lower index. values, indices [n, k], k <= d; NaN sorts last. */
     void (*top_k)(const lks_compute *compute, float *values, int32_t *indices, const float *x, int n, int d, int k);
 } lks_ops;
@@ -157,6 +159,19 @@ double lks_linear_bytes(lks_precision precision, double n_weights);
 
 /* row [d_in] = the weights of output o, in the precision of the layer. */
 void lks_linear_row(const lks_ops *ops, float *row, const lks_linear *layer, int o);
+
+/* The k largest outputs of every row, in descending order, ties by lower index, and the log-sum-exp of all: what a search asks of
+ * a vocabulary. Outputs are not written anywhere; k <= d_out. */
+typedef struct lks_top {
+    int k;
+    float *values;      /* [n, k] */
+    int32_t *indices;   /* [n, k] */
+    float *log_sum_exp; /* [n] */
+} lks_top;
+
+/* x [n, d_in].  Takes lks_linear_top_scratch bytes. */
+void lks_linear_top(const lks_compute *compute, const lks_linear *layer, const lks_top *top, const float *x, int n);
+size_t lks_linear_top_scratch(int n_threads, int n, int d_in, int d_out, int k);
 
 /* Scratch bytes that any op of any table needs for layers up to these sizes on n_threads threads. max_d: the most
  * inputs of a linear layer. */

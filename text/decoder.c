@@ -107,7 +107,9 @@ size_t lks_decoder_scratch(const lks_decoder *decoder, int max_rows, int max_pos
     size_t step = lks_arena_cost(tokens * step_floats_per_token(c), sizeof(float)) +
                   lks_arena_cost(tokens * (size_t)c->n_heads * (size_t)n_memory, sizeof(float)) + 8 * LKS_ALIGNMENT;
     size_t begin = lks_arena_cost((size_t)n_memory * (size_t)c->d_memory, sizeof(float));
-    return (step > begin ? step : begin) + lks_ops_scratch(n_threads, max_of(n_memory, max_positions), d_head, widest);
+    size_t ops = lks_ops_scratch(n_threads, max_of(n_memory, max_positions), d_head, widest);
+    size_t top = lks_linear_top_scratch(n_threads, max_rows, c->width, c->vocab_size, LKS_DECODER_MAX_TOP);
+    return (step > begin ? step : begin) + (ops > top ? ops : top);
 }
 
 void lks_decoder_attend(lks_decoder_state *s, int n_memory)
@@ -322,8 +324,8 @@ lks_activation lks_decoder_head_activation(const lks_decoder_config *c)
     return c->family == LKS_DECODER_ROBERTA ? LKS_ACT_GELU : c->activation;
 }
 
-/* logits [n_rows, vocab] from the last token of every row. */
-static void head(const step *t, float *logits)
+/* What the head reads of the last token of every row: [n_rows, d]. */
+static const float *head_input(const step *t)
 {
     lks_decoder_state *s = t->state;
     const lks_decoder *decoder = s->decoder;
@@ -346,13 +348,13 @@ static void head(const step *t, float *logits)
                                  decoder->ends.head_norm.bias, c->eps);
         last = t->hidden;
     }
-    lks_linear_dense(compute, &decoder->ends.head, logits, last, n, LKS_ACT_NONE, NULL);
+    return last;
 }
 
-lks_status lks_decoder_step(void *context, float *logits, const int32_t *tokens, int n_rows, int n_tokens,
-                            lks_error *err)
+/* One step, up to logits [n_rows, vocab] or, without them, to the likeliest tokens. */
+static lks_status run_step(lks_decoder_state *s, float *logits, const lks_top *top, const int32_t *tokens, int n_rows,
+                           int n_tokens, lks_error *err)
 {
-    lks_decoder_state *s = context;
     const lks_decoder_config *c = &s->decoder->config;
     if (n_rows < 1 || n_rows > s->max_rows || n_tokens < 1 || n_tokens > s->max_positions - s->position)
         return lks_error_set(err, LKS_ERR_ARGUMENT, "the text is longer than the %d tokens this model can hold",
@@ -383,11 +385,27 @@ lks_status lks_decoder_step(void *context, float *logits, const int32_t *tokens,
         cross_attention(&t, layer);
         mlp(&t, layer);
     }
-    head(&t, logits);
+    const lks_linear *head = &s->decoder->ends.head;
+    if (logits)
+        lks_linear_dense(&s->compute, head, logits, head_input(&t), n_rows, LKS_ACT_NONE, NULL);
+    else
+        lks_linear_top(&s->compute, head, top, head_input(&t), n_rows);
     lks_arena_reset(s->compute.scratch, mark);
     s->n_rows = n_rows;
     s->position += n_tokens;
     return LKS_OK;
+}
+
+lks_status lks_decoder_step(void *context, float *logits, const int32_t *tokens, int n_rows, int n_tokens,
+                            lks_error *err)
+{
+    return run_step(context, logits, NULL, tokens, n_rows, n_tokens, err);
+}
+
+lks_status lks_decoder_step_top(void *context, const lks_top *top, const int32_t *tokens, int n_rows, int n_tokens,
+                                lks_error *err)
+{
+    return run_step(context, NULL, top, tokens, n_rows, n_tokens, err);
 }
 
 /* rows[i] = rows[parents[i]] for rows of `stride` floats of which the first `used` matter; through a copy, as parents may form

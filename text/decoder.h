@@ -80,6 +80,12 @@ lks_status lks_decoder_begin(lks_decoder_state *state, const float *tokens, lks_
  * lks_step_model.step with the state as context. */
 lks_status lks_decoder_step(void *context, float *logits, const int32_t *tokens, int n_rows, int n_tokens,
                             lks_error *err);
+/* The same with the likeliest tokens only: lks_step_model.step_top, k <= LKS_DECODER_MAX_TOP. The logits of all tokens are written
+ * nowhere. */
+#define LKS_DECODER_MAX_TOP 64
+lks_status lks_decoder_step_top(void *context, const lks_top *top, const int32_t *tokens, int n_rows, int n_tokens,
+                                lks_error *err);
+
 /* Row i continues what row parents[i] had: lks_step_model.reorder. */
 void lks_decoder_reorder(void *context, const int32_t *parents, int n_rows);
 

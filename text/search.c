@@ -69,16 +69,30 @@ static void carve_paths(lks_path **paths, unsigned char *base, size_t *at, size_
 static size_t carve_all(lks_search *s, unsigned char *base)
 {
     size_t at = 0, rows = (size_t)s->n_rows, vocab = (size_t)s->model->vocab_size, capacity = (size_t)s->limit;
-    s->logits = carve(base, &at, rows * vocab, sizeof *s->logits);
-    s->scores = carve(base, &at, rows * vocab, sizeof *s->scores);
+    size_t all = s->top.k > 0 ? 0 : vocab, top = (size_t)s->top.k;
+    s->logits = carve(base, &at, rows * all, sizeof *s->logits);
+    s->scores = carve(base, &at, rows * all, sizeof *s->scores);
+    s->top.values = carve(base, &at, rows * top, sizeof *s->top.values);
+    s->top.indices = carve(base, &at, rows * top, sizeof *s->top.indices);
     s->log_sum_exp = carve(base, &at, rows, sizeof *s->log_sum_exp);
     s->parents = carve(base, &at, rows, sizeof *s->parents);
     s->tokens = carve(base, &at, rows, sizeof *s->tokens);
-    s->seen = carve(base, &at, vocab, 1);
+    s->seen = carve(base, &at, all, 1);
     carve_paths(&s->running, base, &at, rows, capacity);
     carve_paths(&s->next, base, &at, rows, capacity);
     carve_paths(&s->finished, base, &at, rows, capacity);
     return at;
+}
+
+/* How many of the likeliest tokens of a row are all that the search can need; 0 where it may need any. Beam search ranks so many
+ * of each row, those that are forbidden not counted. */
+static int plan_top(const lks_step_model *model, const lks_search_options *o, int n_rows)
+{
+    bool plain = model->step_top && !o->sample && o->repetition_penalty == 1.0f && o->no_repeat_ngram == 0 &&
+                 o->n_banned == 0 && o->n_required == 0 && o->forced_first_token < 0 && o->forced_last_token < 0;
+    int64_t ranked = n_rows > 1 ? (int64_t)n_rows * (o->n_end_tokens > 1 ? 1 + o->n_end_tokens : 2) : 1;
+    int64_t k = ranked + o->n_suppressed + o->n_end_tokens;
+    return plain && k <= model->max_top && k <= model->vocab_size ? (int)k : 0;
 }
 
 lks_status lks_search_init(lks_search *s, const lks_step_model *model, const lks_search_options *options, int n_rows,
@@ -86,6 +100,7 @@ lks_status lks_search_init(lks_search *s, const lks_step_model *model, const lks
 {
     *s = (lks_search){.model = model, .options = options, .err = err, .n_rows = n_rows};
     s->n_prefix = options->n_prompt + 1;
+    s->top.k = plan_top(model, options, n_rows);
     int room = model->max_positions - s->n_prefix;
     if (room < 1)
         return lks_error_set(err, LKS_ERR_ARGUMENT, "the prompt of %d tokens fills all %d positions of the model",
@@ -95,6 +110,7 @@ lks_status lks_search_init(lks_search *s, const lks_step_model *model, const lks
     if (!s->block)
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for a search of %d rows", n_rows);
     carve_all(s, s->block);
+    s->top.log_sum_exp = s->log_sum_exp;
     return LKS_OK;
 }
 
@@ -104,11 +120,22 @@ void lks_search_release(lks_search *search)
     search->block = NULL;
 }
 
-/* The rows' log-sum-exp, found in two passes (maximum, then sum in double); a decoder that yields NaN is refused. */
+static lks_status not_finite(const lks_search *s)
+{
+    return lks_error_set(s->err, LKS_ERR_MODEL,
+                         "the decoder's scores are not finite; the model file is damaged or not a captioner");
+}
+
+/* The rows' log-sum-exp, found in two passes (maximum, then sum in double), if it is not there already; a decoder that yields NaN
+ * is refused. */
 static lks_status normalise(lks_search *s, int n_rows)
 {
-    int vocab = s->model->vocab_size;
+    int vocab = s->top.k > 0 ? 0 : s->model->vocab_size;
     for (int row = 0; row < n_rows; row++) {
+        if (vocab == 0 && !isfinite(s->log_sum_exp[row]))
+            return not_finite(s);
+        if (vocab == 0)
+            continue;
         const float *x = s->logits + (size_t)row * (size_t)vocab;
         float max = x[0];
         for (int i = 1; i < vocab; i++)
@@ -118,8 +145,7 @@ static lks_status normalise(lks_search *s, int n_rows)
             sum += (double)expf(x[i] - max);
         s->log_sum_exp[row] = max + (float)log(sum);
         if (!isfinite(s->log_sum_exp[row]))
-            return lks_error_set(s->err, LKS_ERR_MODEL,
-                                 "the decoder's scores are not finite; the model file is damaged or not a captioner");
+            return not_finite(s);
     }
     return LKS_OK;
 }
@@ -131,6 +157,17 @@ static lks_status check_stop(const lks_search *s)
     return LKS_OK;
 }
 
+static lks_status step(lks_search *s, const int32_t *tokens, int n_rows, int n_tokens)
+{
+    const lks_step_model *m = s->model;
+    lks_status st = check_stop(s);
+    if (st == LKS_OK && s->top.k > 0)
+        st = m->step_top(m->context, &s->top, tokens, n_rows, n_tokens, s->err);
+    else if (st == LKS_OK)
+        st = m->step(m->context, s->logits, tokens, n_rows, n_tokens, s->err);
+    return st == LKS_OK ? normalise(s, n_rows) : st;
+}
+
 lks_status lks_search_begin(lks_search *s)
 {
     lks_path *first = &s->running[0];
@@ -138,20 +175,14 @@ lks_status lks_search_begin(lks_search *s)
     if (s->options->n_prompt > 0)
         memcpy(first->tokens + 1, s->options->prompt, (size_t)s->options->n_prompt * sizeof *first->tokens);
     first->n = s->n_prefix;
-    lks_status st = check_stop(s);
-    if (st == LKS_OK)
-        st = s->model->step(s->model->context, s->logits, first->tokens, 1, s->n_prefix, s->err);
-    return st == LKS_OK ? normalise(s, 1) : st;
+    return step(s, first->tokens, 1, s->n_prefix);
 }
 
 lks_status lks_search_step(lks_search *s, int n_rows, bool reorder)
 {
     if (reorder)
         s->model->reorder(s->model->context, s->parents, n_rows);
-    lks_status st = check_stop(s);
-    if (st == LKS_OK)
-        st = s->model->step(s->model->context, s->logits, s->tokens, n_rows, 1, s->err);
-    return st == LKS_OK ? normalise(s, n_rows) : st;
+    return step(s, s->tokens, n_rows, 1);
 }
 
 void lks_path_extend(lks_path *out, const lks_path *path, int32_t token, float logprob, int row)

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fusion/ops.h"
 #include "fusion/status.h"
 
 /* What the search asks of a decoder. Rows are beams (or samples) of one image. */
@@ -17,6 +18,11 @@ typedef struct lks_step_model {
     /* Feeds tokens [n_rows, n_tokens] at the next positions; logits [n_rows, vocab_size] of the last one. The first call
      * has n_rows 1 (start token and prompt); the search then calls reorder before it steps several rows. */
     lks_status (*step)(void *context, float *logits, const int32_t *tokens, int n_rows, int n_tokens, lks_error *err);
+    /* As step, but only the top->k likeliest tokens of every row, k <= max_top. Or NULL: the search then asks for all logits,
+     * which it also does where its options change what is likely. */
+    lks_status (*step_top)(void *context, const lks_top *top, const int32_t *tokens, int n_rows, int n_tokens,
+                           lks_error *err);
+    int max_top;
     /* Row i continues what row parents[i] had. n_rows may differ from the previous step's. */
     void (*reorder)(void *context, const int32_t *parents, int n_rows);
 } lks_step_model;

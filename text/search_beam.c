@@ -7,7 +7,7 @@
 #include "text/search_private.h"
 
 typedef struct candidate {
-    float score;
+    float score, logprob; /* of the path, processed; of the token, raw */
     int row;
     int32_t token;
     lks_progress progress;
@@ -38,6 +38,11 @@ static void offer(beam *b, int keep, candidate c)
     b->candidates[at] = c;
 }
 
+static float raw_logprob(const lks_search *s, int row, int32_t token)
+{
+    return s->logits[(size_t)row * (size_t)s->model->vocab_size + (size_t)token] - s->log_sum_exp[row];
+}
+
 /* Required phrases: every running path may take the next token of each open or unmet phrase, however unlikely. */
 static void offer_required(beam *b, int row)
 {
@@ -54,7 +59,38 @@ static void offer_required(beam *b, int row)
             known |= b->candidates[c].row == row && b->candidates[c].token == token;
         if (!known && scores[token] > -INFINITY && b->n_candidates < b->capacity)
             offer(b, b->capacity,
-                  (candidate){.score = s->running[row].score + scores[token], .row = row, .token = token});
+                  (candidate){.score = s->running[row].score + scores[token],
+                              .logprob = raw_logprob(s, row, token),
+                              .row = row,
+                              .token = token});
+    }
+}
+
+static void offer_all(beam *b, int row, int keep)
+{
+    lks_search *s = b->search;
+    int vocab = s->model->vocab_size;
+    lks_search_process(s, row, &s->running[row], true);
+    const float *scores = s->scores + (size_t)row * (size_t)vocab;
+    float base = s->running[row].score;
+    for (int token = 0; token < vocab; token++) {
+        float score = base + scores[token];
+        if (score > -INFINITY && (b->n_candidates < keep || score > b->candidates[b->n_candidates - 1].score))
+            offer(b, keep,
+                  (candidate){.score = score, .logprob = raw_logprob(s, row, token), .row = row, .token = token});
+    }
+}
+
+static void offer_likeliest(beam *b, int row, int keep)
+{
+    const lks_search *s = b->search;
+    const lks_path *path = &s->running[row];
+    for (int i = 0; i < s->top.k; i++) {
+        size_t at = (size_t)row * (size_t)s->top.k + (size_t)i;
+        float logprob = s->top.values[at] - s->log_sum_exp[row], score = path->score + logprob;
+        int32_t token = s->top.indices[at];
+        if (score > -INFINITY && lks_search_allows(s, path, token))
+            offer(b, keep, (candidate){.score = score, .logprob = logprob, .row = row, .token = token});
     }
 }
 
@@ -63,28 +99,18 @@ static void rank(beam *b)
 {
     lks_search *s = b->search;
     const lks_search_options *o = s->options;
-    int vocab = s->model->vocab_size;
     int keep = (o->n_end_tokens > 1 ? 1 + o->n_end_tokens : 2) * s->n_rows;
     b->n_candidates = 0;
     for (int row = 0; row < b->n_running; row++) {
-        lks_search_process(s, row, &s->running[row], true);
-        const float *scores = s->scores + (size_t)row * (size_t)vocab;
-        float base = s->running[row].score;
-        for (int token = 0; token < vocab; token++) {
-            float score = base + scores[token];
-            if (score > -INFINITY && (b->n_candidates < keep || score > b->candidates[b->n_candidates - 1].score))
-                offer(b, keep, (candidate){.score = score, .row = row, .token = token});
-        }
+        if (s->top.k > 0)
+            offer_likeliest(b, row, keep);
+        else
+            offer_all(b, row, keep);
     }
     for (int row = 0; o->n_required > 0 && row < b->n_running; row++)
         offer_required(b, row);
     for (int i = 0; i < b->n_candidates; i++)
         b->candidates[i].progress = lks_progress_next(o, b->progress[b->candidates[i].row], b->candidates[i].token);
-}
-
-static float raw_logprob(const lks_search *s, const candidate *c)
-{
-    return s->logits[(size_t)c->row * (size_t)s->model->vocab_size + (size_t)c->token] - s->log_sum_exp[c->row];
 }
 
 /* Puts an ended candidate into the finished list when it is among the best n_beams. */
@@ -101,7 +127,7 @@ static void finish(beam *b, const candidate *c)
         s->finished[at] = s->finished[at - 1];
         at--;
     }
-    lks_path_extend(&slot, path, c->token, raw_logprob(s, c), c->row);
+    lks_path_extend(&slot, path, c->token, c->logprob, c->row);
     slot.score = score;
     s->finished[at] = slot;
     if (b->n_finished < b->n_beams)
@@ -113,7 +139,7 @@ static void run_on(beam *b, int *n_next, candidate *c)
     lks_search *s = b->search;
     c->taken = true;
     lks_path *to = &s->next[*n_next];
-    lks_path_extend(to, &s->running[c->row], c->token, raw_logprob(s, c), c->row);
+    lks_path_extend(to, &s->running[c->row], c->token, c->logprob, c->row);
     to->score = c->score;
     s->parents[*n_next] = c->row;
     s->tokens[*n_next] = c->token;

@@ -24,6 +24,7 @@ typedef struct lks_search {
     float *logits;             /* [n_rows, vocab] raw */
     float *log_sum_exp;        /* [n_rows] of the raw logits */
     float *scores;             /* [n_rows, vocab] processed */
+    lks_top top;               /* k > 0: the likeliest tokens, and no logits and scores */
     lks_path *running;         /* [n_rows] */
     lks_path *next;            /* [n_rows] */
     lks_path *finished;        /* [n_rows] */
@@ -44,6 +45,9 @@ lks_status lks_search_step(lks_search *search, int n_rows, bool reorder);
 
 /* scores[row] = the row's raw logits (normalised: log-probabilities) after all processors, given the path's history. */
 void lks_search_process(lks_search *search, int row, const lks_path *path, bool normalised);
+
+/* Whether a token of s->top may follow: what lks_search_process forbids there. */
+bool lks_search_allows(const lks_search *search, const lks_path *path, int32_t token);
 
 bool lks_search_is_end(const lks_search_options *options, int32_t token);
 void lks_path_extend(lks_path *out, const lks_path *path, int32_t token, float logprob, int row);

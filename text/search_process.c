@@ -79,6 +79,17 @@ void lks_search_process(lks_search *s, int row, const lks_path *path, bool norma
             scores[o->suppressed[i]] = -INFINITY;
 }
 
+bool lks_search_allows(const lks_search *s, const lks_path *path, int32_t token)
+{
+    const lks_search_options *o = s->options;
+    if (path->n - s->n_prefix < o->min_tokens && lks_search_is_end(o, token))
+        return false;
+    for (int i = 0; i < o->n_suppressed; i++)
+        if (o->suppressed[i] == token)
+            return false;
+    return true;
+}
+
 int lks_required_tokens(const lks_search_options *options)
 {
     int total = 0;

@@ -68,6 +68,26 @@ static int draw_token(const lks_search_options *o, const float *scores, int n, c
     return choices[i].token;
 }
 
+/* The token that follows path, and its raw log-probability; -1 when every token is forbidden. */
+static int next_token(lks_search *s, float *logprob, int row, const lks_path *path, choice *choices, uint64_t *random)
+{
+    const lks_search_options *o = s->options;
+    int vocab = s->model->vocab_size;
+    for (int i = 0; i < s->top.k; i++) { /* k > 0: greedy */
+        size_t at = (size_t)row * (size_t)s->top.k + (size_t)i;
+        *logprob = s->top.values[at] - s->log_sum_exp[row];
+        if (s->top.values[at] > -INFINITY && lks_search_allows(s, path, s->top.indices[at]))
+            return s->top.indices[at];
+    }
+    if (s->top.k > 0)
+        return -1;
+    lks_search_process(s, row, path, false);
+    const float *scores = s->scores + (size_t)row * (size_t)vocab;
+    int token = o->sample ? draw_token(o, scores, vocab, choices, random) : best_token(scores, vocab);
+    *logprob = s->logits[(size_t)row * (size_t)vocab + (size_t)token] - s->log_sum_exp[row];
+    return scores[token] == -INFINITY ? -1 : token;
+}
+
 /* The mean log-probability of the generated tokens, the score of paths that were not compared with others. */
 static float mean_logprob(const lks_search *s, const lks_path *path)
 {
@@ -104,15 +124,13 @@ lks_status lks_search_sample(lks_hypothesis **out, int *n_out, lks_search *s)
         for (int i = 0; i < n_active; i++) {
             int row = first ? 0 : i;
             const lks_path *path = &s->running[row];
-            lks_search_process(s, row, path, false);
-            const float *scores = s->scores + (size_t)row * (size_t)vocab;
-            int token = o->sample ? draw_token(o, scores, vocab, choices, &streams[i]) : best_token(scores, vocab);
-            if (scores[token] == -INFINITY) {
+            float logprob;
+            int token = next_token(s, &logprob, row, path, choices, &streams[i]);
+            if (token < 0) {
                 st = lks_error_set(s->err, LKS_ERR_ARGUMENT, "every token is banned at position %d",
                                    path->n - s->n_prefix);
                 goto done;
             }
-            float logprob = s->logits[(size_t)row * (size_t)vocab + (size_t)token] - s->log_sum_exp[row];
             bool ends = lks_search_is_end(o, token) || path->n + 1 == s->limit;
             lks_path *to = ends ? &s->finished[n_done++] : &s->next[n_next];
             lks_path_extend(to, path, token, logprob, row);

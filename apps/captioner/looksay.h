@@ -311,6 +311,10 @@ typedef struct lks_machine_speed {
         double bf16_gflops, int8_gops; /* the same layers with such weights, rounding their inputs included */
         double attention_gflops;       /* its self-attention, 12 heads of 64 */
     } layers[3];
+    struct {
+        int n_rows;                                       /* 1, 3, 8: greedy, beams, a batch */
+        double f32_gbps, bf16_gbps, int8_gbps, int4_gbps; /* weights read by a layer too large for caches */
+    } rows[3];
 } lks_machine_speed;
 
 /* Measures the roofline and typical layers, all threads busy, best of several rounds; takes about `seconds`. isa NULL: the

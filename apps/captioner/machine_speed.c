@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "apps/captioner/looksay.h"
+#include "apps/captioner/machine_rows.h"
 #include "fusion/ops.h"
 #include "fusion/roofline.h"
 
@@ -140,7 +141,10 @@ lks_status lks_machine_measure(lks_machine_speed *speed, const char *isa_name, i
         return st;
     bench b;
     lks_arena arena = {0};
+    lks_row_bench *rows = NULL;
     st = prepare(&b, &arena, ops, threads, err);
+    if (st == LKS_OK)
+        st = lks_row_bench_open(&rows, ops, threads, err);
     lks_machine_speed result = {.isa = ops->name, .n_threads = lks_threads_count(threads)};
     for (int turn = 0; turn < N_TURNS && st == LKS_OK; turn++) {
         lks_roofline roof;
@@ -153,6 +157,7 @@ lks_status lks_machine_measure(lks_machine_speed *speed, const char *isa_name, i
         keep_larger(&result.dram_gbps, roof.dram_gbps);
         double began = now();
         do {
+            lks_row_bench_run(rows, &result);
             for (int i = 0; i < 3; i++) {
                 result.layers[i].n_tokens = n_tokens[i];
                 keep_larger(&result.layers[i].linear_gflops, time_linear(&b, b.layers, n_tokens[i]));
@@ -162,6 +167,7 @@ lks_status lks_machine_measure(lks_machine_speed *speed, const char *isa_name, i
             }
         } while (now() - began < seconds / (2 * N_TURNS));
     }
+    lks_row_bench_close(rows);
     lks_arena_release(&arena);
     lks_threads_close(threads);
     if (st == LKS_OK)

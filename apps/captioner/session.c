@@ -231,11 +231,14 @@ lks_status lks_session_search(lks_session *s, lks_hypothesis **hypotheses, int *
                             .vocab_size = lks_decoder_describe(decoder)->vocab_size,
                             .max_positions = positions,
                             .step = lks_decoder_step,
+                            .step_top = lks_decoder_step_top,
+                            .max_top = LKS_DECODER_MAX_TOP,
                             .reorder = lks_decoder_reorder};
     guided with_guide = {s->state, guide};
     if (guide) {
         steps.context = &with_guide;
         steps.step = guided_step;
+        steps.step_top = NULL; /* a guide looks at all words */
         steps.reorder = guided_reorder;
     }
     return lks_search_run(hypotheses, n, &steps, options, err);

@@ -184,13 +184,20 @@ static void print_json(const lks_machine_speed *m, const figures *f, const engin
                                                 "linear_gflops", m->layers[i].linear_gflops, "bf16_gflops",
                                                 m->layers[i].bf16_gflops, "int8_gops", m->layers[i].int8_gops,
                                                 "attention_gflops", m->layers[i].attention_gflops));
-    json_t *root = json_pack(
-        "{s:{s:i, s:s, s:f, s:f, s:f, s:f, s:o}, s:[{s:s, s:s, s:f, s:f, s:f, s:i, s:f, s:f, s:f, s:f, s:f, s:f}]}",
-        "machine", "threads", m->n_threads, "isa", m->isa, "f32_gflops", m->f32_gflops, "bf16_gflops", m->bf16_gflops,
-        "int8_gops", m->int8_gops, "dram_gbps", m->dram_gbps, "layers", layers, "models", "model", e->name, "dtype",
-        lks_model_dtype(e->model), "read_ms", f->read_ms, "encode_ms", f->encode_ms, "decode_ms_per_token",
-        f->decode_ms_per_token, "tokens", f->n_steps, "caption_ms", f->caption_ms, "maps_ms", f->maps_ms, "floor_ms",
-        f->floor_ms, "photos_per_s", 1e3 / f->caption_ms, "start_to_caption_ms", f->start_ms, "peak_mib", f->peak_mib);
+    json_t *rows = json_array();
+    for (int i = 0; i < 3; i++)
+        json_array_append_new(rows, json_pack("{s:i, s:f, s:f, s:f, s:f}", "rows", m->rows[i].n_rows, "f32_gbps",
+                                              m->rows[i].f32_gbps, "bf16_gbps", m->rows[i].bf16_gbps, "int8_gbps",
+                                              m->rows[i].int8_gbps, "int4_gbps", m->rows[i].int4_gbps));
+    json_t *root =
+        json_pack("{s:{s:i, s:s, s:f, s:f, s:f, s:f, s:o, s:o}, s:[{s:s, s:s, s:f, s:f, s:f, s:i, s:f, s:f, s:f, s:f, "
+                  "s:f, s:f}]}",
+                  "machine", "threads", m->n_threads, "isa", m->isa, "f32_gflops", m->f32_gflops, "bf16_gflops",
+                  m->bf16_gflops, "int8_gops", m->int8_gops, "dram_gbps", m->dram_gbps, "layers", layers, "decode_rows",
+                  rows, "models", "model", e->name, "dtype", lks_model_dtype(e->model), "read_ms", f->read_ms,
+                  "encode_ms", f->encode_ms, "decode_ms_per_token", f->decode_ms_per_token, "tokens", f->n_steps,
+                  "caption_ms", f->caption_ms, "maps_ms", f->maps_ms, "floor_ms", f->floor_ms, "photos_per_s",
+                  1e3 / f->caption_ms, "start_to_caption_ms", f->start_ms, "peak_mib", f->peak_mib);
     json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(5));
     putchar('\n');
     json_decref(root);
@@ -208,6 +215,14 @@ static void print_text(const lks_machine_speed *m, const figures *f, const engin
                m->layers[i].bf16_gflops, 100.0 * m->layers[i].bf16_gflops / m->bf16_gflops, m->layers[i].int8_gops,
                100.0 * m->layers[i].int8_gops / m->int8_gops, m->layers[i].attention_gflops,
                m->f32_gflops / m->layers[i].attention_gflops);
+    for (int i = 0; i < 3; i++)
+        printf(
+            "rows       %3d at a time: weights read at %.1f GB/s f32, %3.0f %% of memory reads; bf16 %.1f, %3.0f %%; "
+            "int8 %.1f, %3.0f %%; int4 %.1f, %3.0f %%\n",
+            m->rows[i].n_rows, m->rows[i].f32_gbps, 100.0 * m->rows[i].f32_gbps / m->dram_gbps, m->rows[i].bf16_gbps,
+            100.0 * m->rows[i].bf16_gbps / m->dram_gbps, m->rows[i].int8_gbps,
+            100.0 * m->rows[i].int8_gbps / m->dram_gbps, m->rows[i].int4_gbps,
+            100.0 * m->rows[i].int4_gbps / m->dram_gbps);
     printf("model      %s, %s, %d tokens a caption\n", e->name, lks_model_dtype(e->model), f->n_steps);
     printf("stages     read %.2f ms, encode %.2f ms, decode %.3f ms a token\n", f->read_ms, f->encode_ms,
            f->decode_ms_per_token);

@@ -104,6 +104,7 @@ static const lks_ops table = {
     .add_scaled = lks_ref_add_scaled,
     .softmax = lks_ref_softmax,
     .log_softmax = lks_ref_log_softmax,
+    .log_sum_exp = lks_ref_log_sum_exp,
     .top_k = lks_ref_top_k,
 };
 

@@ -28,6 +28,7 @@ void lks_ref_add_scaled(const lks_compute *compute, float *y, const float *a, co
                         int d);
 void lks_ref_softmax(const lks_compute *compute, float *y, const float *x, int n, int d);
 void lks_ref_log_softmax(const lks_compute *compute, float *y, const float *x, int n, int d);
+void lks_ref_log_sum_exp(const lks_compute *compute, float *sums, const float *x, int n, int d);
 void lks_ref_top_k(const lks_compute *compute, float *values, int32_t *indices, const float *x, int n, int d, int k);
 
 /* n_rounds rounds of multiply-adds in registers, for measuring the peak; returns the number of operations. *sink, a factor

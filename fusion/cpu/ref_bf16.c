@@ -55,6 +55,7 @@ void lks_ref_linear_bf16(const lks_compute *compute, const lks_linear *layer, co
     size_t mark = lks_arena_mark(compute->scratch);
     bf16_job job = {.layer = layer, .args = args};
     int chunk = lks_chunk_rows(lks_row_words(layer->d_in, 1, 1));
+    chunk = args->n < chunk ? args->n : chunk;
     job.inputs = lks_arena_take(compute->scratch, (size_t)chunk * (size_t)layer->d_in, sizeof *job.inputs);
     for (; job.first < args->n; job.first += chunk) {
         job.n = args->n - job.first < chunk ? args->n - job.first : chunk;

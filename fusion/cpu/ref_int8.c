@@ -82,6 +82,7 @@ void lks_ref_linear_int8(const lks_compute *compute, const lks_linear *layer, co
     int8_job job = {.layer = layer, .args = args};
     job.stride = lks_row_words(layer->d_in, LKS_INT8_GROUP, 1) * sizeof(uint32_t);
     int chunk = lks_chunk_rows(job.stride / sizeof(uint32_t));
+    chunk = args->n < chunk ? args->n : chunk;
     job.inputs = lks_arena_take(compute->scratch, (size_t)chunk, job.stride);
     job.rows = lks_arena_take(compute->scratch, (size_t)chunk, sizeof *job.rows);
     for (; job.first < args->n; job.first += chunk) {

@@ -178,6 +178,24 @@ void lks_ref_log_softmax(const lks_compute *compute, float *y, const float *x, i
     lks_parallel(compute, 20.0 * n * d, log_softmax_part, &job);
 }
 
+static void log_sum_exp_part(void *argument, int thread, int n_threads)
+{
+    const rows_job *job = argument;
+    long begin, end;
+    share_rows(job, thread, n_threads, &begin, &end);
+    for (long i = begin; i < end; i++) {
+        const float *x = job->x + i * job->d;
+        double max = row_max(x, job->d);
+        job->y[i] = (float)(max + log(sum_of_exp(x, job->d, max)));
+    }
+}
+
+void lks_ref_log_sum_exp(const lks_compute *compute, float *sums, const float *x, int n, int d)
+{
+    rows_job job = {.y = sums, .x = x, .n = n, .d = d};
+    lks_parallel(compute, 20.0 * n * d, log_sum_exp_part, &job);
+}
+
 static void top_k_part(void *argument, int thread, int n_threads)
 {
     const rows_job *job = argument;

@@ -546,6 +546,9 @@ class Commands(TestCase):
             for rate, peak in ((layer["linear_gflops"], machine["f32_gflops"]), (layer["int8_gops"], machine["int8_gops"]),
                                (layer["bf16_gflops"], machine["bf16_gflops"])):
                 self.assertTrue(peak / 100 < rate < 10 * peak, (layer, machine))
+        self.assertEqual([rows["rows"] for rows in machine["decode_rows"]], [1, 3, 8])
+        for rows in machine["decode_rows"]:
+            self.assertTrue(all(rows[f"{dtype}_gbps"] > 0.01 for dtype in ("f32", "bf16", "int8", "int4")), rows)
         self.assertGreater(model["caption_ms"], 0)
         self.assertGreater(model["start_to_caption_ms"], 0)
         self.assertEqual(model["dtype"], "f32")

@@ -26,6 +26,7 @@ typedef struct table {
     int n_end_tokens;
     int32_t last[MAX_ROWS][2];
     uint32_t n; /* tokens so far */
+    int n_tops; /* steps that were asked for the likeliest tokens only */
 } table;
 
 static uint32_t mix(uint32_t h)
@@ -65,6 +66,21 @@ static lks_status step(void *context, float *logits, const int32_t *tokens, int 
         logits_after(logits + (size_t)row * VOCAB, t, t->last[row][0], t->last[row][1]);
     }
     return LKS_OK;
+}
+
+/* The same model, asked for the likeliest tokens. */
+static lks_status step_top(void *context, const lks_top *top, const int32_t *tokens, int n_rows, int n_tokens,
+                           lks_error *err)
+{
+    table *t = context;
+    float logits[MAX_ROWS * VOCAB];
+    t->n_tops++;
+    assert_in_range(top->k, 1, VOCAB);
+    lks_status st = step(context, logits, tokens, n_rows, n_tokens, err);
+    const lks_compute alone = {.ops = lks_ops_get(LKS_ISA_REF)};
+    alone.ops->top_k(&alone, top->values, top->indices, logits, n_rows, VOCAB, top->k);
+    alone.ops->log_sum_exp(&alone, top->log_sum_exp, logits, n_rows, VOCAB);
+    return st;
 }
 
 static void reorder(void *context, const int32_t *parents, int n_rows)
@@ -177,6 +193,30 @@ static bool equal(size_t number, const json_t *expected, const lks_hypothesis *s
     return true;
 }
 
+/* Runs a case on a model that has step_top or has not; returns whether the result is transformers'. */
+static bool run_case(size_t i, const json_t *c, bool with_top, int *n_tops)
+{
+    golden g;
+    read_case(&g, c);
+    const lks_step_model model = {.context = &g.model,
+                                  .vocab_size = VOCAB,
+                                  .max_positions = 64,
+                                  .step = step,
+                                  .step_top = with_top ? step_top : NULL,
+                                  .max_top = 16,
+                                  .reorder = reorder};
+    lks_hypothesis *said = NULL;
+    int n_said = 0;
+    lks_error err = {0};
+    bool well = lks_search_run(&said, &n_said, &model, &g.options, &err) == LKS_OK;
+    if (!well)
+        print_error("case %zu: %s\n", i, err.message);
+    well = well && equal(i, json_object_get(c, "hypotheses"), said, n_said);
+    lks_hypotheses_free(said);
+    *n_tops += g.model.n_tops > 0;
+    return well;
+}
+
 static void searches_equal_transformers(void **state)
 {
     (void)state;
@@ -185,27 +225,74 @@ static void searches_equal_transformers(void **state)
     assert_non_null(cases);
     const size_t n = json_array_size(cases);
     size_t n_different = 0;
+    int n_tops = 0;
     assert_true(n >= 200);
     for (size_t i = 0; i < n; i++) {
-        const json_t *c = json_array_get(cases, i);
-        golden g;
-        read_case(&g, c);
-        const lks_step_model model = {
-            .context = &g.model, .vocab_size = VOCAB, .max_positions = 64, .step = step, .reorder = reorder};
-        lks_hypothesis *said = NULL;
-        int n_said = 0;
-        lks_error err = {0};
-        if (lks_search_run(&said, &n_said, &model, &g.options, &err) != LKS_OK) {
-            print_error("case %zu: %s\n", i, err.message);
-            n_different++;
-        } else {
-            n_different += !equal(i, json_object_get(c, "hypotheses"), said, n_said);
-        }
-        lks_hypotheses_free(said);
+        n_different += !run_case(i, json_array_get(cases, i), false, &n_tops);
+        assert_int_equal(n_tops, 0);
     }
+    for (size_t i = 0; i < n; i++)
+        n_different += !run_case(i, json_array_get(cases, i), true, &n_tops);
     json_decref(cases);
     if (n_different > 0)
-        fail_msg("%zu of %zu cases differ", n_different, n);
+        fail_msg("%zu of %zu cases differ", n_different, 2 * n);
+    assert_in_range(n_tops, 10, n - 10); /* options that need all logits get them */
+}
+
+static int say(lks_hypothesis **said, golden *g, bool with_top)
+{
+    const lks_step_model model = {.context = &g->model,
+                                  .vocab_size = VOCAB,
+                                  .max_positions = 64,
+                                  .step = step,
+                                  .step_top = with_top ? step_top : NULL,
+                                  .max_top = VOCAB,
+                                  .reorder = reorder};
+    int n = 0;
+    lks_error err = {0};
+    if (lks_search_run(said, &n, &model, &g->options, &err) != LKS_OK)
+        fail_msg("%s", err.message);
+    assert_int_equal(g->model.n_tops > 0, with_top);
+    return n;
+}
+
+/* The cases again, without the options that need all logits: what the likeliest tokens lead to is what all of them do. */
+static void the_likeliest_are_enough(void **state)
+{
+    (void)state;
+    json_t *cases = json_load_file("tests/text/fixtures/search.json", 0, NULL);
+    size_t n_compared = 0;
+    for (size_t i = 0; i < json_array_size(cases); i++) {
+        golden all, top;
+        lks_hypothesis *one = NULL, *other = NULL;
+        read_case(&all, json_array_get(cases, i));
+        all.options.no_repeat_ngram = all.options.n_banned = 0;
+        all.options.repetition_penalty = 1.0f;
+        all.options.forced_first_token = all.options.forced_last_token = -1;
+        const lks_search_options *o = &all.options;
+        int per_beam = o->n_end_tokens > 1 ? 1 + o->n_end_tokens : 2;
+        if (o->n_beams * per_beam + o->n_end_tokens + o->n_suppressed > VOCAB)
+            continue;
+        read_case(&top, json_array_get(cases, i)); /* pointers into its own struct */
+        top.options.no_repeat_ngram = top.options.n_banned = 0;
+        top.options.repetition_penalty = 1.0f;
+        top.options.forced_first_token = top.options.forced_last_token = -1;
+        int n = say(&one, &all, false);
+        assert_int_equal(say(&other, &top, true), n);
+        for (int k = 0; k < n; k++) {
+            assert_int_equal(one[k].n_tokens, other[k].n_tokens);
+            assert_memory_equal(one[k].tokens, other[k].tokens, (size_t)one[k].n_tokens * sizeof *one[k].tokens);
+            assert_memory_equal(one[k].rows, other[k].rows, (size_t)one[k].n_tokens * sizeof *one[k].rows);
+            for (int j = 0; j < one[k].n_tokens; j++)
+                assert_true(near(other[k].logprobs[j], one[k].logprobs[j]));
+            assert_true(near(other[k].score, one[k].score));
+        }
+        lks_hypotheses_free(one);
+        lks_hypotheses_free(other);
+        n_compared++;
+    }
+    json_decref(cases);
+    assert_true(n_compared > 150);
 }
 
 /* --- sampling --- */
@@ -326,6 +413,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(searches_equal_transformers),
+        cmocka_unit_test(the_likeliest_are_enough),
         cmocka_unit_test(samples_follow_the_warped_distribution),
         cmocka_unit_test(a_seed_draws_the_same_caption),
     };
