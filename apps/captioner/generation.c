@@ -101,7 +101,8 @@ lks_status lks_generation_parse(lks_generation *out, const json_t *generation, c
         (st = get_int(&s->no_repeat_ngram, &from, "no_repeat_ngram_size", 0, 1 << 20)) != LKS_OK ||
         (st = get_float(&s->length_penalty, &from, "length_penalty")) != LKS_OK ||
         (st = get_float(&s->repetition_penalty, &from, "repetition_penalty")) != LKS_OK ||
-        (st = get_early_stopping(&s->early_stopping, &from)) != LKS_OK)
+        (st = get_early_stopping(&s->early_stopping, &from)) != LKS_OK ||
+        (st = lks_calibration_parse(&g.calibration, generation, path, err)) != LKS_OK)
         return st;
     s->start_token = blip || start < 0 ? bos : start;
     if (s->start_token < 0)

@@ -127,6 +127,23 @@ LKS_API void lks_session_close(lks_session *session); /* NULL is safe */
 
 /* ---- captions ---- */
 
+/* What a look at the pixels alone makes of a picture: statistics, no model. Said of pictures whose sides are 16 pixels or more. */
+typedef enum lks_picture_kind {
+    LKS_PICTURE_PHOTO = 0, /* nothing speaks against it */
+    LKS_PICTURE_BLANK,     /* all of one colour, nearly */
+    LKS_PICTURE_NOISE,     /* neighbours have nothing to do with each other */
+    LKS_PICTURE_DRAWING    /* even areas with sharp edges: a screenshot, text or a drawing */
+} lks_picture_kind;
+
+/* What the encoder made of a picture, and all that captions need of it. The numbers mean something to the model, precision and
+ * instruction set that made them, and to no other. */
+typedef struct lks_features {
+    int n_tokens, d_token;
+    const float *tokens;        /* [n_tokens, d_token] */
+    int width, height, damaged; /* as in lks_caption */
+    lks_picture_kind kind;
+} lks_features;
+
 typedef struct lks_caption_options {
     size_t size; /* sizeof(lks_caption_options), set by lks_caption_options_init */
     int n_beams; /* 1: greedy or sampling */
@@ -151,6 +168,10 @@ typedef struct lks_caption_options {
     void *stop_context;
     int keep_picture;     /* 1: keep the pixels, see lks_caption.picture */
     const char *language; /* code of the caption's language; NULL: the model's default, see lks_model_language */
+    int keep_features;    /* 1: keep what the encoder made of the picture, see lks_caption.features */
+    /* What was kept of this very picture before, borrowed: the encoder does not run, and the picture is not even read unless
+     * keep_picture asks for its pixels. NULL: none. For single pictures. */
+    const lks_features *features;
 } lks_caption_options;
 
 /* Fills `options` with the model's own generation defaults. */
@@ -168,6 +189,9 @@ typedef struct lks_word {
 typedef struct lks_sequence {
     const char *text; /* UTF-8 */
     float score;      /* beams: length-penalised log-probability; otherwise the mean log-probability of a token */
+    /* the probability that the caption is good, as whoever calibrated the model defines it; NAN: the model's file holds no
+     * calibration for captions of that language */
+    double confidence;
     int n_tokens;
     const int32_t *tokens;         /* ids after start token and prompt, the end token included when produced */
     const float *logprobs;         /* [n_tokens] natural logarithm of each token's probability */
@@ -200,7 +224,9 @@ typedef struct lks_caption {
     lks_box
         grid_box; /* where the grid lies on the picture, its first patch in the upper left corner: all of the picture where
                          preprocessing squashes it, its middle where it is cropped, more than it where the crop pads */
-    const uint8_t *picture; /* [height, width, 3] RGB, upright; NULL unless keep_picture */
+    const uint8_t *picture;       /* [height, width, 3] RGB, upright; NULL unless keep_picture */
+    lks_picture_kind kind;        /* of several pictures: the first one's */
+    const lks_features *features; /* NULL unless keep_features */
 } lks_caption;
 
 /* Captions an image file, the bytes of one, or raw pixels (RGB, 8 bits each, `stride` bytes between rows). *out is freed

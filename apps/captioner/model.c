@@ -261,7 +261,8 @@ lks_status lks_model_info(const lks_model *model, char **json, lks_error *err)
     json_t *languages = json_array();
     for (int i = 0; i < model->languages.n; i++)
         json_array_append_new(languages, json_string(model->languages.items[i].code));
-    bool complete = root && json_object_set_new(root, "languages", languages) == 0;
+    bool complete = root && json_object_set_new(root, "languages", languages) == 0 &&
+                    json_object_set_new(root, "calibrated", json_boolean(model->generation.calibration.known)) == 0;
     char *text = complete ? json_dumps(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
     if (!text)

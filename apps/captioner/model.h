@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 
+#include "apps/captioner/confidence.h"
 #include "apps/captioner/languages.h"
 #include "apps/captioner/looksay.h"
 #include "fusion/weights/weights.h"
@@ -20,6 +21,7 @@ typedef struct lks_generation {
     lks_search_options search; /* defaults; start, end, pad and forced tokens included */
     int32_t end_tokens[LKS_MAX_END_TOKENS];
     int32_t suppressed[LKS_MAX_SUPPRESSED];
+    lks_calibration calibration;
 } lks_generation;
 
 struct lks_model {

@@ -2,6 +2,7 @@
 #include "apps/captioner/result.h"
 
 #include <ctype.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -157,6 +158,7 @@ static lks_status fill_sequence(lks_sequence *out, const lks_model *model, const
     out->n_tokens = texts ? h->n_tokens : 0;
     out->n_layers = lks_decoder_describe(model->decoder)->n_layers;
     out->score = h->score;
+    out->confidence = (double)NAN;
     if (!all || !tokens || !logprobs || !texts) {
         free(all);
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
@@ -216,5 +218,6 @@ void lks_caption_free(lks_caption *caption)
     }
     free((void *)(uintptr_t)caption->sequences);
     free((void *)(uintptr_t)caption->picture);
+    free((void *)(uintptr_t)caption->features);
     free(caption);
 }

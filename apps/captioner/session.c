@@ -5,8 +5,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "apps/captioner/features.h"
 #include "apps/captioner/model.h"
 #include "apps/captioner/phrases.h"
+#include "apps/captioner/picture.h"
 #include "apps/captioner/result.h"
 #include "apps/captioner/session.h"
 
@@ -267,6 +269,18 @@ static lks_status encode_prompt(lks_phrases *out, const lks_model *model, const 
     return st == LKS_OK && language ? lks_phrases_begin_with(out, language->token, err) : st;
 }
 
+/* How sure the model can be of its captions, in the language that it is calibrated for. */
+static void judge(lks_caption *caption, const lks_model *model, const lks_caption_options *o)
+{
+    const lks_calibration *c = &model->generation.calibration;
+    const char *own = model->languages.n > 0 ? model->languages.items[0].code : "";
+    if (strcmp(c->language[0] ? c->language : own, o->language ? o->language : own) != 0 && model->languages.n > 0)
+        return;
+    lks_sequence *sequences = (lks_sequence *)(uintptr_t)caption->sequences;
+    for (int i = 0; i < caption->n_sequences; i++)
+        sequences[i].confidence = lks_calibration_judge(c, sequences[i].logprobs, sequences[i].n_tokens);
+}
+
 /* Finds the words for the n_pictures whose tokens the session holds. */
 static lks_status search(lks_session *s, lks_caption **out, int n_pictures, const lks_caption_options *o,
                          lks_error *err)
@@ -289,6 +303,8 @@ static lks_status search(lks_session *s, lks_caption **out, int n_pictures, cons
     if (st == LKS_OK)
         st = lks_result_make(out, model, o->keep_maps ? s->state : NULL, hypotheses, n, options.prompt,
                              options.n_prompt, err);
+    if (st == LKS_OK)
+        judge(*out, model, o);
     lks_hypotheses_free(hypotheses);
     lks_phrases_release(&prompt);
     lks_phrases_release(&banned);
@@ -344,27 +360,75 @@ static lks_status caption_tokens(lks_session *s, lks_caption **out, int n_pictur
     return LKS_OK;
 }
 
-/* Resizes, encodes and captions a decoded image, whose pixels move into the caption when they are to be kept. began: when
- * reading started. */
+/* Resizes and encodes a decoded image; *seen borrows its tokens from the session. Adds to the times. */
+static lks_status look_at(lks_session *s, lks_features *seen, double *read_ms, double *encode_ms,
+                          const lks_image *image, bool damaged, double began, bool keep_maps, lks_error *err)
+{
+    lks_picture_kind kind = lks_picture_judge(image);
+    lks_status st = encode_image(s, read_ms, encode_ms, image, 0, 1, began, keep_maps, err);
+    if (st == LKS_OK)
+        *seen = (lks_features){.n_tokens = lks_vit_n_tokens(s->model->vit),
+                               .d_token = lks_vit_width(s->model->vit),
+                               .tokens = s->memory,
+                               .width = image->width,
+                               .height = image->height,
+                               .damaged = damaged,
+                               .kind = kind};
+    return st;
+}
+
+/* Puts features back where encode_image leaves them. image: the picture's pixels, or NULL when nobody wants them. */
+static lks_status recall(lks_session *s, lks_features *seen, const lks_features *features, const lks_image *image,
+                         lks_error *err)
+{
+    lks_status st = lks_features_check(features, s->model, err);
+    if (st != LKS_OK)
+        return st;
+    if (image && (image->width != features->width || image->height != features->height))
+        return lks_error_set(err, LKS_ERR_ARGUMENT,
+                             "the features are those of another picture: %d x %d pixels, not %d x %d", features->width,
+                             features->height, image->width, image->height);
+    memcpy(s->memory, features->tokens, picture_floats(s->model) * sizeof *s->memory);
+    *seen = *features;
+    seen->tokens = s->memory;
+    return LKS_OK;
+}
+
+/* Captions a picture: resizes and encodes the decoded image, unless there are features, whose image may be NULL. The pixels
+ * move into the caption when they are to be kept. began: when reading started. */
 static lks_status caption_image(lks_session *s, lks_caption **out, lks_image *image, bool damaged, double began,
                                 const lks_caption_options *o, lks_error *err)
 {
     double read_ms = 0.0, encode_ms = 0.0;
-    lks_caption *caption;
-    lks_status st = encode_image(s, &read_ms, &encode_ms, image, 0, 1, began, o->keep_maps != 0, err);
+    lks_caption *caption = NULL;
+    lks_features seen = {0};
+    lks_status st = o->features
+                        ? recall(s, &seen, o->features, image, err)
+                        : look_at(s, &seen, &read_ms, &encode_ms, image, damaged, began, o->keep_maps != 0, err);
     if (st == LKS_OK)
-        st = caption_tokens(s, &caption, 1, image->width, image->height, o, err);
-    if (st != LKS_OK)
+        st = caption_tokens(s, &caption, 1, seen.width, seen.height, o, err);
+    if (st == LKS_OK && o->keep_features)
+        st = lks_features_copy(&caption->features, &seen, err);
+    if (st != LKS_OK) {
+        lks_caption_free(caption);
         return st;
+    }
     caption->read_ms = read_ms;
     caption->encode_ms = encode_ms;
-    caption->damaged = damaged;
+    caption->damaged = seen.damaged;
+    caption->kind = seen.kind;
     if (o->keep_picture) {
         caption->picture = image->rgb;
         image->rgb = NULL;
     }
     *out = caption;
     return LKS_OK;
+}
+
+/* Whether the picture need not be read. */
+static bool is_known(const lks_caption_options *o)
+{
+    return o->features && !o->keep_picture;
 }
 
 static lks_decode_options decode_options(const lks_session *s, const lks_caption_options *o)
@@ -385,6 +449,8 @@ lks_status lks_caption_file(lks_session *session, lks_caption **out, const char 
     if (st != LKS_OK)
         return st;
     double began = lks_session_now_ms();
+    if (is_known(options))
+        return caption_image(session, out, NULL, false, began, options, err);
     lks_decode_options decode = decode_options(session, options);
     lks_image image;
     bool damaged = false;
@@ -403,6 +469,8 @@ lks_status lks_caption_bytes(lks_session *session, lks_caption **out, const void
     if (st != LKS_OK)
         return st;
     double began = lks_session_now_ms();
+    if (is_known(options))
+        return caption_image(session, out, NULL, false, began, options, err);
     lks_decode_options decode = decode_options(session, options);
     lks_image image;
     bool damaged = false;
@@ -439,6 +507,8 @@ lks_status lks_caption_rgb(lks_session *session, lks_caption **out, const uint8_
     if (st != LKS_OK)
         return st;
     double began = lks_session_now_ms();
+    if (is_known(options))
+        return caption_image(session, out, NULL, false, began, options, err);
     const lks_picture picture = {.rgb = rgb, .width = width, .height = height, .stride = stride};
     lks_image image;
     st = copy_pixels(&image, &picture, options, err);
@@ -480,16 +550,19 @@ lks_status lks_caption_joint(lks_session *session, lks_caption **out, const lks_
     if (n_pictures < 1 || n_pictures > LKS_MAX_JOINT)
         return lks_error_set(err, LKS_ERR_ARGUMENT, "from 1 to %d pictures are captioned together, not %d",
                              LKS_MAX_JOINT, n_pictures);
-    if (options->keep_maps || options->keep_picture)
-        return lks_error_set(err, LKS_ERR_ARGUMENT, "maps and pixels are kept for single pictures only");
+    if (options->keep_maps || options->keep_picture || options->keep_features || options->features)
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "maps, pixels and features are kept of single pictures only");
     st = reserve_memory(session, (size_t)n_pictures * picture_floats(session->model), err);
     double read_ms = 0.0, encode_ms = 0.0;
+    lks_picture_kind kind = LKS_PICTURE_PHOTO;
     for (int i = 0; i < n_pictures && st == LKS_OK; i++) {
         double began = lks_session_now_ms();
         lks_image image;
         st = copy_pixels(&image, &pictures[i], options, err);
         if (st != LKS_OK)
             return st;
+        if (i == 0)
+            kind = lks_picture_judge(&image);
         st = encode_image(session, &read_ms, &encode_ms, &image, i, n_pictures, began, false, err);
         lks_image_release(&image);
     }
@@ -500,6 +573,7 @@ lks_status lks_caption_joint(lks_session *session, lks_caption **out, const lks_
         return st;
     caption->read_ms = read_ms;
     caption->encode_ms = encode_ms;
+    caption->kind = kind;
     *out = caption;
     return LKS_OK;
 }

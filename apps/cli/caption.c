@@ -1,5 +1,5 @@
 /* looksay caption: photos, folders, lists and standard input become rows. One bad image is one failed row. */
-#include <stdlib.h>
+#include <math.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -7,29 +7,15 @@
 #include "apps/cli/commands.h"
 #include "apps/cli/engine.h"
 #include "apps/cli/inputs.h"
+#include "apps/cli/photos.h"
 #include "apps/cli/progress.h"
 #include "apps/cli/report.h"
 #include "apps/common/metadata.h"
 
 typedef struct batch {
-    engine *engine;
+    photos *photos;
     report *report;
-    const lks_caption_options *options;
 } batch;
-
-static lks_status caption_one(const batch *b, lks_caption **caption, const char *path, lks_error *err)
-{
-    if (strcmp(path, "-") != 0)
-        return lks_caption_file(b->engine->session, caption, path, b->options, err);
-    void *bytes;
-    size_t n_bytes;
-    lks_status st = engine_read_stdin(&bytes, &n_bytes, err);
-    if (st != LKS_OK)
-        return st;
-    st = lks_caption_bytes(b->engine->session, caption, bytes, n_bytes, "standard input", b->options, err);
-    free(bytes);
-    return st;
-}
 
 /* Options that this model cannot serve fail for every image alike: that is one usage error, not a failed row each. */
 static bool is_fatal(lks_status st)
@@ -48,10 +34,10 @@ static int run_batch(const batch *b, inputs *in, bool quiet)
         n_seen++;
         if (report_skips(b->report, path))
             continue;
-        lks_caption *caption = NULL;
+        const lks_caption *caption = NULL;
         lks_error err;
         double began = engine_now_ms();
-        lks_status st = caption_one(b, &caption, path, &err);
+        lks_status st = photos_caption(b->photos, &caption, path, &err);
         double ms = engine_now_ms() - began;
         if (st == LKS_ERR_INTERRUPTED)
             break;
@@ -64,7 +50,6 @@ static int run_batch(const batch *b, inputs *in, bool quiet)
             report_caption(b->report, path, caption, ms, NULL);
         else
             report_error(b->report, path, &err, ms, NULL);
-        lks_caption_free(caption);
         if (b->report->sidecar.kind == SIDECAR_EMBED)
             inputs_ignore(in, path);
         progress_step(&line, n_seen, ++n_done);
@@ -89,13 +74,15 @@ static int run_dry(const settings *s, inputs *in)
 
 static void summarize(const report *r, bool resumable, bool quiet)
 {
-    size_t n_all = r->n_done + r->n_failed + r->n_skipped;
+    size_t n_all = r->n_done + r->n_failed + r->n_skipped + r->n_uncertain;
     if (quiet)
         return;
     if (r->n_before > 0)
         complain("%zu images were done before", r->n_before);
     if (r->n_skipped > 0)
         complain("%zu of %zu images have a caption already and were skipped", r->n_skipped, n_all);
+    if (r->n_uncertain > 0)
+        complain("%zu of %zu images are uncertain and got no caption", r->n_uncertain, n_all);
     if (r->n_failed > 0 && n_all > 1)
         complain("%zu of %zu images failed", r->n_failed, n_all);
     if (resumable && engine_is_interrupted())
@@ -144,22 +131,47 @@ static long long file_size(const char *path)
     return stat(path, &info) == 0 && S_ISREG(info.st_mode) ? (long long)info.st_size : 0;
 }
 
+/* Whether the model knows how good its captions are; otherwise false after a message. */
+static bool is_calibrated(const engine *e)
+{
+    char *text = NULL;
+    lks_error err;
+    json_t *info = lks_model_info(e->model, &text, &err) == LKS_OK ? json_loads(text, 0, NULL) : NULL;
+    bool known = json_is_true(json_object_get(info, "calibrated"));
+    if (!known)
+        complain("%s holds no calibration, which --min-confidence needs; apps/train/README.md says how it gets one",
+                 e->name);
+    json_decref(info);
+    lks_free(text);
+    return known;
+}
+
 static int run_with_engine(const settings *s, inputs *in, engine *e)
 {
-    report r;
-    if (!report_open(&r, s, e->name, file_size(e->path), in->several))
-        return EXIT_OUTPUT;
+    report r = report_describe(s, e->name, in->several);
     lks_caption_options options;
+    if (!isnan(s->min_confidence) && !is_calibrated(e))
+        return EXIT_USAGE;
     engine_caption_options(&options, e, s);
     options.keep_picture = r.format == REPORT_HTML;
     if (in->several)
         options.stop = NULL; /* the image in hand is finished; a second signal ends the process */
+    photos p;
+    if (!photos_open(&p, s, e, &options))
+        return EXIT_OUTPUT;
+    if (!report_open(&r, s, e->name, file_size(e->path), in->several)) {
+        photos_close(&p);
+        return EXIT_OUTPUT;
+    }
     engine_catch_interrupts();
-    const batch b = {.engine = e, .report = &r, .options = &options};
+    const batch b = {.photos = &p, .report = &r};
     int status = run_batch(&b, in, s->quiet);
     bool interrupted = engine_is_interrupted();
     bool written = report_close(&r, status == EXIT_ALL_DONE && !interrupted);
     summarize(&r, r.resumes, s->quiet);
+    if (!s->quiet)
+        photos_summarize(&p);
+    photos_close(&p);
     if (!written)
         return EXIT_OUTPUT;
     if (interrupted)
@@ -171,7 +183,7 @@ int command_caption(const settings *s)
 {
     inputs in;
     engine e;
-    if (!check(s) || !inputs_open(&in, s))
+    if (!check(s) || !photos_check(s) || !inputs_open(&in, s))
         return EXIT_USAGE;
     int status = EXIT_MODEL;
     if (s->dry_run) {

@@ -1,12 +1,12 @@
 /* looksay eval: captions of a data set, each with its human references beside it. */
 #include <stdint.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "apps/cli/cider.h"
 #include "apps/cli/commands.h"
 #include "apps/cli/dataset.h"
 #include "apps/cli/engine.h"
+#include "apps/cli/photos.h"
 #include "apps/cli/progress.h"
 #include "apps/cli/report.h"
 
@@ -15,7 +15,7 @@ typedef struct evaluation {
     engine engine;
     report report;
     cider *scores;
-    lks_caption_options options;
+    photos photos;
     double sum_logprob;
     size_t n_tokens;
 } evaluation;
@@ -24,10 +24,10 @@ static bool caption_row(evaluation *v, const dataset_row *row)
 {
     json_t *extra = json_object();
     json_object_set(extra, "references", (json_t *)(uintptr_t)row->references);
-    lks_caption *caption = NULL;
+    const lks_caption *caption = NULL;
     lks_error err;
     double began = engine_now_ms();
-    lks_status st = lks_caption_file(v->engine.session, &caption, row->path, &v->options, &err);
+    lks_status st = photos_caption(&v->photos, &caption, row->path, &err);
     double ms = engine_now_ms() - began;
     bool scored = true;
     if (st == LKS_OK) {
@@ -41,7 +41,6 @@ static bool caption_row(evaluation *v, const dataset_row *row)
         scored = dataset_score(v->scores, "", row);
         report_error(&v->report, row->image, &err, ms, extra);
     }
-    lks_caption_free(caption);
     json_decref(extra);
     return scored;
 }
@@ -73,10 +72,10 @@ static int run(evaluation *v, dataset *data)
 
 int command_eval(const settings *s)
 {
-    if (s->n_operands != 1) {
+    if (s->n_operands != 1)
         complain("eval takes one file of JSON lines");
+    if (s->n_operands != 1 || !photos_check(s))
         return EXIT_USAGE;
-    }
     evaluation v = {.settings = s};
     dataset data;
     if (!dataset_open(&data, s->operands[0], s))
@@ -87,12 +86,15 @@ int command_eval(const settings *s)
     }
     settings rows = *s;
     rows.format = "jsonl";
+    rows.any_picture = true; /* every photo counts */
     int status = EXIT_OUTPUT;
     v.scores = cider_open();
     if (!v.scores)
         complain("out of memory");
-    if (v.scores && report_open(&v.report, &rows, v.engine.name, 0, true)) {
-        engine_caption_options(&v.options, &v.engine, s);
+    lks_caption_options options;
+    engine_caption_options(&options, &v.engine, s);
+    if (v.scores && photos_open(&v.photos, s, &v.engine, &options) &&
+        report_open(&v.report, &rows, v.engine.name, 0, true)) {
         engine_catch_interrupts();
         status = run(&v, &data);
         if (!report_close(&v.report, true))
@@ -100,6 +102,9 @@ int command_eval(const settings *s)
         else if (engine_is_interrupted())
             status = EXIT_INTERRUPTED;
     }
+    if (!s->quiet && v.photos.n_done > 0)
+        photos_summarize(&v.photos);
+    photos_close(&v.photos);
     cider_close(v.scores);
     engine_close(&v.engine);
     dataset_close(&data);

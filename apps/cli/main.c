@@ -12,19 +12,22 @@ static const command commands[] = {
      .description =
          "Captions JPEG, PNG, WebP, BMP, GIF, PNM and TGA pictures. A folder stands for the images in it; - reads\n"
          "one image from standard input. 'caption' may be left out.",
-     .examples = "  looksay photo.jpg                            a caption\n"
-                 "  looksay --beams 5 --n-best 3 photo.jpg       three alternatives\n"
-                 "  looksay -r photos -f jsonl -o captions.jsonl a library, one JSON object per photo\n"
-                 "  looksay -r photos -f csv -o out.csv --resume goes on after a crash\n"
-                 "  looksay -r photos -f html -o photos.html     a page to look at and search\n"
-                 "  looksay photos -f txt                        photo.txt beside every photo, for training tools\n"
-                 "  looksay -r photos -f embed                   description and alt text into every photo, as XMP\n"
-                 "  looksay --prompt 'a photo of' photo.jpg      the caption continues the prompt\n"
-                 "  curl -s URL | looksay -                      an image from a pipe\n"
-                 "  looksay -r photos --exclude '*_thumb.*' --shard 1/4 -f jsonl   a quarter of a library\n"
-                 "  looksay -r inbox -f embed --watch            every photo that comes in\n"
-                 "  find . -name '*.png' -print0 | looksay --files-from - -0\n",
-     .groups = GROUP_MODEL | GROUP_SEARCH | GROUP_INPUT | GROUP_CAPTION_OUTPUT | GROUP_OUTPUT | GROUP_RESUME,
+     .examples =
+         "  looksay photo.jpg                            a caption\n"
+         "  looksay --beams 5 --n-best 3 photo.jpg       three alternatives\n"
+         "  looksay -r photos -f jsonl -o captions.jsonl a library, one JSON object per photo\n"
+         "  looksay -r photos -f csv -o out.csv --resume goes on after a crash\n"
+         "  looksay -r photos -f html -o photos.html     a page to look at and search\n"
+         "  looksay photos -f txt                        photo.txt beside every photo, for training tools\n"
+         "  looksay -r photos -f embed                   description and alt text into every photo, as XMP\n"
+         "  looksay --prompt 'a photo of' photo.jpg      the caption continues the prompt\n"
+         "  curl -s URL | looksay -                      an image from a pipe\n"
+         "  looksay -r photos --exclude '*_thumb.*' --shard 1/4 -f jsonl   a quarter of a library\n"
+         "  looksay -r photos --feature-cache photos.cache --prompt 'a photo of'   looks once, words it many times\n"
+         "  looksay -r inbox -f embed --watch            every photo that comes in\n"
+         "  find . -name '*.png' -print0 | looksay --files-from - -0\n",
+     .groups =
+         GROUP_MODEL | GROUP_SEARCH | GROUP_INPUT | GROUP_CAPTION_OUTPUT | GROUP_OUTPUT | GROUP_RESUME | GROUP_CACHE,
      .run = command_caption},
     {.name = "explain",
      .synopsis = "explain [OPTION...] IMAGE -o FILE",
@@ -101,7 +104,7 @@ static const command commands[] = {
          "DATA.jsonl holds one object per photo: \"image\" (a path), the human captions, perhaps a \"split\". Prints\n"
          "one JSON object per photo with \"caption\" and \"references\", and the CIDEr of all.",
      .examples = "  looksay eval --split val --beams 3 --photos images captions.jsonl -o val.jsonl\n",
-     .groups = GROUP_MODEL | GROUP_SEARCH | GROUP_DATA | GROUP_OUTPUT,
+     .groups = GROUP_MODEL | GROUP_SEARCH | GROUP_DATA | GROUP_OUTPUT | GROUP_CACHE,
      .run = command_eval},
     {.name = "convert",
      .synopsis = "convert [OPTION...] MODEL -o FILE.gguf",

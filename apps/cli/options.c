@@ -79,6 +79,10 @@ static const option options[] = {
     FLAG("details", 0, GROUP_CAPTION_OUTPUT, details, "with jsonl: tokens, log-probabilities, sizes and timings"),
     TEXT("existing", 0, KIND_CHOICE, GROUP_CAPTION_OUTPUT, existing, "skip|overwrite|append|prepend", "what to do with captions that are there; default: skip, where xmp and embed fill what is empty"),
     TEXT("ext", 0, KIND_TEXT, GROUP_CAPTION_OUTPUT, extension, "EXT", "PHOTO.EXT beside the photo: some training tools want caption, Adobe's programs with --format xmp want xmp"),
+    NUMBER("min-confidence", 0, KIND_REAL, GROUP_CAPTION_OUTPUT, min_confidence, "P", 0, 1, "a caption that is good with a probability below P is not given: the row says uncertain, and why"),
+    FLAG("any-picture", 0, GROUP_CAPTION_OUTPUT, any_picture, "caption blank pictures, noise, screenshots and drawings too; else they are uncertain"),
+    TEXT("feature-cache", 0, KIND_TEXT, GROUP_CACHE, feature_cache, "FILE", "keep what the encoder makes of photos there: a later run, with another prompt or search, need not look again"),
+    NUMBER("feature-cache-size", 0, KIND_INT, GROUP_CACHE, feature_cache_mib, "MIB", 1, 1 << 24, "size of that file, from which the longest unused goes; default: 1024"),
     FLAG("resume", 0, GROUP_RESUME, resume, "go on where an interrupted or killed run of this command was"),
     TEXT("journal", 0, KIND_TEXT, GROUP_RESUME, journal, "FILE", "where --resume keeps what is done; default: OUTPUT.journal, or .looksay.journal in the folder"),
     TEXT("output", 'o', KIND_TEXT, GROUP_OUTPUT, output, "FILE", "write here, not to standard output; appears when it is complete"),
@@ -111,7 +115,6 @@ static const option options[] = {
 /* clang-format on */
 
 enum { N_OPTIONS = sizeof options / sizeof *options };
-_Static_assert(N_OPTIONS <= 64, "one bit of a uint64_t for each option");
 
 void complain(const char *format, ...)
 {
@@ -266,7 +269,7 @@ typedef struct reader {
 } reader;
 
 /* `attached`: the value that came with the name, or NULL. Lists of the command line replace the environment's. */
-static bool take(reader *r, const option *o, const char *given, const char *attached, uint64_t *replaced)
+static bool take(reader *r, const option *o, const char *given, const char *attached, bool replaced[N_OPTIONS])
 {
     if (!o) {
         complain("unknown option %s; 'looksay %s --help' lists those it takes", given, r->command->name);
@@ -285,12 +288,11 @@ static bool take(reader *r, const option *o, const char *given, const char *atta
     }
     bool many = o->kind == KIND_WORDS || o->kind == KIND_TEXTS;
     word_list *list = many ? (word_list *)(void *)((char *)r->s + o->field) : NULL;
-    uint64_t bit = UINT64_C(1) << (o - options);
-    if (list && !(*replaced & bit)) {
+    if (list && !replaced[o - options]) {
         for (size_t i = 0; i < list->n; i++)
             free((void *)(uintptr_t)list->words[i]);
         list->n = 0;
-        *replaced |= bit;
+        replaced[o - options] = true;
     }
     return set(r->s, o, given, attached ? attached : r->argv[r->next++]);
 }
@@ -299,7 +301,7 @@ static bool read_arguments(reader *r)
 {
     settings *s = r->s;
     unsigned groups = r->command->groups | GROUP_ALWAYS;
-    uint64_t replaced = 0; /* bit i: the list of options[i] */
+    bool replaced[N_OPTIONS] = {false}; /* the list of options[i] */
     bool only_operands = false;
     while (r->next < r->argc) {
         char *word = r->argv[r->next++];
@@ -310,14 +312,14 @@ static bool read_arguments(reader *r)
         } else if (word[1] == '-') {
             size_t n = strcspn(word + 2, "=");
             const char *attached = word[2 + n] ? word + 3 + n : NULL;
-            if (!take(r, find_long(word + 2, n, groups), word, attached, &replaced))
+            if (!take(r, find_long(word + 2, n, groups), word, attached, replaced))
                 return false;
         } else {
             for (char *p = word + 1; *p; p++) {
                 const option *o = find_letter(*p, groups);
                 char given[3] = {'-', *p, '\0'};
                 bool rest = o && o->kind != KIND_FLAG && p[1];
-                if (!take(r, o, given, rest ? p + 1 : NULL, &replaced))
+                if (!take(r, o, given, rest ? p + 1 : NULL, replaced))
                     return false;
                 if (rest)
                     break;

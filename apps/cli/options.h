@@ -40,7 +40,8 @@ typedef enum option_group {
     GROUP_RESUME = 1 << 13,
     GROUP_VIDEO = 1 << 14,
     GROUP_TRANSLATE = 1 << 15,
-    GROUP_FILL = 1 << 16
+    GROUP_FILL = 1 << 16,
+    GROUP_CACHE = 1 << 17
 } option_group;
 
 typedef struct word_list {
@@ -62,9 +63,12 @@ typedef struct settings {
     const char *files_from, *shard;
     word_list include, exclude;
     bool null_separated, recursive, watch, lenient, dry_run;
+    const char *feature_cache;
+    int feature_cache_mib;
     /* output */
     const char *format, *report_format, *explain_format, *video_format, *existing, *extension, *output, *journal;
-    bool resume, details, quiet, verbose, help;
+    bool resume, details, any_picture, quiet, verbose, help;
+    double min_confidence;
     /* video */
     double every, scene, gate;
     int n_joint;

@@ -9,6 +9,7 @@
 
 #include "apps/cli/engine.h"
 #include "apps/cli/resume.h"
+#include "apps/common/confidence.h"
 #include "apps/common/gallery.h"
 #include "apps/common/hash.h"
 #include "apps/common/sidecar.h"
@@ -28,6 +29,8 @@ report report_describe(const settings *s, const char *model, bool several)
         r.format = REPORT_HTML;
     else if (r.sidecar.kind != SIDECAR_NONE)
         r.format = REPORT_SIDECARS;
+    r.min_confidence = s->min_confidence;
+    r.any_picture = s->any_picture;
     r.hash = HASH_START;
     r.resumes = s->resume || s->journal;
     return r;
@@ -120,10 +123,45 @@ static bool write_sidecar(report *r, const char *image, const lks_caption *capti
     return !r->broken;
 }
 
+/* A row that says why there is no caption. It is no failure: looking again would say the same. */
+static bool report_doubt(report *r, const char *image, const lks_caption *caption, const char *reason, double ms,
+                         const json_t *extra)
+{
+    r->n_uncertain++;
+    switch (r->format) {
+    case REPORT_TEXT:
+        if (r->name_images)
+            fprintf(r->sink.stream, "%s: ", image);
+        fprintf(r->sink.stream, "uncertain: %s\n", reason);
+        break;
+    case REPORT_JSONL:
+        rows_add_json_uncertain(r->sink.stream, image, caption, reason, r->model, ms, r->details, extra);
+        break;
+    case REPORT_CSV:
+        rows_add_csv_uncertain(r->sink.stream, image, caption, reason);
+        break;
+    case REPORT_HTML:
+        gallery_add_uncertain(r->sink.stream, image, caption, reason);
+        break;
+    case REPORT_SIDECARS:
+        if (!r->quiet)
+            complain("%s: uncertain: %s", image, reason);
+        if (r->resumes)
+            r->broken = !(journal_add(&r->journal, image, false, 0, 0) && journal_commit(&r->journal));
+        break;
+    }
+    if (!r->broken)
+        r->broken = !end_row(r, image, false);
+    return !r->broken;
+}
+
 bool report_caption(report *r, const char *image, const lks_caption *caption, double ms, const json_t *extra)
 {
+    char reason[DOUBT_BYTES];
     if (r->broken)
         return false;
+    if (caption_doubt(reason, caption, r->min_confidence, r->any_picture))
+        return report_doubt(r, image, caption, reason, ms, extra);
     switch (r->format) {
     case REPORT_TEXT:
         write_text(r, image, caption);
@@ -167,7 +205,8 @@ bool report_close(report *r, bool finished)
     bool written = !r->broken;
     if (r->resumes && written && r->format != REPORT_SIDECARS)
         written = commit(r);
-    bool empty = r->n_done + r->n_failed == 0; /* then an unfinished run has nothing to take an old file's place */
+    bool empty = r->n_done + r->n_failed + r->n_uncertain ==
+                 0; /* then an unfinished run has nothing to take an old file's place */
     if (written && (finished || (!r->resumes && !empty))) {
         if (r->format == REPORT_HTML)
             gallery_end(r->sink.stream); /* behind the last row of the journal: a later run cuts it off */

@@ -22,8 +22,11 @@ typedef struct report {
     uint64_t hash;   /* of the rows */
     double committed_ms;
     size_t n_done, n_failed, n_skipped; /* n_failed: those of the runs before too */
-    size_t n_before;                    /* done by runs before, failed ones included */
-    bool broken;                        /* output failed; nothing more is written */
+    double min_confidence;              /* below it a caption is uncertain; NAN: none is */
+    bool any_picture;                   /* what is no photo may have a caption */
+    size_t n_uncertain;
+    size_t n_before; /* done by runs before, failed ones included */
+    bool broken;     /* output failed; nothing more is written */
 } report;
 
 /* A report of that kind that is not open: it knows which captions are there, and writes nothing. `model` is borrowed. */
@@ -35,7 +38,7 @@ bool report_open(report *out, const settings *s, const char *model, long long mo
 /* Whether this image needs no caption because it has one already, or because a run before has done it. */
 bool report_skips(report *r, const char *image);
 
-/* One row. `extra` (may be NULL, borrowed) is merged into JSON rows. Returns false when output failed. */
+/* One row; in place of a caption that may not be given, one that says why. `extra` (may be NULL, borrowed) is merged into JSON rows. Returns false when output failed. */
 bool report_caption(report *r, const char *image, const lks_caption *caption, double ms, const json_t *extra);
 bool report_error(report *r, const char *image, const lks_error *err, double ms, const json_t *extra);
 

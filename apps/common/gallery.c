@@ -1,6 +1,8 @@
 /* Captions as one page: see gallery.h. */
 #include "apps/common/gallery.h"
 
+#include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "apps/common/confidence.h"
@@ -53,7 +55,7 @@ void gallery_begin(FILE *to)
             style, script);
 }
 
-static void write_thumbnail(FILE *to, const lks_caption *caption)
+static void write_thumbnail(FILE *to, const lks_caption *caption, const char *text)
 {
     int width, height;
     picture_fit(&width, &height, caption, THUMBNAIL_SIDE, THUMBNAIL_SIDE);
@@ -62,7 +64,7 @@ static void write_thumbnail(FILE *to, const lks_caption *caption)
         return;
     picture_scale(rgb, width, height, caption);
     fprintf(to, "<img width=\"%d\" height=\"%d\" alt=\"", width, height);
-    html_write_text(to, caption->sequences[0].text);
+    html_write_text(to, text);
     fputc('"', to);
     html_write_jpeg(to, rgb, width, height, 3, THUMBNAIL_QUALITY);
     fputs(">\n", to);
@@ -80,15 +82,29 @@ static void write_name(FILE *to, const char *image)
 void gallery_add(FILE *to, const char *image, const lks_caption *caption)
 {
     fputs("<figure>\n", to);
-    write_thumbnail(to, caption);
+    write_thumbnail(to, caption, caption->sequences[0].text);
     fputs("<figcaption>", to);
     for (int i = 0; i < caption->n_sequences; i++) {
-        double sure = caption_confidence(&caption->sequences[i]);
-        html_write_text(to, caption->sequences[i].text);
-        fprintf(to, "\n<small title=\"mean probability of a token\"><meter value=\"%.3f\"></meter> %.0f %%</small>\n",
-                sure, 100.0 * sure);
+        const lks_sequence *s = &caption->sequences[i];
+        bool calibrated = !isnan(s->confidence);
+        double sure = calibrated ? s->confidence : caption_confidence(s);
+        html_write_text(to, s->text);
+        fprintf(to, "\n<small title=\"%s\"><meter value=\"%.3f\"></meter> %.0f %%</small>\n",
+                calibrated ? "probability that the caption is good" : "mean probability of a token", sure,
+                100.0 * sure);
     }
     fputs("<small>", to);
+    write_name(to, image);
+    fputs("</small></figcaption>\n</figure>\n", to);
+}
+
+void gallery_add_uncertain(FILE *to, const char *image, const lks_caption *caption, const char *reason)
+{
+    fputs("<figure class=\"failed\">\n", to);
+    write_thumbnail(to, caption, "");
+    fputs("<figcaption>uncertain: ", to);
+    html_write_text(to, reason);
+    fputs("\n<small>", to);
     write_name(to, image);
     fputs("</small></figcaption>\n</figure>\n", to);
 }

@@ -9,6 +9,8 @@
 void gallery_begin(FILE *to);
 /* The caption has its picture (keep_picture). */
 void gallery_add(FILE *to, const char *image, const lks_caption *caption);
+/* A picture without a caption, and why. */
+void gallery_add_uncertain(FILE *to, const char *image, const lks_caption *caption, const char *reason);
 void gallery_add_error(FILE *to, const char *image, const char *message);
 void gallery_end(FILE *to);
 

@@ -2,9 +2,11 @@
 #include "apps/common/rows.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "apps/common/confidence.h"
 #include "apps/common/utf8.h"
 
 enum { JSON_STYLE = JSON_COMPACT | JSON_REAL_PRECISION(9) };
@@ -31,6 +33,12 @@ static void add_tokens(json_t *to, const lks_sequence *s)
     json_object_set_new(to, "logprobs", logprobs);
 }
 
+/* null where the model does not know. */
+static json_t *confidence(const lks_sequence *s)
+{
+    return isnan(s->confidence) ? json_null() : json_real(s->confidence);
+}
+
 static json_t *alternatives(const lks_caption *caption, bool details)
 {
     json_t *list = json_array();
@@ -39,6 +47,7 @@ static json_t *alternatives(const lks_caption *caption, bool details)
         json_t *one = json_object();
         json_object_set_new(one, "caption", json_text(s->text));
         json_object_set_new(one, "score", json_real((double)s->score));
+        json_object_set_new(one, "confidence", confidence(s));
         if (details)
             add_tokens(one, s);
         json_array_append_new(list, one);
@@ -64,6 +73,7 @@ void rows_add_json(FILE *to, const char *image, const lks_caption *caption, cons
     json_object_set_new(row, "image", json_text(image));
     json_object_set_new(row, "caption", json_text(best->text));
     json_object_set_new(row, "score", json_real((double)best->score));
+    json_object_set_new(row, "confidence", confidence(best));
     json_object_set_new(row, "model", json_text(model));
     json_object_set_new(row, "status", json_string("ok"));
     json_object_set_new(row, "ms", json_real(ms));
@@ -73,11 +83,29 @@ void rows_add_json(FILE *to, const char *image, const lks_caption *caption, cons
         json_object_set_new(row, "alternatives", alternatives(caption, details));
     if (details) {
         add_tokens(row, best);
+        json_object_set_new(row, "kind", json_string(picture_kind_name(caption->kind)));
         json_object_set_new(row, "size", json_pack("[i, i]", caption->width, caption->height));
         json_object_set_new(row, "timings",
                             json_pack("{s:f, s:f, s:f, s:i}", "read_ms", caption->read_ms, "encode_ms",
                                       caption->encode_ms, "decode_ms", caption->decode_ms, "steps", caption->n_steps));
     }
+    write_json(to, row, extra);
+}
+
+void rows_add_json_uncertain(FILE *to, const char *image, const lks_caption *caption, const char *reason,
+                             const char *model, double ms, bool details, const json_t *extra)
+{
+    const lks_sequence *best = &caption->sequences[0];
+    json_t *row = json_object();
+    json_object_set_new(row, "image", json_text(image));
+    json_object_set_new(row, "model", json_text(model));
+    json_object_set_new(row, "status", json_string("uncertain"));
+    json_object_set_new(row, "reason", json_string(reason));
+    json_object_set_new(row, "confidence", confidence(best));
+    json_object_set_new(row, "kind", json_string(picture_kind_name(caption->kind)));
+    json_object_set_new(row, "ms", json_real(ms));
+    if (details)
+        json_object_set_new(row, "guess", json_text(best->text));
     write_json(to, row, extra);
 }
 
@@ -105,30 +133,40 @@ static void write_csv_field(FILE *to, const char *text)
     fputc('"', to);
 }
 
-static void write_csv(FILE *to, const char *image, const char *caption, double score, const char *error)
+/* caption: NULL when the row has none, because of `why`. */
+static void write_csv(FILE *to, const char *image, const lks_sequence *caption, const char *status, const char *why,
+                      double confidence_known)
 {
     write_csv_field(to, image);
     fputc(',', to);
-    write_csv_field(to, caption);
-    if (error)
-        fputs(",,error,", to);
-    else
-        fprintf(to, ",%.6g,ok,", score);
-    write_csv_field(to, error ? error : "");
+    write_csv_field(to, caption ? caption->text : "");
+    fputc(',', to);
+    if (caption)
+        fprintf(to, "%.6g", (double)caption->score);
+    fprintf(to, ",%s,", status);
+    write_csv_field(to, why);
+    fputc(',', to);
+    if (!isnan(confidence_known))
+        fprintf(to, "%.4f", confidence_known);
     fputs("\r\n", to);
 }
 
 void rows_begin_csv(FILE *to)
 {
-    fputs("image,caption,score,status,error\r\n", to);
+    fputs("image,caption,score,status,error,confidence\r\n", to);
 }
 
 void rows_add_csv(FILE *to, const char *image, const lks_caption *caption)
 {
-    write_csv(to, image, caption->sequences[0].text, (double)caption->sequences[0].score, NULL);
+    write_csv(to, image, &caption->sequences[0], "ok", "", caption->sequences[0].confidence);
+}
+
+void rows_add_csv_uncertain(FILE *to, const char *image, const lks_caption *caption, const char *reason)
+{
+    write_csv(to, image, NULL, "uncertain", reason, caption->sequences[0].confidence);
 }
 
 void rows_add_csv_error(FILE *to, const char *image, const char *message)
 {
-    write_csv(to, image, "", 0.0, message);
+    write_csv(to, image, NULL, "error", message, (double)NAN);
 }

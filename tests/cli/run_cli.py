@@ -178,7 +178,7 @@ class Output(TestCase):
         status, out, _ = run("--format", "csv", PHOTOS / "wide.jpg", bad)
         self.assertEqual(status, SOME_FAILED)
         rows = list(csv.reader(io.StringIO(out, newline="")))
-        self.assertEqual(rows[0], ["image", "caption", "score", "status", "error"])
+        self.assertEqual(rows[0], ["image", "caption", "score", "status", "error", "confidence"])
         self.assertEqual((rows[1][3], rows[2][0], rows[2][3]), ("ok", str(bad), "error"))
         self.assertEqual(len(rows), 3)
 

@@ -1,0 +1,36 @@
+/* What the encoder made of a picture, kept for later: see features.h. */
+#include "apps/captioner/features.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static size_t count(const lks_features *f)
+{
+    return (size_t)f->n_tokens * (size_t)f->d_token;
+}
+
+lks_status lks_features_copy(const lks_features **out, const lks_features *features, lks_error *err)
+{
+    size_t n = count(features);
+    lks_features *copy = malloc(sizeof *copy + n * sizeof *copy->tokens);
+    if (!copy)
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for the features of a picture");
+    *copy = *features;
+    copy->tokens = memcpy(copy + 1, features->tokens, n * sizeof *copy->tokens);
+    *out = copy;
+    return LKS_OK;
+}
+
+lks_status lks_features_check(const lks_features *features, const lks_model *model, lks_error *err)
+{
+    int n_tokens = lks_vit_n_tokens(model->vit), d_token = lks_vit_width(model->vit);
+    if (features->n_tokens != n_tokens || features->d_token != d_token || !features->tokens)
+        return lks_error_set(err, LKS_ERR_ARGUMENT,
+                             "features of %d x %d numbers are not this model's: it makes %d x %d", features->n_tokens,
+                             features->d_token, n_tokens, d_token);
+    bool sound = features->width >= 1 && features->height >= 1;
+    for (size_t i = 0; i < count(features); i++)
+        sound &= isfinite(features->tokens[i]) != 0;
+    return sound ? LKS_OK : lks_error_set(err, LKS_ERR_ARGUMENT, "the features of a picture are damaged");
+}

@@ -1,0 +1,13 @@
+/* What the encoder made of a picture, kept for later. Private to the captioner. */
+#ifndef LKS_FEATURES_H
+#define LKS_FEATURES_H
+
+#include "apps/captioner/model.h"
+
+/* A copy that owns its tokens, in one block freed with free. */
+lks_status lks_features_copy(const lks_features **out, const lks_features *features, lks_error *err);
+
+/* Whether this model can have made them: their shape is its own, every number is finite. */
+lks_status lks_features_check(const lks_features *features, const lks_model *model, lks_error *err);
+
+#endif
