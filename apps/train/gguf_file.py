@@ -1,12 +1,14 @@
 """GGUF v3 files with string values and f16 or f32 tensors: magic, version, counts, key/values, tensor directory (dimensions
 innermost first), aligned data."""
+import os
 import struct
 from pathlib import Path
 
 import numpy as np
 
 ALIGNMENT = 64
-UINT32, STRING = 4, 8
+UINT32, STRING, ARRAY = 4, 8, 9
+VALUE_BYTES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}  # of the other types
 KINDS = {0: np.dtype("<f4"), 1: np.dtype("<f2")}
 
 
@@ -70,3 +72,54 @@ def read_gguf(path):
         for name, shape, dtype, offset in directory
     }
     return strings, tensors
+
+
+def replace_string(path, out_path, key, change):
+    """Copies the file with one string value changed; everything else stays as it is, whatever its type. The new file appears when
+    it is complete."""
+    data, at, alignment, place = Path(path).read_bytes(), 24, 32, None
+    if data[:4] != b"GGUF":
+        raise ValueError(f"{path} is no GGUF file")
+    n_tensors, n_values = struct.unpack_from("<QQ", data, 8)
+
+    def number(layout):
+        nonlocal at
+        (value,) = struct.unpack_from("<" + layout, data, at)
+        at += struct.calcsize("<" + layout)
+        return value
+
+    def text():
+        nonlocal at
+        n = number("Q")
+        at += n
+        return data[at - n : at]
+
+    def skip(kind):
+        nonlocal at
+        if kind == STRING:
+            text()
+        elif kind == ARRAY:
+            of, n = number("I"), number("Q")
+            for _ in range(n):
+                skip(of)
+        else:
+            at += VALUE_BYTES[kind]
+
+    for _ in range(n_values):
+        name, kind, begin = text().decode(), number("I"), at
+        if name == "general.alignment":
+            alignment = struct.unpack_from("<I", data, at)[0]
+        skip(kind)
+        if name == key and kind == STRING:
+            place = begin, at
+    for _ in range(n_tensors):
+        text()
+        n_dims = number("I")
+        at += 8 * n_dims + 12  # dimensions, kind, offset
+    if not place:
+        raise ValueError(f"{path} has no text {key}")
+    begin, end = place
+    header = data[:begin] + packed(change(data[begin + 8 : end].decode())) + data[end:at]
+    part = Path(f"{out_path}.part")
+    part.write_bytes(header + bytes(-len(header) % alignment) + data[at + -at % alignment :])
+    os.replace(part, out_path)
