@@ -35,7 +35,8 @@ typedef struct lks_attention {
 
     /* key, value [kv entries, n_keys, n_kv_heads, d_head] */
     const float *key, *value;
-    int64_t kv_row_stride, kv_batch_stride;
+    const uint16_t *key_bf16, *value_bf16;  /* the same in bf16, key and value NULL: half the memory; sums stay f32 */
+    int64_t kv_row_stride, kv_batch_stride; /* in elements */
     const int32_t *kv_index; /* [n_batch]: the kv entry that batch row b reads (beams share an image); NULL: b */
 
     const int32_t *key_lengths; /* [n_batch] or NULL */

@@ -28,6 +28,9 @@ void lks_bf16_pack(uint16_t *panels, const float *w, int d_in, int row_begin, in
 /* row [d_in] = W[o, :]. */
 void lks_bf16_unpack(float *row, const lks_bf16_weights *weights, int d_in, int o);
 
+/* out [n] = x rounded. */
+void lks_bf16_round(uint16_t *out, const float *x, size_t n);
+
 /* Halves to even; too large numbers become infinity, NaN stays NaN. */
 uint16_t lks_bf16_from_float(float value);
 float lks_bf16_to_float(uint16_t value);

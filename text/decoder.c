@@ -19,9 +19,10 @@ static float *self_row(const lks_decoder_state *s, int layer, int row)
     return s->self_kv + ((size_t)layer * (size_t)s->max_rows + (size_t)row) * self_row_floats(s);
 }
 
-static float *cross_layer(const lks_decoder_state *s, int layer)
+/* Numbers of keys and values of one layer. */
+static size_t cross_count(const lks_decoder_state *s)
 {
-    return s->cross_kv + (size_t)layer * (size_t)s->n_memory * 2 * (size_t)s->decoder->config.width;
+    return (size_t)s->n_memory * 2 * (size_t)s->decoder->config.width;
 }
 
 /* calloc(a * b * c * d, sizeof(float)) that refuses overflow. */
@@ -44,7 +45,7 @@ static bool take_kept(lks_decoder_state *s)
 }
 
 lks_status lks_decoder_state_open(lks_decoder_state **out, const lks_decoder *decoder, const lks_compute *compute,
-                                  int max_rows, int max_positions, int n_memory, bool keep_maps, lks_error *err)
+                                  int max_rows, int max_positions, int n_memory, unsigned flags, lks_error *err)
 {
     const lks_decoder_config *c = &decoder->config;
     if (max_positions > lks_decoder_max_positions(decoder))
@@ -60,11 +61,15 @@ lks_status lks_decoder_state_open(lks_decoder_state **out, const lks_decoder *de
                              .n_memory = n_memory};
     size_t layers = (size_t)c->n_layers, rows = (size_t)max_rows, d = (size_t)c->width;
     s->self_kv = take_floats(layers, rows, (size_t)max_positions, 2 * d);
-    s->cross_kv = take_floats(layers, (size_t)n_memory, 2, d);
+    bool half = (flags & LKS_DECODER_BF16_MEMORY) != 0;
+    if (half) /* two bf16 numbers in the room of a float */
+        s->cross_bf16 = (uint16_t *)take_floats(layers, (size_t)n_memory, 1, d);
+    else
+        s->cross_kv = take_floats(layers, (size_t)n_memory, 2, d);
     s->memory_index = calloc(rows, sizeof *s->memory_index);
-    bool kept = !keep_maps || take_kept(s);
+    bool kept = !(flags & LKS_DECODER_KEEP_MAPS) || take_kept(s);
     s->spare = take_floats(rows, (size_t)max_positions, 2, d);
-    if (!s->self_kv || !s->cross_kv || !s->spare || !s->memory_index || !kept) {
+    if (!s->self_kv || !(half ? (void *)s->cross_bf16 : s->cross_kv) || !s->spare || !s->memory_index || !kept) {
         lks_decoder_state_close(s);
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for decoding %d rows of %d tokens", max_rows,
                              max_positions);
@@ -79,6 +84,7 @@ void lks_decoder_state_close(lks_decoder_state *state)
         return;
     free(state->self_kv);
     free(state->cross_kv);
+    free(state->cross_bf16);
     free(state->kept.weights);
     free(state->kept.scales);
     free(state->kept.last);
@@ -106,7 +112,8 @@ size_t lks_decoder_scratch(const lks_decoder *decoder, int max_rows, int max_pos
     size_t tokens = (size_t)max_of(max_rows, max_positions);
     size_t step = lks_arena_cost(tokens * step_floats_per_token(c), sizeof(float)) +
                   lks_arena_cost(tokens * (size_t)c->n_heads * (size_t)n_memory, sizeof(float)) + 8 * LKS_ALIGNMENT;
-    size_t begin = lks_arena_cost((size_t)n_memory * (size_t)c->d_memory, sizeof(float));
+    size_t begin = lks_arena_cost((size_t)n_memory * (size_t)c->d_memory, sizeof(float)) +
+                   lks_arena_cost((size_t)n_memory * 2 * (size_t)c->width, sizeof(float));
     size_t ops = lks_ops_scratch(n_threads, max_of(n_memory, max_positions), d_head, widest);
     size_t top = lks_linear_top_scratch(n_threads, max_rows, c->width, c->vocab_size, LKS_DECODER_MAX_TOP);
     return (step > begin ? step : begin) + (ops > top ? ops : top);
@@ -132,9 +139,18 @@ lks_status lks_decoder_begin(lks_decoder_state *s, const float *tokens, lks_erro
         lks_linear_dense(compute, &decoder->ends.memory_proj, projected, tokens, s->n_memory, LKS_ACT_NONE, NULL);
         memory = projected;
     }
-    for (int i = 0; i < decoder->config.n_layers; i++)
-        lks_linear_dense(compute, &decoder->blocks[i].cross_kv, cross_layer(s, i), memory, s->n_memory, LKS_ACT_NONE,
-                         NULL);
+    float *rounded = s->cross_kv ? NULL : lks_arena_take(compute->scratch, cross_count(s), sizeof *rounded);
+    if (!s->cross_kv && !rounded) {
+        lks_arena_reset(compute->scratch, mark);
+        return lks_error_set(err, LKS_ERR_NOMEM, "the activation arena is too small for the decoder");
+    }
+    for (int i = 0; i < decoder->config.n_layers; i++) {
+        size_t at = (size_t)i * cross_count(s);
+        float *to = s->cross_kv ? s->cross_kv + at : rounded;
+        lks_linear_dense(compute, &decoder->blocks[i].cross_kv, to, memory, s->n_memory, LKS_ACT_NONE, NULL);
+        if (!s->cross_kv)
+            lks_bf16_round(s->cross_bf16 + at, rounded, cross_count(s));
+    }
     lks_arena_reset(compute->scratch, mark);
     s->n_rows = 1;
     s->position = 0;
@@ -269,8 +285,6 @@ static void cross_attention(const step *t, int layer)
         .query = t->hidden,
         .query_row_stride = d,
         .query_batch_stride = (int64_t)t->n_tokens * d,
-        .key = cross_layer(s, layer),
-        .value = cross_layer(s, layer) + d,
         .kv_row_stride = 2 * d,
         .kv_batch_stride = 0,
         .kv_index = s->memory_index,
@@ -278,6 +292,14 @@ static void cross_attention(const step *t, int layer)
         .out_row_stride = d,
         .out_batch_stride = (int64_t)t->n_tokens * d,
     };
+    size_t at = (size_t)layer * cross_count(s);
+    if (s->cross_kv) {
+        attention.key = s->cross_kv + at;
+        attention.value = attention.key + d;
+    } else {
+        attention.key_bf16 = s->cross_bf16 + at;
+        attention.value_bf16 = attention.key_bf16 + d;
+    }
     bool keep = s->kept.weights != NULL, in_place = keep && t->n_tokens == 1;
     if (keep)
         attention.map = in_place ? lks_kept_weights(s, s->position, layer, 0) : t->weights;

@@ -64,10 +64,14 @@ lks_decoder_precision(const lks_decoder *decoder); /* of its linear layers; an i
 
 typedef struct lks_decoder_state lks_decoder_state;
 
-/* Room for `max_rows` rows of `max_positions` tokens and n_memory tokens to attend to. keep_maps keeps the cross-attention weights of
- * every step: see lks_decoder_map. */
+enum {
+    LKS_DECODER_KEEP_MAPS = 1,  /* the cross-attention weights of every step: see lks_decoder_map */
+    LKS_DECODER_BF16_MEMORY = 2 /* keys and values of the memory in bf16: half of what a step reads beside weights */
+};
+
+/* Room for `max_rows` rows of `max_positions` tokens and n_memory tokens to attend to. */
 lks_status lks_decoder_state_open(lks_decoder_state **out, const lks_decoder *decoder, const lks_compute *compute,
-                                  int max_rows, int max_positions, int n_memory, bool keep_maps, lks_error *err);
+                                  int max_rows, int max_positions, int n_memory, unsigned flags, lks_error *err);
 void lks_decoder_state_close(lks_decoder_state *state);
 
 /* From the next begin on rows attend to n_memory tokens, at most as many as the state has room for. */

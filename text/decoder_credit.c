@@ -128,12 +128,12 @@ static void add_layer(const credit_job *job, float *credit, int layer, int i)
     const lks_decoder_state *s = job->state;
     const lks_decoder_config *c = &s->decoder->config;
     int d = c->width, d_head = d / c->n_heads, n = s->n_memory - job->n_prefix;
-    const float *values =
-        s->cross_kv + ((size_t)layer * (size_t)s->n_memory + (size_t)job->n_prefix) * 2 * (size_t)d + d;
     const float *t = job->turned + (size_t)i * (size_t)d;
-    for (int j = 0; j < n; j++)
+    for (int j = 0; j < n; j++) {
+        lks_cross_value(job->row, s, layer, job->n_prefix + j);
         for (int h = 0; h < c->n_heads; h++)
-            job->scores[h * n + j] = dot(values + (size_t)j * 2 * (size_t)d + h * d_head, t + h * d_head, d_head);
+            job->scores[h * n + j] = dot(job->row + h * d_head, t + h * d_head, d_head);
+    }
     const float *weights = lks_kept_weights(s, job->position + i, layer, job->rows[i]) + job->n_prefix;
     for (int h = 0; h < c->n_heads; h++, weights += s->n_memory) {
         const float *scores = job->scores + h * n;

@@ -22,7 +22,8 @@ struct lks_decoder_state {
     int n_memory;         /* tokens attended to now */
     int n_rows, position; /* rows in use; tokens each of them has */
     float *self_kv;       /* [n_layers, max_rows, max_positions, 2 d]: key, then value */
-    float *cross_kv;      /* [n_layers, n_memory, 2 d], room for max_memory */
+    float *cross_kv;      /* [n_layers, n_memory, 2 d], room for max_memory; NULL: */
+    uint16_t *cross_bf16; /* the same in bf16 */
     lks_decoder_kept kept;
     float *spare;          /* one layer's rows on their way through lks_decoder_reorder */
     int32_t *memory_index; /* [max_rows]: every row reads image 0 */
@@ -34,6 +35,15 @@ static inline float *lks_kept_weights(const lks_decoder_state *s, int position, 
     const lks_decoder_config *c = &s->decoder->config;
     size_t at = ((size_t)position * (size_t)c->n_layers + (size_t)layer) * (size_t)s->max_rows + (size_t)row;
     return s->kept.weights + at * (size_t)c->n_heads * (size_t)s->n_memory;
+}
+
+/* value [d] = the value of memory token j in that layer. */
+static inline void lks_cross_value(float *value, const lks_decoder_state *s, int layer, int j)
+{
+    size_t d = (size_t)s->decoder->config.width;
+    size_t at = ((size_t)layer * (size_t)s->n_memory + (size_t)j) * 2 * d + d;
+    for (size_t i = 0; i < d; i++)
+        value[i] = s->cross_kv ? s->cross_kv[at + i] : lks_bf16_to_float(s->cross_bf16[at + i]);
 }
 
 static inline float *lks_kept_scales(const lks_decoder_state *s, int position, int row, int layer)

@@ -205,6 +205,14 @@ void lks_model_close(lks_model *model)
     free(model);
 }
 
+bool lks_model_halves_memory(const lks_model *model, int n_memory)
+{
+    const size_t cache_bytes = (size_t)4 << 20;
+    const lks_decoder_config *c = lks_decoder_describe(model->decoder);
+    size_t bytes = (size_t)c->n_layers * (size_t)n_memory * 2 * (size_t)c->width * sizeof(float);
+    return lks_decoder_precision(model->decoder) != LKS_PRECISION_F32 && bytes > cache_bytes;
+}
+
 void lks_model_cost_estimate(const lks_model *model, lks_model_cost *cost)
 {
     const lks_decoder_config *c = lks_decoder_describe(model->decoder);
@@ -214,13 +222,14 @@ void lks_model_cost_estimate(const lks_model *model, lks_model_cost *cost)
     lks_precision precision = lks_decoder_precision(model->decoder);
     bool int8 = precision == LKS_PRECISION_INT8 || precision == LKS_PRECISION_INT4; /* both multiply bytes */
     double body = (double)lks_decoder_multiply_adds(model->decoder, false), head = parameters - body;
+    double cross_bytes =
+        (lks_model_halves_memory(model, lks_vit_n_tokens(model->vit)) ? 2 : 4) * c->n_layers * 2 * n * d;
     *cost = (lks_model_cost){
         .encode_flops = 2 * ((double)lks_vit_multiply_adds(model->vit) + cross),
         .decode_flops_per_token = 2 * (parameters + c->n_layers * 2 * n * d),
         .decode_bytes_per_token =
             lks_linear_bytes(precision, body) +
-            lks_linear_bytes(precision == LKS_PRECISION_INT4 ? LKS_PRECISION_INT8 : precision, head) +
-            4 * c->n_layers * 2 * n * d,
+            lks_linear_bytes(precision == LKS_PRECISION_INT4 ? LKS_PRECISION_INT8 : precision, head) + cross_bytes,
         .weight_bytes = (double)(lks_vit_weight_bytes(model->vit) + lks_decoder_weight_bytes(model->decoder) +
                                  (model->reader ? lks_text_encoder_weight_bytes(model->reader) : 0)),
         .encode_int8_ops = 2 * ((double)lks_vit_int8_multiply_adds(model->vit) + (int8 ? cross : 0)),

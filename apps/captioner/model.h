@@ -52,6 +52,10 @@ lks_status lks_model_files_open(lks_model_files *files, const char *path, lks_er
 /* Closes what has not been moved out (set to NULL). */
 void lks_model_files_close(lks_model_files *files);
 
+/* Whether keys and values of n_memory tokens are kept in bf16: those of models below f32, once they are too large for a cache
+ * nearby. It depends on nothing else, so that a caption does not depend on those before it. */
+bool lks_model_halves_memory(const lks_model *model, int n_memory);
+
 /* Opens the model of `files`, whose weights and tokenizer move into it. `path` is for messages. */
 lks_status lks_model_open_files(lks_model **out, lks_model_files *files, const char *path, const lks_bind_options *bind,
                                 lks_error *err);

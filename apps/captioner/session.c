@@ -79,7 +79,7 @@ void lks_session_close(lks_session *session)
 static lks_status reserve(lks_session *s, int rows, int positions, int n_memory, bool maps, lks_error *err)
 {
     if (s->state && rows <= s->state_rows && positions <= s->state_positions && n_memory <= s->state_memory &&
-        maps == s->state_maps)
+        maps == s->state_maps && lks_model_halves_memory(s->model, n_memory) == s->state_half)
         return LKS_OK;
     lks_decoder_state_close(s->state);
     s->state = NULL;
@@ -91,13 +91,16 @@ static lks_status reserve(lks_session *s, int rows, int positions, int n_memory,
             return st;
     }
     s->compute = (lks_compute){.ops = s->model->ops, .threads = s->threads, .scratch = &s->scratch};
+    bool half = lks_model_halves_memory(s->model, n_memory);
+    unsigned flags = (maps ? LKS_DECODER_KEEP_MAPS : 0u) | (half ? LKS_DECODER_BF16_MEMORY : 0u);
     lks_status st =
-        lks_decoder_state_open(&s->state, s->model->decoder, &s->compute, rows, positions, n_memory, maps, err);
+        lks_decoder_state_open(&s->state, s->model->decoder, &s->compute, rows, positions, n_memory, flags, err);
     if (st == LKS_OK) {
         s->state_rows = rows;
         s->state_positions = positions;
         s->state_memory = n_memory;
         s->state_maps = maps;
+        s->state_half = half;
     }
     return st;
 }

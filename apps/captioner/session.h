@@ -15,6 +15,7 @@ struct lks_session {
     lks_decoder_state *state;
     int state_rows, state_positions, state_memory;
     bool state_maps;
+    bool state_half;
 };
 
 double lks_session_now_ms(void);

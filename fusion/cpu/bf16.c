@@ -3,13 +3,29 @@
 
 #include <string.h>
 
-uint16_t lks_bf16_from_float(float value)
+/* Without branches, so that compilers make vectors of loops over it. */
+static inline uint16_t rounded(float value)
 {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
-    if ((bits & 0x7FFFFFFF) > 0x7F800000)
-        return (uint16_t)(bits >> 16 | 0x40);
-    return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+    uint32_t nearest = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16, quiet = bits >> 16 | 0x40;
+    return (uint16_t)((bits & 0x7FFFFFFF) > 0x7F800000 ? quiet : nearest);
+}
+
+uint16_t lks_bf16_from_float(float value)
+{
+    return rounded(value);
+}
+
+void lks_bf16_round(uint16_t *out, const float *x, size_t n)
+{
+    enum { BLOCK = 64 };
+    size_t i = 0;
+    for (; i + BLOCK <= n; i += BLOCK)
+        for (size_t k = 0; k < BLOCK; k++)
+            out[i + k] = rounded(x[i + k]);
+    for (; i < n; i++)
+        out[i] = rounded(x[i]);
 }
 
 float lks_bf16_to_float(uint16_t value)
@@ -31,16 +47,6 @@ size_t lks_bf16_panel_count(int d_in, int d_out)
     return n_panels * n_groups(d_in) * LKS_BF16_COLUMNS * LKS_BF16_GROUP;
 }
 
-/* values [n] = w rounded, without branches so that compilers vectorise it. w holds no NaN. */
-static void round_row(uint16_t *values, const float *w, int n)
-{
-    for (int k = 0; k < n; k++) {
-        uint32_t bits;
-        memcpy(&bits, &w[k], sizeof bits);
-        values[k] = (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
-    }
-}
-
 /* One output channel: its weights go LKS_BF16_COLUMNS groups apart. */
 static void pack_row(uint16_t *column, const float *w, int d_in)
 {
@@ -48,7 +54,7 @@ static void pack_row(uint16_t *column, const float *w, int d_in)
     for (int k = 0; k < d_in; k += BLOCK) {
         uint16_t values[BLOCK];
         int n = d_in - k < BLOCK ? d_in - k : BLOCK;
-        round_row(values, w + k, n);
+        lks_bf16_round(values, w + k, (size_t)n);
         if (n % GROUP)
             values[n] = 0;
         for (int i = 0; i < n; i += GROUP, column += STEP)

@@ -26,12 +26,6 @@ static inline ivec i_shift_right_4(ivec x)
     return _mm512_srli_epi32(x, 4);
 }
 
-static inline vec q_scales(const uint16_t *p)
-{
-    __m256i halves = _mm256_loadu_si256((const __m256i *)(const void *)p);
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
-}
-
 #include "fusion/cpu/kernels_int4_all.inc"
 
 void lks_avx512_vnni_linear_int4(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args)

@@ -8,17 +8,23 @@ static double feature(float x)
     return x > 0.0f ? x + 1.0 : exp(x); /* elu(x) + 1 */
 }
 
-/* The weight of one key before normalisation: a score (softmax) or a product of features (linear). */
-static double affinity(const lks_attention *a, const float *q, const float *k)
+/* Element `at` of keys or values, in whichever form they are. */
+static float element(const float *floats, const uint16_t *halves, int64_t at)
+{
+    return floats ? floats[at] : lks_bf16_to_float(halves[at]);
+}
+
+/* The weight of the key at `at` before normalisation: a score (softmax) or a product of features (linear). */
+static double affinity(const lks_attention *a, const float *q, int64_t at)
 {
     double sum = 0.0;
     if (a->kind == LKS_ATTENTION_LINEAR) {
         for (int d = 0; d < a->d_head; d++)
-            sum += feature(q[d]) * feature(k[d]);
+            sum += feature(q[d]) * feature(element(a->key, a->key_bf16, at + d));
         return sum;
     }
     for (int d = 0; d < a->d_head; d++)
-        sum += (double)q[d] * k[d];
+        sum += (double)q[d] * element(a->key, a->key_bf16, at + d);
     return a->scale * sum;
 }
 
@@ -57,7 +63,7 @@ static void attend(const lks_attention *a, int b, int h, int i, float *weights)
     int end = lks_attention_visible_end(a, b, i);
     for (int j = 0; j < a->n_keys; j++) {
         bool visible = j < end && (!a->key_mask || a->key_mask[(int64_t)b * a->n_keys + j]);
-        weights[j] = visible ? (float)affinity(a, q, a->key + kv_offset + j * a->kv_row_stride) : -INFINITY;
+        weights[j] = visible ? (float)affinity(a, q, kv_offset + j * a->kv_row_stride) : -INFINITY;
     }
     double log_sum_exp = normalise(a, weights);
 
@@ -65,7 +71,7 @@ static void attend(const lks_attention *a, int b, int h, int i, float *weights)
         double sum = 0.0;
         for (int j = 0; j < a->n_keys; j++)
             if (weights[j] != 0.0f) /* hidden values may be anything, NaN too */
-                sum += (double)weights[j] * a->value[kv_offset + j * a->kv_row_stride + d];
+                sum += (double)weights[j] * element(a->value, a->value_bf16, kv_offset + j * a->kv_row_stride + d);
         out[d] = (float)sum;
     }
     int64_t row = ((int64_t)b * a->n_heads + h) * a->n_queries + i;

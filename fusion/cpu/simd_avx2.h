@@ -46,6 +46,13 @@ static inline vec v_load_part(const float *p, int n)
     return _mm256_maskload_ps(p, v_first(n));
 }
 
+/* V_WIDTH bf16 numbers. */
+static inline vec v_load_bf16(const uint16_t *p)
+{
+    __m128i halves = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+}
+
 static inline void v_store_part(float *p, vec x, int n)
 {
     _mm256_maskstore_ps(p, v_first(n), x);

@@ -43,6 +43,13 @@ static inline vec v_load_part(const float *p, int n)
     return _mm512_maskz_loadu_ps(v_first(n), p);
 }
 
+/* V_WIDTH bf16 numbers. */
+static inline vec v_load_bf16(const uint16_t *p)
+{
+    __m256i halves = _mm256_loadu_si256((const __m256i *)(const void *)p);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+}
+
 static inline void v_store_part(float *p, vec x, int n)
 {
     _mm512_mask_storeu_ps(p, v_first(n), x);

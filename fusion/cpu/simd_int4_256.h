@@ -19,10 +19,4 @@ static inline ivec i_shift_right_4(ivec x)
     return _mm256_srli_epi32(x, 4);
 }
 
-static inline vec q_scales(const uint16_t *p)
-{
-    __m128i halves = _mm_loadu_si128((const __m128i *)(const void *)p);
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
-}
-
 #endif

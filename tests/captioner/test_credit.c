@@ -60,7 +60,8 @@ static void bench_open(bench *b, const char *path, const char *photo, const char
     ok(lks_vit_encode(b->model->vit, &b->compute, b->memory, pixels, &err));
     lks_image_release(&image);
     free(pixels);
-    ok(lks_decoder_state_open(&b->state, b->model->decoder, &b->compute, 1, n_tokens, b->n_memory, true, &err));
+    ok(lks_decoder_state_open(&b->state, b->model->decoder, &b->compute, 1, n_tokens, b->n_memory,
+                              LKS_DECODER_KEEP_MAPS, &err));
 }
 
 static void bench_close(bench *b)
@@ -311,12 +312,58 @@ static void test_batches_and_bounds(void **state)
     bench_close(&b);
 }
 
+/* A memory in bf16 gives nearly the same logits and credit, and not the very same. */
+static void test_memory_in_bf16(void **state)
+{
+    (void)state;
+    enum { N_TOKENS = 5 };
+    static const char *const models[] = {MODELS "blip-full", MODELS "vit-gpt2-bin"};
+    for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
+        bench b;
+        bench_open(&b, models[m], PHOTO, "f32", N_TOKENS);
+        const int32_t tokens[N_TOKENS] = {b.model->generation.search.start_token, 3, 9, 4, 1}, said = 7, row = 0;
+        int n = b.n_memory - b.n_prefix;
+        float *credit[2], *logits = malloc((size_t)b.vocab * sizeof *logits);
+        assert_non_null(logits);
+        for (int half = 0; half < 2; half++) {
+            if (half) {
+                lks_decoder_state_close(b.state);
+                ok(lks_decoder_state_open(&b.state, b.model->decoder, &b.compute, 1, N_TOKENS, b.n_memory,
+                                          LKS_DECODER_KEEP_MAPS | LKS_DECODER_BF16_MEMORY, &err));
+                assert_null(b.state->cross_kv);
+            }
+            credit[half] = malloc((size_t)n * sizeof *credit[half]);
+            assert_non_null(credit[half]);
+            ok(lks_decoder_begin(b.state, b.memory, &err));
+            ok(lks_decoder_step(b.state, half ? b.logits : logits, tokens, 1, N_TOKENS, &err));
+            ok(lks_decoder_credit(b.state, credit[half], &said, &row, N_TOKENS - 1, 1, b.n_prefix, &err));
+        }
+        double gap = 0.0, size = 0.0, credit_gap = 0.0, credit_size = 0.0;
+        for (int i = 0; i < b.vocab; i++) {
+            gap = fmax(gap, fabs((double)(logits[i] - b.logits[i])));
+            size = fmax(size, fabs((double)logits[i]));
+        }
+        for (int j = 0; j < n; j++) {
+            credit_gap = fmax(credit_gap, fabs((double)(credit[0][j] - credit[1][j])));
+            credit_size = fmax(credit_size, fabs((double)credit[0][j]));
+        }
+        if (!(gap > 0.0 && gap < 0.02 * size && credit_gap < 0.05 * credit_size))
+            fail_msg("%s: logits differ by %g of %g, credit by %g of %g", models[m], gap, size, credit_gap,
+                     credit_size);
+        free(credit[0]);
+        free(credit[1]);
+        free(logits);
+        bench_close(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_back_and_forth),
         cmocka_unit_test(test_what_is_lost_without_a_patch),
         cmocka_unit_test(test_batches_and_bounds),
+        cmocka_unit_test(test_memory_in_bf16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

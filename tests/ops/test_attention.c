@@ -10,7 +10,7 @@
 typedef struct attention_case {
     lks_attention_kind kind;
     int n_batch, n_heads, n_kv_heads, d_head, n_queries, n_keys;
-    bool lengths, mask, causal, shared_keys, fused_projection;
+    bool lengths, mask, causal, shared_keys, fused_projection, halves;
     int causal_offset, n_prefix;
     float spread; /* of the queries: large values make sharp softmaxes */
 } attention_case;
@@ -57,6 +57,12 @@ static attention_result run(const lks_compute *compute, const attention_case *c,
                     value[((int64_t)b * c->n_keys + j) * kv_stride] = NAN;
     }
 
+    size_t n_kv = (size_t)n_entries * (size_t)c->n_keys * (size_t)kv_stride;
+    uint16_t *key_halves = malloc(n_kv * sizeof *key_halves), *value_halves = malloc(n_kv * sizeof *value_halves);
+    assert_true(key_halves && value_halves);
+    lks_bf16_round(key_halves, key, n_kv);
+    lks_bf16_round(value_halves, value, n_kv);
+
     attention_result r = {.n_out = n_rows * (size_t)d_query,
                           .n_log_sum_exp = n_rows * n_heads,
                           .n_map = n_rows * n_heads * (size_t)c->n_keys};
@@ -75,8 +81,10 @@ static attention_result run(const lks_compute *compute, const attention_case *c,
         .query = query,
         .query_row_stride = query_stride,
         .query_batch_stride = query_stride * c->n_queries,
-        .key = key,
-        .value = value,
+        .key = c->halves ? NULL : key,
+        .value = c->halves ? NULL : value,
+        .key_bf16 = c->halves ? key_halves : NULL,
+        .value_bf16 = c->halves ? value_halves : NULL,
         .kv_row_stride = kv_stride,
         .kv_batch_stride = kv_stride * c->n_keys,
         .kv_index = c->shared_keys ? index : NULL,
@@ -95,11 +103,13 @@ static attention_result run(const lks_compute *compute, const attention_case *c,
     free(query);
     free(key);
     free(value);
+    free(key_halves);
+    free(value_halves);
     free(mask);
     return r;
 }
 
-static void check(lks_isa isa, attention_case c)
+static void check_form(lks_isa isa, attention_case c)
 {
     if (c.n_kv_heads == 0)
         c.n_kv_heads = c.n_heads;
@@ -127,6 +137,14 @@ static void check(lks_isa isa, attention_case c)
     bench_close(&ref);
     bench_close(&fast);
     bench_close(&alone);
+}
+
+/* With keys and values as floats, and as bf16 numbers. */
+static void check(lks_isa isa, attention_case c)
+{
+    check_form(isa, c);
+    c.halves = true;
+    check_form(isa, c);
 }
 
 static const int query_counts[] = {1, 3, 8, 9, 25, 70};
