@@ -219,7 +219,10 @@ static const char *wait_for_next(inputs *in)
         watch_event e = watch_next(in->watch);
         if (e.kind == WATCH_END)
             break;
-        if (e.kind != WATCH_FILE)
+        if (e.kind == WATCH_READY) {
+            if (watch_is_news(in->watch, e.path))
+                return e.path;
+        } else if (e.kind != WATCH_FILE)
             read_again(in, &e);
         else if (is_visible_path(e.path) && image_name_is_known(e.path) && is_wanted(&in->filter, e.path + e.n_root) &&
                  watch_is_news(in->watch, e.path))

@@ -20,7 +20,7 @@
 #include "apps/cli/options.h"
 #include "apps/common/hash.h"
 
-enum { POLL_MS = 200, N_EVENT_BYTES = 1 << 16 };
+enum { POLL_MS = 200, BUSY_POLL_MS = 20, N_EVENT_BYTES = 1 << 16 };
 
 typedef struct folder {
     char *path; /* NULL: not watched any more */
@@ -42,6 +42,8 @@ struct watch {
     size_t n_folders, n_watched;
     version *known; /* open addressing, n_places a power of two */
     size_t n_known, n_places;
+    char **busy; /* paths that were asked about while somebody wrote to them */
+    size_t n_busy, busy_capacity;
     size_t n_read, at; /* of events */
     char path[PATH_MAX + NAME_MAX + 2];
     _Alignas(struct inotify_event) char events[N_EVENT_BYTES];
@@ -164,28 +166,6 @@ static watch_event read_event(watch *w, const struct inotify_event *e)
     return (watch_event){e->mask & IN_ISDIR ? WATCH_FOLDER : WATCH_FILE, w->path, in->n_root};
 }
 
-watch_event watch_next(watch *w)
-{
-    while (!engine_is_interrupted()) {
-        while (w->at < w->n_read) {
-            const struct inotify_event *e = (const struct inotify_event *)(const void *)(w->events + w->at);
-            w->at += sizeof *e + e->len;
-            watch_event event = read_event(w, e);
-            if (event.kind != WATCH_END)
-                return event;
-        }
-        if (w->n_watched == 0)
-            break;
-        struct pollfd ready = {.fd = w->file, .events = POLLIN};
-        if (poll(&ready, 1, POLL_MS) <= 0) /* a signal may come just before: so not for ever */
-            continue;
-        ssize_t n = read(w->file, w->events, sizeof w->events);
-        w->at = 0;
-        w->n_read = n > 0 ? (size_t)n : 0;
-    }
-    return (watch_event){.kind = WATCH_END};
-}
-
 /* Network file systems refuse leases for reasons of their own. */
 static bool has_true_leases(int file)
 {
@@ -207,6 +187,67 @@ static bool is_being_written(const char *path)
     bool busy = fcntl(file, F_SETLEASE, F_RDLCK) != 0 && errno == EAGAIN && has_true_leases(file);
     close(file); /* and with it the lease */
     return busy;
+}
+
+/* The system tells of a file's closing a moment before it counts one writer less: so a path that is busy is looked at again, or
+ * its last event would have been for nothing. */
+static void remember_busy(watch *w, const char *path)
+{
+    for (size_t i = 0; i < w->n_busy; i++)
+        if (strcmp(w->busy[i], path) == 0)
+            return;
+    if (w->n_busy == w->busy_capacity) {
+        size_t n = 2 * w->busy_capacity + 8;
+        char **grown = realloc(w->busy, n * sizeof *grown);
+        if (!grown) {
+            complain_memory();
+            return;
+        }
+        w->busy = grown;
+        w->busy_capacity = n;
+    }
+    if (!(w->busy[w->n_busy] = strdup(path)))
+        complain_memory();
+    else
+        w->n_busy++;
+}
+
+/* Takes the first path that nobody writes to any more into w->path. */
+static bool take_ready(watch *w)
+{
+    for (size_t i = 0; i < w->n_busy; i++)
+        if (!is_being_written(w->busy[i])) {
+            snprintf(w->path, sizeof w->path, "%s", w->busy[i]);
+            free(w->busy[i]);
+            memmove(w->busy + i, w->busy + i + 1, (--w->n_busy - i) * sizeof *w->busy);
+            return true;
+        }
+    return false;
+}
+
+watch_event watch_next(watch *w)
+{
+    while (!engine_is_interrupted()) {
+        if (take_ready(w))
+            return (watch_event){.kind = WATCH_READY, .path = w->path};
+        while (w->at < w->n_read) {
+            const struct inotify_event *e = (const struct inotify_event *)(const void *)(w->events + w->at);
+            w->at += sizeof *e + e->len;
+            watch_event event = read_event(w, e);
+            if (event.kind != WATCH_END)
+                return event;
+        }
+        if (w->n_watched == 0)
+            break;
+        struct pollfd ready = {.fd = w->file, .events = POLLIN};
+        if (poll(&ready, 1, w->n_busy ? BUSY_POLL_MS : POLL_MS) <=
+            0) /* a signal may come just before: so not for ever */
+            continue;
+        ssize_t n = read(w->file, w->events, sizeof w->events);
+        w->at = 0;
+        w->n_read = n > 0 ? (size_t)n : 0;
+    }
+    return (watch_event){.kind = WATCH_END};
 }
 
 static version *find(const watch *w, const char *path)
@@ -256,9 +297,12 @@ static bool note(watch *w, const char *path, const struct stat *info)
 bool watch_is_news(watch *w, const char *path)
 {
     struct stat info;
-    if (stat(path, &info) != 0 || !S_ISREG(info.st_mode) || is_being_written(path))
+    if (is_being_written(path)) {
+        remember_busy(w, path);
         return false;
-    return note(w, path, &info);
+    }
+    /* After the check, for what was written last. A file is there a moment before it is open to be filled: empty is not complete. */
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode) && info.st_size > 0 && note(w, path, &info);
 }
 
 void watch_ignore(watch *w, const char *path)
@@ -276,8 +320,11 @@ void watch_close(watch *w)
         free(w->folders[i].path);
     for (size_t i = 0; i < w->n_places; i++)
         free(w->known[i].path);
+    for (size_t i = 0; i < w->n_busy; i++)
+        free(w->busy[i]);
     free(w->folders);
     free(w->known);
+    free(w->busy);
     close(w->file);
     free(w);
 }

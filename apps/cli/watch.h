@@ -11,6 +11,7 @@ typedef struct watch watch;
 typedef enum watch_kind {
     WATCH_END,    /* interrupted, or no folder is left */
     WATCH_FILE,   /* a file is complete */
+    WATCH_READY,  /* nobody writes any more to a file that watch_is_news was asked about */
     WATCH_FOLDER, /* a folder has come; what is in it comes without further news */
     WATCH_LOST    /* more has happened than could be kept: all folders have to be read again */
 } watch_kind;
@@ -31,8 +32,8 @@ bool watch_add(watch *w, const char *folder, size_t n_root);
 /* Waits for the next event. */
 watch_event watch_next(watch *w);
 
-/* Whether a file is there in a version that was not asked about before, and nobody is writing to it: when that is done, there is
- * an event. */
+/* Whether a file is there, not empty, in a version that was not asked about before, and nobody is writing to it: when that is done, there is
+ * an event (WATCH_READY). */
 bool watch_is_news(watch *w, const char *path);
 
 /* Our own change to a file is no news. */
