@@ -185,6 +185,20 @@ class Features(TestCase):
         _, _, err = run("--any-picture", "--feature-cache", self.cache, *last, check=OK)
         self.assertIn(f"{len(last)} of {len(last)} images were in the cache", err)  # the oldest went
 
+    def test_full_disk_loses_no_caption(self):
+        """A file size limit stands in for a full disk: both fail a write in the middle."""
+        plain = without_times(self.rows(hits=0, cache=False))
+        script = ("import resource, os, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+                  "resource.setrlimit(resource.RLIMIT_FSIZE, (120000, 120000)); os.execv(sys.argv[1], sys.argv[1:])")
+        words = [sys.executable, "-c", script, run_cli.LOOKSAY, "-f", "jsonl", "--details", "--any-picture", "--model", str(MODEL),
+                 "--feature-cache", str(self.cache), str(self.folder)]
+        done = subprocess.run(words, capture_output=True, timeout=120)
+        self.assertEqual(done.returncode, OK, done.stderr)
+        self.assertEqual(without_times(rows_of(done.stdout.decode())), plain)
+        self.assertIn(b"features.sqlite: ", done.stderr)
+        out = run("-f", "jsonl", "--details", "--any-picture", "--feature-cache", self.cache, self.folder, check=OK)[1]
+        self.assertEqual(without_times(rows_of(out)), plain)
+
     def test_several_processes(self):
         folder = self.work / "many"
         folder.mkdir()
