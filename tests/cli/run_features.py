@@ -61,7 +61,6 @@ class Features(TestCase):
     def test_default_model(self):
         photos = ROOT / "assets/photos"
         n = len(list(photos.glob("*.jpg")))
-        plain = self.rows(hits=0, cache=False, folder=photos, model=None)
         self.rows(hits=0, of=n, folder=photos, model=None)
         for words in ([], ["--prompt", "a photo of"], ["--beams", "1"]):
             plain = self.rows(*words, hits=0, cache=False, folder=photos, model=None)
