@@ -1,4 +1,5 @@
 /* Packing a model into one GGUF file: the weights that binding uses, and the texts that the model was opened from. */
+#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,6 +131,33 @@ static lks_status write_model(lks_convert_result *result, const lks_model *model
     return st;
 }
 
+enum { MAX_KEPT = 64 };
+
+typedef struct conversion {
+    lks_converter *converter;
+    const char *const *kept;
+    size_t n_kept;
+    bool matched[MAX_KEPT];
+} conversion;
+
+static lks_status add_layer(void *context, const lks_bound *bound, lks_error *err)
+{
+    conversion *c = context;
+    for (size_t i = 0; bound->layer && i < c->n_kept; i++)
+        c->matched[i] |= fnmatch(c->kept[i], bound->name, 0) == 0;
+    return lks_converter_add(c->converter, bound, err);
+}
+
+static lks_status check_kept(const conversion *c, const char *path, lks_error *err)
+{
+    for (size_t i = 0; i < c->n_kept; i++)
+        if (!c->matched[i])
+            return lks_error_set(err, LKS_ERR_ARGUMENT,
+                                 "%s: has no layer whose name matches '%s'; names are those of its tensors", path,
+                                 c->kept[i]);
+    return LKS_OK;
+}
+
 lks_status lks_model_convert(lks_convert_result *result, const char *path, const char *out_path,
                              const lks_convert_options *options, lks_error *err)
 {
@@ -137,14 +165,16 @@ lks_status lks_model_convert(lks_convert_result *result, const char *path, const
     lks_precision precision = LKS_PRECISION_F32;
     lks_model_files files = {0};
     lks_threads *threads = NULL;
-    lks_converter *converter = NULL;
+    conversion job = {.kept = options ? options->kept : NULL, .n_kept = options ? options->n_kept : 0};
     lks_model *model = NULL;
     lks_status st = parse_target(&dtype, &precision, options, err);
+    if (st == LKS_OK && job.n_kept > MAX_KEPT)
+        st = lks_error_set(err, LKS_ERR_ARGUMENT, "more than %d patterns of layers", MAX_KEPT);
     if (st != LKS_OK)
         return st;
     st = lks_threads_open(&threads, options ? options->n_threads : 0, err);
     if (st == LKS_OK)
-        st = lks_converter_open(&converter, dtype, precision, err);
+        st = lks_converter_open(&job.converter, dtype, precision, err);
     if (st == LKS_OK)
         st = lks_model_files_open(&files, path, err);
     if (st == LKS_OK)
@@ -153,13 +183,17 @@ lks_status lks_model_convert(lks_convert_result *result, const char *path, const
         lks_bind_options bind = {.ops = lks_ops_get(LKS_ISA_AUTO),
                                  .threads = threads,
                                  .precision = precision,
-                                 .listener = lks_converter_add,
-                                 .listener_context = converter};
+                                 .kept = job.kept,
+                                 .n_kept = job.n_kept,
+                                 .listener = add_layer,
+                                 .listener_context = &job};
         st = lks_model_open_files(&model, &files, path, &bind, err);
     }
     if (st == LKS_OK)
-        st = write_model(result, model, &files, converter, out_path, err);
-    lks_converter_close(converter);
+        st = check_kept(&job, path, err);
+    if (st == LKS_OK)
+        st = write_model(result, model, &files, job.converter, out_path, err);
+    lks_converter_close(job.converter);
     lks_model_close(model);
     lks_model_files_close(&files);
     lks_threads_close(threads);

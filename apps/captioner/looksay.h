@@ -101,6 +101,8 @@ typedef struct lks_convert_options {
     const char
         *dtype;    /* "f32"; "f16": matrices halved; "bf16", "int8", "int4": linear layers so, packed. NULL: "f32" */
     int n_threads; /* 0: all CPUs */
+    const char *const *kept; /* n_kept patterns of fnmatch(3) for names of layers that int8 and int4 leave bf16 */
+    size_t n_kept;
 } lks_convert_options;
 
 typedef struct lks_convert_result {

@@ -90,11 +90,23 @@ static lks_status check_tokens(const lks_model *model, lks_error *err)
                          vocab);
 }
 
+static lks_status check_precision(const lks_weights *weights, lks_precision asked, lks_error *err)
+{
+    lks_precision stored = lks_weights_precision(weights);
+    if (asked == LKS_PRECISION_AS_STORED || stored == LKS_PRECISION_F32 || asked == stored)
+        return LKS_OK;
+    return lks_error_set(err, LKS_ERR_UNSUPPORTED,
+                         "%s: holds %s weights and cannot be run as %s; open the model it was made from",
+                         lks_weights_path(weights), lks_precision_name(stored), lks_precision_name(asked));
+}
+
 static lks_status open_parts(lks_model *model, const lks_model_files *files, const lks_bind_options *bind,
                              lks_error *err)
 {
     anatomy parts = {0};
-    lks_status st = describe(&parts, files->config, model->path, err);
+    lks_status st = check_precision(model->weights, bind->precision, err);
+    if (st == LKS_OK)
+        st = describe(&parts, files->config, model->path, err);
     if (st == LKS_OK)
         st = parse_preprocess(model, files, &parts, err);
     if (st != LKS_OK)

@@ -12,15 +12,18 @@ static int convert(const settings *s, const char *name, const char *dtype)
         complain("%s takes one model, and -o FILE.gguf for the new one", name);
         return EXIT_USAGE;
     }
-    lks_convert_options options = {
-        .size = sizeof options, .dtype = dtype, .n_threads = s->n_threads == OPTION_UNSET ? 0 : s->n_threads};
+    lks_convert_options options = {.size = sizeof options,
+                                   .dtype = dtype,
+                                   .n_threads = s->n_threads == OPTION_UNSET ? 0 : s->n_threads,
+                                   .kept = s->kept.words,
+                                   .n_kept = s->kept.n};
     lks_convert_result result;
     lks_error err;
     double began = engine_now_ms();
     if (lks_model_convert(&result, s->operands[0], s->output, &options, &err) != LKS_OK) {
         complain("%s", err.message);
         bool ours = err.status == LKS_ERR_IO && strncmp(err.message, s->output, strlen(s->output)) == 0;
-        return ours ? EXIT_OUTPUT : EXIT_MODEL;
+        return ours ? EXIT_OUTPUT : err.status == LKS_ERR_ARGUMENT ? EXIT_USAGE : EXIT_MODEL;
     }
     double before = (double)result.bytes_before / (1 << 20), after = (double)result.bytes_after / (1 << 20);
     printf("%s: %s, %.1f MiB -> %.1f MiB (%.0f %%), %zu tensors", s->output, dtype, before, after,

@@ -107,6 +107,7 @@ static const option options[] = {
     TEXT("output", 'o', KIND_TEXT, GROUP_CONVERT | GROUP_QUANTIZE, output, "FILE.gguf", "the new model; appears when it is complete"),
     TEXT("to", 0, KIND_CHOICE, GROUP_CONVERT, to, "f32|f16", "precision of matrices; default: f32"),
     TEXT("to", 0, KIND_CHOICE, GROUP_QUANTIZE, to, "int8|int4|bf16", "precision of linear layers; default: int8"),
+    TEXT("keep", 0, KIND_TEXTS, GROUP_QUANTIZE, kept, "GLOB", "layers whose names match stay bf16; may be repeated"),
 
     FLAG("quiet", 'q', GROUP_ALWAYS, quiet, "no progress and no messages about single images"),
     FLAG("verbose", 'v', GROUP_ALWAYS, verbose, "say what is opened and how long it takes"),
@@ -353,7 +354,7 @@ bool settings_parse(settings *out, const command *chosen, int argc, char **argv)
 
 void settings_release(settings *s)
 {
-    word_list *lists[] = {&s->banned, &s->required, &s->include, &s->exclude};
+    word_list *lists[] = {&s->banned, &s->required, &s->include, &s->exclude, &s->kept};
     for (size_t k = 0; k < sizeof lists / sizeof *lists; k++) {
         for (size_t i = 0; i < lists[k]->n; i++)
             free((void *)(uintptr_t)lists[k]->words[i]);

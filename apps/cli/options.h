@@ -62,6 +62,7 @@ typedef struct settings {
     /* input */
     const char *files_from, *shard;
     word_list include, exclude;
+    word_list kept;
     bool null_separated, recursive, watch, lenient, dry_run;
     const char *feature_cache;
     int feature_cache_mib;

@@ -1,6 +1,7 @@
 /* Binding: see bind.h. Names are resolved first, then shapes are checked, then rows are converted and packed. */
 #include "fusion/weights/bind.h"
 
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -306,17 +307,21 @@ static int linear_inputs(const lks_binder *binder, const lks_binding *row)
 }
 
 /* The precision that is asked of a layer: vocabulary heads, which decide between words, are int8 at least. */
-static lks_precision asked_precision(const lks_binder *binder, const lks_binding *row)
+static lks_precision asked_precision(const lks_binder *binder, const lks_binding *row, const char *name)
 {
-    lks_precision asked = binder->options->precision;
+    const lks_bind_options *options = binder->options;
+    lks_precision asked = options->precision;
+    bool small = asked == LKS_PRECISION_INT8 || asked == LKS_PRECISION_INT4;
+    for (size_t i = 0; small && i < options->n_kept; i++)
+        if (fnmatch(options->kept[i], name, 0) == 0)
+            return LKS_PRECISION_BF16;
     return asked == LKS_PRECISION_INT4 && row->kind == LKS_BIND_MATRIX ? LKS_PRECISION_INT8 : asked;
 }
 
 static lks_status bind_linear(lks_binder *binder, lks_linear *out, const parts *found, const lks_binding *row,
-                              lks_error *err)
+                              lks_precision asked, lks_error *err)
 {
     int d_in = linear_inputs(binder, row);
-    lks_precision asked = asked_precision(binder, row);
     bool low = lks_packed_serves(asked, d_in);
     size_t count = low ? 0 : binder->options->ops->linear_packed_count(d_in, found->rows);
     lks_linear layer = {.d_in = d_in, .d_out = found->rows};
@@ -386,8 +391,9 @@ static lks_status bind_filter(lks_binder *binder, lks_filter_weights *out, const
     return LKS_OK;
 }
 
+/* `asked` is for linear layers. */
 static lks_status bind_field(lks_binder *binder, void *field, const parts *found, const lks_binding *row,
-                             lks_error *err)
+                             lks_precision asked, lks_error *err)
 {
     switch (row->kind) {
     case LKS_BIND_ARRAY:
@@ -405,7 +411,7 @@ static lks_status bind_field(lks_binder *binder, void *field, const parts *found
     case LKS_BIND_MATRIX:
         break;
     }
-    return bind_linear(binder, field, found, row, err);
+    return bind_linear(binder, field, found, row, asked, err);
 }
 
 static bool is_linear(lks_bind_kind kind)
@@ -445,19 +451,21 @@ static lks_status bind_row(lks_binder *binder, void *field, const lks_binding *r
     bool linear = is_linear(row->kind), stored = false;
     parts found = {0};
     char name[NAME_BYTES] = "";
+    lks_precision asked = LKS_PRECISION_F32;
     lks_status st = LKS_OK;
     if (linear) {
         packed_name(name, binder, row, layer);
+        asked = asked_precision(binder, row, name);
         unsigned flags = row->kind == LKS_BIND_MATRIX ? row->flags | LKS_BIND_NO_BIAS : row->flags;
         st = lks_bind_stored(binder, field, &stored, name, linear_inputs(binder, row), binder->dims[row->rows], flags,
-                             asked_precision(binder, row), err);
+                             err);
     }
     if (st == LKS_OK && !stored)
         st = resolve(binder, &found, row, layer, err);
     if (st == LKS_OK && found.n > 0)
         st = check_shapes(binder, &found, row, err);
     if (st == LKS_OK && found.n > 0)
-        st = bind_field(binder, field, &found, row, err);
+        st = bind_field(binder, field, &found, row, asked, err);
     if (st == LKS_OK && (stored || found.n > 0))
         st = tell(binder, &found, name, field, linear, err);
     return st;

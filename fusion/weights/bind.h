@@ -61,8 +61,11 @@ typedef lks_status lks_bind_listener(void *context, const lks_bound *bound, lks_
 
 typedef struct lks_bind_options {
     const lks_ops *ops;
-    lks_threads *threads;        /* for packing */
-    lks_precision precision;     /* below f32: other layers are packed as they are loaded */
+    lks_threads *threads;    /* for packing */
+    lks_precision precision; /* below f32: other layers are packed as they are loaded */
+    const char *const
+        *kept; /* n_kept patterns of fnmatch(3): layers of such names are bf16 when int8 or int4 is asked for */
+    size_t n_kept;
     lks_bind_listener *listener; /* told of every field once it is filled; or NULL */
     void *listener_context;
 } lks_bind_options;
@@ -76,7 +79,7 @@ typedef struct lks_binder {
     size_t bytes;     /* measuring pass: arena bytes needed so far */
 } lks_binder;
 
-/* The precision in which a file holds packed layers, that of the first found; LKS_PRECISION_F32: it holds none. */
+/* The lowest precision in which a file holds packed layers; LKS_PRECISION_F32: it holds none. */
 lks_precision lks_weights_precision(const lks_weights *weights);
 
 /* Binds `n` rows of `table` into `object`; `layer` replaces '#'. */

@@ -60,7 +60,8 @@ lks_precision lks_weights_precision(const lks_weights *weights)
             return LKS_PRECISION_INT4; /* whose files hold int8 layers too */
         if (panels && t->dtype == LKS_I8)
             found = LKS_PRECISION_INT8;
-        if (panels && t->dtype == LKS_BF16 && t->shape[2] == LKS_BF16_COLUMNS && t->shape[3] == LKS_BF16_GROUP)
+        if (panels && found == LKS_PRECISION_F32 && t->dtype == LKS_BF16 && t->shape[2] == LKS_BF16_COLUMNS &&
+            t->shape[3] == LKS_BF16_GROUP)
             found = LKS_PRECISION_BF16;
     }
     return found;
@@ -162,17 +163,13 @@ static lks_precision stored_precision(const lks_binder *binder, const char *name
 }
 
 lks_status lks_bind_stored(lks_binder *binder, lks_linear *out, bool *stored, const char *name, int d_in, int d_out,
-                           unsigned flags, lks_precision asked, lks_error *err)
+                           unsigned flags, lks_error *err)
 {
     lks_precision precision = stored_precision(binder, name);
     *stored = precision != LKS_PRECISION_F32;
     if (!*stored)
         return LKS_OK;
     const char *path = lks_weights_path(binder->weights), *its_name = lks_precision_name(precision);
-    if (asked != LKS_PRECISION_AS_STORED && asked != precision)
-        return lks_error_set(err, LKS_ERR_UNSUPPORTED,
-                             "%s: holds %s weights and cannot be run as %s; open the model it was made from", path,
-                             its_name, lks_precision_name(asked));
     if (!lks_packed_serves(precision, d_in))
         return lks_error_set(err, LKS_ERR_MODEL, "%s: layer '%s' has %d inputs, too many for %s", path, name, d_in,
                              its_name);

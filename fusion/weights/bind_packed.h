@@ -43,11 +43,10 @@ lks_packed lks_packed_of(const lks_linear *layer);
 /* Whether layers with so many inputs can be packed in that precision. */
 bool lks_packed_serves(lks_precision precision, int d_in);
 
-/* *out = the layer, when the file holds it packed; otherwise LKS_OK with *stored false. A layer that is stored in another precision
- * than the one that is asked for (LKS_PRECISION_AS_STORED: any) is refused. The bias is required, allowed (optional)
+/* *out = the layer, when the file holds it packed; otherwise LKS_OK with *stored false. The bias is required, allowed (optional)
  * or not looked for, as `flags` of lks_binding say. */
 lks_status lks_bind_stored(lks_binder *binder, lks_linear *out, bool *stored, const char *name, int d_in, int d_out,
-                           unsigned flags, lks_precision asked, lks_error *err);
+                           unsigned flags, lks_error *err);
 
 /* Room for a layer that is packed as it is loaded: counted in the measuring pass, taken from the arena in the filling pass.
  * The layer's weights point to it afterwards; pack_rows fills it. */

@@ -486,6 +486,7 @@ class Commands(TestCase):
         for words, status, says in ((["quantize", small, "-o", small], BAD_MODEL, "int8 weights already"),
                                     (["convert", small, "-o", small], BAD_MODEL, "int8 weights already"),
                                     (["quantize", self.work / "none", "-o", small], BAD_MODEL, "none"),
+                                    (["quantize", MODEL, "-o", small, "--keep", "nothing.*"], USAGE, "'nothing.*'"),
                                     (["convert", MODEL], USAGE, "-o"),
                                     (["convert", "-o", small], USAGE, "one model"),
                                     (["convert", MODEL, "-o", small, "--to", "int8"], USAGE, "--to takes"),
@@ -499,6 +500,15 @@ class Commands(TestCase):
         said = run(PHOTOS / "wide.jpg", model=small, check=OK)[1]
         run("quantize", small, "-o", small, model=None, check=OK)  # over the file that it reads
         self.assertTrue(said and run(PHOTOS / "wide.jpg", model=small, check=OK)[1])
+
+    def test_quantize_and_keep(self):
+        small, mixed, halves = (self.work / f"{name}.gguf" for name in ("small", "mixed", "halves"))
+        run("quantize", MODEL, "-o", small, model=None, check=OK)
+        run("quantize", MODEL, "-o", mixed, "--keep", "encoder.*", model=None, check=OK)
+        run("quantize", MODEL, "-o", halves, "--to", "bf16", model=None, check=OK)
+        self.assertTrue(small.stat().st_size < mixed.stat().st_size < halves.stat().st_size)
+        for words, status in ((["--dtype", "int8"], OK), ([], OK), (["--dtype", "bf16"], BAD_MODEL)):
+            self.assertEqual(run(*words, PHOTOS / "wide.jpg", model=mixed)[0], status)
 
     def test_quantize_with_data(self):
         data, small = self.work / "data.jsonl", self.work / "small.gguf"
