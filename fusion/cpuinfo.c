@@ -8,6 +8,10 @@
 
 #include "fusion/ops.h"
 
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 
@@ -67,6 +71,7 @@ static void detect_features(lks_cpu *cpu)
 {
 #if defined(__aarch64__)
     cpu->neon = true;
+    cpu->neon_dotprod = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
 #else
     (void)cpu;
 #endif
@@ -94,8 +99,8 @@ void lks_cpu_detect(lks_cpu *cpu)
     detect_brand(cpu);
 }
 
-static const char *const isa_names[LKS_ISA_COUNT] = {"ref",    "blas",        "avx2",       "avx-vnni",
-                                                     "avx512", "avx512-vnni", "avx512-bf16"};
+static const char *const isa_names[LKS_ISA_COUNT] = {"ref",         "blas",        "avx2", "avx-vnni",    "avx512",
+                                                     "avx512-vnni", "avx512-bf16", "neon", "neon-dotprod"};
 
 const char *lks_isa_name(lks_isa isa)
 {

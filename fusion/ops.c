@@ -8,7 +8,7 @@
 #include "fusion/cpu/kernels.h"
 #include "fusion/cpu/word_rows.h"
 
-#if defined(LKS_HAVE_AVX2) || defined(LKS_HAVE_AVX512)
+#if defined(LKS_HAVE_AVX2) || defined(LKS_HAVE_AVX512) || defined(LKS_HAVE_NEON)
 static const lks_ops *vector_table(lks_isa isa)
 {
     lks_cpu cpu;
@@ -27,6 +27,12 @@ static const lks_ops *vector_table(lks_isa isa)
     if (isa == LKS_ISA_AVX512_BF16 && cpu.avx512_vnni && cpu.avx512_bf16)
         return &lks_ops_avx512_bf16;
 #endif
+#ifdef LKS_HAVE_NEON
+    if (isa == LKS_ISA_NEON && cpu.neon)
+        return &lks_ops_neon;
+    if (isa == LKS_ISA_NEON_DOTPROD && cpu.neon_dotprod)
+        return &lks_ops_neon_dotprod;
+#endif
     return NULL;
 }
 #else
@@ -39,8 +45,8 @@ static const lks_ops *vector_table(lks_isa isa)
 
 static const lks_ops *best_table(void)
 {
-    static const lks_isa order[] = {LKS_ISA_AVX512_BF16, LKS_ISA_AVX512_VNNI, LKS_ISA_AVX512,
-                                    LKS_ISA_AVX_VNNI,    LKS_ISA_AVX2,        LKS_ISA_BLAS};
+    static const lks_isa order[] = {LKS_ISA_AVX512_BF16, LKS_ISA_AVX512_VNNI,  LKS_ISA_AVX512, LKS_ISA_AVX_VNNI,
+                                    LKS_ISA_AVX2,        LKS_ISA_NEON_DOTPROD, LKS_ISA_NEON,   LKS_ISA_BLAS};
     for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
         const lks_ops *ops = lks_ops_get(order[i]);
         if (ops)
@@ -61,6 +67,8 @@ const lks_ops *lks_ops_get(lks_isa isa)
     case LKS_ISA_AVX512:
     case LKS_ISA_AVX512_VNNI:
     case LKS_ISA_AVX512_BF16:
+    case LKS_ISA_NEON:
+    case LKS_ISA_NEON_DOTPROD:
         return vector_table(isa);
     case LKS_ISA_BLAS:
 #ifdef LKS_HAVE_BLAS

@@ -88,6 +88,10 @@ static fma_function *fma_of(lks_isa isa)
     if (isa == LKS_ISA_AVX2 || isa == LKS_ISA_AVX_VNNI)
         return lks_avx2_run_fma;
 #endif
+#ifdef LKS_HAVE_NEON
+    if (isa == LKS_ISA_NEON || isa == LKS_ISA_NEON_DOTPROD)
+        return lks_neon_run_fma;
+#endif
     (void)isa;
     return lks_ref_run_fma;
 }
@@ -103,6 +107,12 @@ static lks_peak_function *int8_of(lks_isa isa)
         return lks_avx_vnni_run_int8;
     if (isa == LKS_ISA_AVX2 || isa == LKS_ISA_AVX512)
         return lks_avx2_run_int8;
+#endif
+#ifdef LKS_HAVE_NEON
+    if (isa == LKS_ISA_NEON_DOTPROD)
+        return lks_neon_dotprod_run_int8;
+    if (isa == LKS_ISA_NEON)
+        return lks_neon_run_int8;
 #endif
     (void)isa;
     return lks_ref_run_int8;

@@ -62,7 +62,8 @@ LKS_API const char *lks_version(void);
 typedef struct lks_model_options {
     size_t size;   /* sizeof(lks_model_options) */
     int n_threads; /* for packing weights; 0: all CPUs */
-    /* "ref", "blas", "avx2", "avx-vnni", "avx512", "avx512-vnni", "avx512-bf16"; NULL or "auto": the best this CPU has */
+    /* "ref", "blas", "avx2", "avx-vnni", "avx512", "avx512-vnni", "avx512-bf16", "neon", "neon-dotprod";
+     * NULL or "auto": the best this CPU has */
     const char *isa;
     /* of linear layers: "f32"; "bf16" or "int8", packed while opening; "int4": those of the decoder, the others int8;
      * NULL or "auto": as the file holds them */

@@ -178,10 +178,10 @@ lks_status lks_model_open(lks_model **out, const char *path, const lks_model_opt
 {
     lks_isa isa = LKS_ISA_AUTO;
     if (options && options->isa && !lks_isa_parse(&isa, options->isa))
-        return lks_error_set(
-            err, LKS_ERR_ARGUMENT,
-            "unknown instruction set '%s': use ref, blas, avx2, avx-vnni, avx512, avx512-vnni, avx512-bf16 or auto",
-            options->isa);
+        return lks_error_set(err, LKS_ERR_ARGUMENT,
+                             "unknown instruction set '%s': use ref, blas, avx2, avx-vnni, avx512, avx512-vnni, "
+                             "avx512-bf16, neon, neon-dotprod or auto",
+                             options->isa);
     lks_precision precision = LKS_PRECISION_AS_STORED;
     lks_status st = parse_dtype(&precision, options, err);
     if (st != LKS_OK)

@@ -4,6 +4,7 @@
 #include "fusion/cpu/simd_words_256.h"
 
 enum {
+    I_ZERO_SHIFT = 0,
     I_WORDS = 2,
     I_PEAK_ROWS = 3 /* more would spill: products need registers of their own */
 };

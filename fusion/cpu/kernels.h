@@ -5,7 +5,7 @@
 #include "fusion/ops.h"
 
 extern const lks_ops lks_ops_ref, lks_ops_avx2, lks_ops_avx_vnni, lks_ops_avx512, lks_ops_avx512_vnni,
-    lks_ops_avx512_bf16;
+    lks_ops_avx512_bf16, lks_ops_neon, lks_ops_neon_dotprod;
 const lks_ops *lks_ops_blas(void); /* NULL when OpenBLAS is not installed */
 
 size_t lks_ref_linear_packed_count(int d_in, int d_out);
@@ -36,6 +36,7 @@ void lks_ref_top_k(const lks_compute *compute, float *values, int32_t *indices, 
 double lks_ref_run_fma(long n_rounds, float *sink);
 double lks_avx2_run_fma(long n_rounds, float *sink);
 double lks_avx512_run_fma(long n_rounds, float *sink);
+double lks_neon_run_fma(long n_rounds, float *sink);
 
 /* activation(x) in double precision, rounded once. */
 float lks_ref_activation(float x, lks_activation activation);

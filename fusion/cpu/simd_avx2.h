@@ -3,6 +3,7 @@
 #define LKS_SIMD_AVX2_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef __m256 vec;
@@ -108,10 +109,10 @@ static inline vec v_zero_where_greater(vec a, vec b, vec y)
     return _mm256_and_ps(_mm256_cmp_ps(a, b, _CMP_NGT_UQ), y);
 }
 
-/* One bit per lane: a > b. */
-static inline unsigned v_greater_bits(vec a, vec b)
+/* Whether a > b in any lane. */
+static inline bool v_any_greater(vec a, vec b)
 {
-    return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ));
+    return _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)) != 0;
 }
 
 static inline float v_sum(vec x)

@@ -3,6 +3,7 @@
 #define LKS_SIMD_AVX512_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef __m512 vec;
@@ -101,9 +102,9 @@ static inline vec v_zero_where_greater(vec a, vec b, vec y)
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_NGT_UQ), y);
 }
 
-static inline unsigned v_greater_bits(vec a, vec b)
+static inline bool v_any_greater(vec a, vec b)
 {
-    return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
+    return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ) != 0;
 }
 
 static inline float v_sum(vec x)

@@ -49,6 +49,6 @@ lks_isa test_isa(void **state);
 /* The test once for every table that has kernels of its own. */
 #define OPS_TEST(function)                                                                                             \
     OPS_TEST_ISA(function, LKS_ISA_REF), OPS_TEST_ISA(function, LKS_ISA_BLAS), OPS_TEST_ISA(function, LKS_ISA_AVX2),   \
-        OPS_TEST_ISA(function, LKS_ISA_AVX512)
+        OPS_TEST_ISA(function, LKS_ISA_AVX512), OPS_TEST_ISA(function, LKS_ISA_NEON)
 
 #endif

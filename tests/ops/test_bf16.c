@@ -294,7 +294,7 @@ static void strange_rows(void **state)
 
 #define BF16_TEST(function)                                                                                            \
     OPS_TEST_ISA(function, LKS_ISA_REF), OPS_TEST_ISA(function, LKS_ISA_AVX2), OPS_TEST_ISA(function, LKS_ISA_AVX512), \
-        OPS_TEST_ISA(function, LKS_ISA_AVX512_BF16)
+        OPS_TEST_ISA(function, LKS_ISA_AVX512_BF16), OPS_TEST_ISA(function, LKS_ISA_NEON)
 
 int main(void)
 {

@@ -310,7 +310,8 @@ static void strange_rows(void **state)
 
 #define INT4_TEST(function)                                                                                            \
     OPS_TEST_ISA(function, LKS_ISA_REF), OPS_TEST_ISA(function, LKS_ISA_AVX2),                                         \
-        OPS_TEST_ISA(function, LKS_ISA_AVX_VNNI), OPS_TEST_ISA(function, LKS_ISA_AVX512_VNNI)
+        OPS_TEST_ISA(function, LKS_ISA_AVX_VNNI), OPS_TEST_ISA(function, LKS_ISA_AVX512_VNNI),                         \
+        OPS_TEST_ISA(function, LKS_ISA_NEON), OPS_TEST_ISA(function, LKS_ISA_NEON_DOTPROD)
 
 int main(void)
 {
