@@ -35,11 +35,15 @@ void dataset_close(dataset *d)
     *d = (dataset){.file = NULL};
 }
 
+static const char *references_key(const dataset *d)
+{
+    return d->settings->references ? d->settings->references : "captions";
+}
+
 /* Reads d->line; false after a message. */
 static bool read_row(dataset *d, dataset_row *out)
 {
-    const settings *s = d->settings;
-    const char *key = s->references ? s->references : "captions";
+    const char *key = references_key(d);
     json_error_t detail;
     json_decref(d->row);
     d->row = json_loads(d->line, 0, &detail);
@@ -49,12 +53,16 @@ static bool read_row(dataset *d, dataset_row *out)
         complain("%s: line %zu is not JSON: %s", d->path, d->number, detail.text);
     else if (!out->image)
         complain("%s: line %zu has no \"image\"", d->path, d->number);
-    else if (!json_is_array(out->references))
-        complain("%s: line %zu has no list \"%s\"; name the key of the human captions with --references", d->path,
-                 d->number, key);
-    if (!out->image || !json_is_array(out->references))
-        return false;
-    char *path = dataset_photo_path(s->photos, d->path, out->image);
+    else if (out->references && !json_is_array(out->references) && !json_is_null(out->references))
+        complain("%s: line %zu: \"%s\" is no list of captions", d->path, d->number, key);
+    else
+        return true;
+    return false;
+}
+
+static bool find_photo(const dataset *d, dataset_row *out)
+{
+    char *path = dataset_photo_path(d->settings->photos, d->path, out->image);
     size_t n = path ? strlen(path) : sizeof out->path;
     if (n < sizeof out->path)
         memcpy(out->path, path, n + 1);
@@ -79,12 +87,22 @@ dataset_status dataset_next(dataset *d, dataset_row *row)
             continue;
         if (!read_row(d, row))
             return DATASET_WRONG;
-        if (is_wanted(d)) {
-            d->n_rows++;
-            return DATASET_ROW;
+        if (!is_wanted(d))
+            continue;
+        if (json_array_size(row->references) == 0) {
+            d->n_bare++;
+            continue;
         }
+        if (!find_photo(d, row))
+            return DATASET_WRONG;
+        d->n_rows++;
+        return DATASET_ROW;
     }
-    return DATASET_END;
+    if (d->n_rows > 0 || d->n_bare == 0)
+        return DATASET_END;
+    complain("%s: no line has a list \"%s\"; name the key of the human captions with --references", d->path,
+             references_key(d));
+    return DATASET_WRONG;
 }
 
 /* The human captions of a row as texts; malloc'ed, *n of them. What is no text is left out. */

@@ -18,7 +18,7 @@ typedef struct dataset {
     const char *path;
     FILE *file;
     char *line;
-    size_t capacity, number, n_rows; /* lines read; rows given */
+    size_t capacity, number, n_rows, n_bare; /* lines read; rows given; rows without human captions */
     json_t *row;
 } dataset;
 
@@ -33,7 +33,8 @@ typedef enum dataset_status { DATASET_ROW, DATASET_END, DATASET_WRONG } dataset_
 
 /* Returns false after a message. */
 bool dataset_open(dataset *out, const char *path, const settings *s);
-/* The next row that the settings ask for. DATASET_WRONG, after a message, when a line is no row of a data set. */
+/* The next row that the settings ask for; those without human captions are passed over. DATASET_WRONG, after a message, when a line
+ * is no row of a data set, or when all are without. */
 dataset_status dataset_next(dataset *d, dataset_row *row);
 void dataset_close(dataset *d);
 

@@ -473,6 +473,13 @@ class Commands(TestCase):
         self.assertEqual(len(limited), 1)
         status, _, err = run("eval", "--references", "de", "--photos", PHOTOS, data)
         self.assertEqual(status, USAGE)
+        self.assertIn('"de"', err)
+        data.write_text("".join(json.dumps(r | ({"de": ["ein Hund"]} if r["image"] == "grey.jpg" else {})) + "\n" for r in rows))
+        got = rows_of(run("eval", "--references", "de", "--photos", PHOTOS, data, check=OK)[1])
+        self.assertEqual([(r["image"], r["references"]) for r in got], [("grey.jpg", ["ein Hund"])])
+        data.write_text(json.dumps(rows[0] | {"captions": "a b"}))
+        status, _, err = run("eval", "--photos", PHOTOS, data)
+        self.assertEqual(status, USAGE)
         self.assertIn("line 1", err)
 
     def test_convert_and_quantize(self):
@@ -520,7 +527,7 @@ class Commands(TestCase):
         self.assertRegex(out.splitlines()[1], r"^CIDEr \d+\.\d{4} -> \d+\.\d{4} \([-+]\d+\.\d %\)$")
         before = small.read_bytes()
         for words, says in (([*options[:3], self.work / "none"], "none"), ([*options, "--split", "val"], "no row"),
-                            ([*options, "--references", "de"], "line 1")):
+                            ([*options, "--references", "de"], '"de"')):
             status, out, err = run("quantize", MODEL, "-o", small, *words, model=None)
             self.assertEqual((status, out), (USAGE, ""))
             self.assertIn(says, err)
