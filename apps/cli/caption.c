@@ -131,16 +131,13 @@ static long long file_size(const char *path)
     return stat(path, &info) == 0 && S_ISREG(info.st_mode) ? (long long)info.st_size : 0;
 }
 
-/* Whether the model knows how good its captions are; otherwise false after a message. */
+/* Whether the model knows how good its captions of photos are. */
 static bool is_calibrated(const engine *e)
 {
     char *text = NULL;
     lks_error err;
     json_t *info = lks_model_info(e->model, &text, &err) == LKS_OK ? json_loads(text, 0, NULL) : NULL;
     bool known = json_is_true(json_object_get(info, "calibrated"));
-    if (!known)
-        complain("%s holds no calibration, which --min-confidence needs; apps/train/README.md says how it gets one",
-                 e->name);
     json_decref(info);
     lks_free(text);
     return known;
@@ -150,8 +147,12 @@ static int run_with_engine(const settings *s, inputs *in, engine *e)
 {
     report r = report_describe(s, e->name, in->several);
     lks_caption_options options;
-    if (!isnan(s->min_confidence) && !is_calibrated(e))
+    bool calibrated = is_calibrated(e);
+    if (!isnan(s->min_confidence) && !calibrated) {
+        complain("%s holds no calibration, which --min-confidence needs; apps/train/README.md says how it gets one",
+                 e->name);
         return EXIT_USAGE;
+    }
     engine_caption_options(&options, e, s);
     options.keep_picture = r.format == REPORT_HTML;
     if (in->several)
@@ -163,6 +164,7 @@ static int run_with_engine(const settings *s, inputs *in, engine *e)
         photos_close(&p);
         return EXIT_OUTPUT;
     }
+    r.any_picture |= !calibrated; /* such a model may have been made for scanned lines, or for drawings */
     engine_catch_interrupts();
     const batch b = {.photos = &p, .report = &r};
     int status = run_batch(&b, in, s->quiet);

@@ -80,7 +80,7 @@ static const option options[] = {
     TEXT("existing", 0, KIND_CHOICE, GROUP_CAPTION_OUTPUT, existing, "skip|overwrite|append|prepend", "what to do with captions that are there; default: skip, where xmp and embed fill what is empty"),
     TEXT("ext", 0, KIND_TEXT, GROUP_CAPTION_OUTPUT, extension, "EXT", "PHOTO.EXT beside the photo: some training tools want caption, Adobe's programs with --format xmp want xmp"),
     NUMBER("min-confidence", 0, KIND_REAL, GROUP_CAPTION_OUTPUT, min_confidence, "P", 0, 1, "a caption that is good with a probability below P is not given: the row says uncertain, and why"),
-    FLAG("any-picture", 0, GROUP_CAPTION_OUTPUT, any_picture, "caption blank pictures, noise, screenshots and drawings too; else they are uncertain"),
+    FLAG("any-picture", 0, GROUP_CAPTION_OUTPUT, any_picture, "caption blank pictures, noise, screenshots and drawings too; else a calibrated model calls them uncertain"),
     TEXT("feature-cache", 0, KIND_TEXT, GROUP_CACHE, feature_cache, "FILE", "keep what the encoder makes of photos there: a later run, with another prompt or search, need not look again"),
     NUMBER("feature-cache-size", 0, KIND_INT, GROUP_CACHE, feature_cache_mib, "MIB", 1, 1 << 24, "size of that file, from which the longest unused goes; default: 1024"),
     FLAG("resume", 0, GROUP_RESUME, resume, "go on where an interrupted or killed run of this command was"),

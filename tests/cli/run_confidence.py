@@ -33,7 +33,7 @@ def png(width, height, colour):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-class Confidence(TestCase):
+class Calibrated(TestCase):
     def calibrated(self, **changes):
         model = self.work / "calibrated"
         if not model.exists():
@@ -44,6 +44,8 @@ class Confidence(TestCase):
         path.write_text(json.dumps(settings))
         return model
 
+
+class Confidence(Calibrated):
     def middle(self, rows):
         """A confidence that some captions have and some have not."""
         found = sorted(r["confidence"] for r in rows)
@@ -141,7 +143,7 @@ class Confidence(TestCase):
         self.assertAlmostEqual(rows[0]["confidence"], rows[1]["confidence"], places=5)
 
 
-class NoPhotos(TestCase):
+class NoPhotos(Calibrated):
     def pictures(self):
         """A folder with a photo and, by kind, pictures that are none."""
         folder, dice = self.work / "pictures", random.Random(1)
@@ -163,7 +165,8 @@ class NoPhotos(TestCase):
 
     def test_they_are_said_not_captioned(self):
         folder, kinds = self.pictures()
-        _, out, err = run("-f", "jsonl", folder, check=OK)
+        model = self.calibrated()
+        _, out, err = run("-f", "jsonl", folder, model=model, check=OK)
         self.assertIn("5 of 6 images are uncertain", err)
         for row in rows_of(out):
             kind = kinds.get(os.path.basename(row["image"]))
@@ -173,22 +176,29 @@ class NoPhotos(TestCase):
             self.assertEqual((row["status"], row["kind"]), ("uncertain", kind), row)
             self.assertIn({"blank": "blank picture", "noise": "noise", "drawing": "screenshot or drawing"}[kind], row["reason"])
             self.assertNotIn("caption", row)
-        self.assertEqual(run(folder / "blank.png", check=OK)[1], "uncertain: blank picture\n")
-        run("-f", "txt", folder, check=OK)
+        self.assertEqual(run(folder / "blank.png", model=model, check=OK)[1], "uncertain: blank picture\n")
+        run("-f", "txt", folder, model=model, check=OK)
         self.assertEqual([p.name for p in folder.glob("*.txt")], ["photo.txt"])
 
     def test_unless_they_are_asked_for(self):
         folder, kinds = self.pictures()
-        for row in rows_of(run(*DETAILS, folder, check=OK)[1]):
+        for row in rows_of(run(*DETAILS, folder, model=self.calibrated(), check=OK)[1]):
             self.assertEqual((row["status"], row["kind"]), ("ok", kinds.get(os.path.basename(row["image"]), "photo")))
             self.assertIn("caption", row)
 
+    def test_a_model_that_is_not_calibrated_captions_them(self):
+        folder, kinds = self.pictures()
+        for row in rows_of(run("-f", "jsonl", "--details", folder, check=OK)[1]):
+            self.assertEqual((row["status"], row["kind"]), ("ok", kinds.get(os.path.basename(row["image"]), "photo")))
+            self.assertTrue(row["tokens"])
+
     def test_the_cache_knows_them(self):
         folder, _ = self.pictures()
+        model = self.calibrated()
         cached = ["--feature-cache", self.work / "cache"]
         if "without SQLite" in run(*cached, folder)[2]:
             self.skipTest("built without SQLite")
-        first, again = ([{k: v for k, v in r.items() if k != "ms"} for r in rows_of(run("-f", "jsonl", *words, folder, check=OK)[1])]
+        first, again = ([{k: v for k, v in r.items() if k != "ms"} for r in rows_of(run("-f", "jsonl", *words, folder, model=model, check=OK)[1])]
                         for words in ([], cached))
         self.assertEqual(first, again)
 
