@@ -89,7 +89,8 @@ static size_t carve_all(lks_search *s, unsigned char *base)
 static int plan_top(const lks_step_model *model, const lks_search_options *o, int n_rows)
 {
     bool plain = model->step_top && !o->sample && o->repetition_penalty == 1.0f && o->no_repeat_ngram == 0 &&
-                 o->n_banned == 0 && o->n_required == 0 && o->forced_first_token < 0 && o->forced_last_token < 0;
+                 o->n_begin_suppressed == 0 && o->n_banned == 0 && o->n_required == 0 && o->forced_first_token < 0 &&
+                 o->forced_last_token < 0;
     int64_t ranked = n_rows > 1 ? (int64_t)n_rows * (o->n_end_tokens > 1 ? 1 + o->n_end_tokens : 2) : 1;
     int64_t k = ranked + o->n_suppressed + o->n_end_tokens;
     return plain && k <= model->max_top && k <= model->vocab_size ? (int)k : 0;
@@ -101,10 +102,14 @@ lks_status lks_search_init(lks_search *s, const lks_step_model *model, const lks
     *s = (lks_search){.model = model, .options = options, .err = err, .n_rows = n_rows};
     s->n_prefix = options->n_prompt + 1;
     s->top.k = plan_top(model, options, n_rows);
-    int room = model->max_positions - s->n_prefix;
+    int positions = model->max_positions;
+    if (options->max_length > 0 && options->max_length < positions)
+        positions = options->max_length;
+    int room = positions - s->n_prefix;
     if (room < 1)
-        return lks_error_set(err, LKS_ERR_ARGUMENT, "the prompt of %d tokens fills all %d positions of the model",
-                             options->n_prompt, model->max_positions);
+        return lks_error_set(err, LKS_ERR_ARGUMENT,
+                             "the prompt of %d tokens leaves no room: the model's captions have at most %d with it",
+                             options->n_prompt, positions - 1);
     s->limit = s->n_prefix + (options->max_tokens < room ? options->max_tokens : room);
     s->block = calloc(carve_all(s, NULL), 1);
     if (!s->block)

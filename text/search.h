@@ -32,6 +32,8 @@ typedef struct lks_search_options {
     int n_best;               /* hypotheses returned, <= n_beams (or the number of samples) */
     int max_tokens;           /* generated tokens at most, end token included */
     int min_tokens;           /* no end token among the first min_tokens generated tokens */
+    int max_length;           /* start token, prompt and generated tokens at most; 0: off */
+    int min_length;           /* no end token while start token, prompt and generated tokens are fewer; 0: off */
     float length_penalty;     /* score = sum of log-probabilities / length^penalty; transformers' default 1 */
     int early_stopping;       /* 0: heuristic bound (false), 1: as soon as n_beams are finished (true), 2: "never" */
     int no_repeat_ngram;      /* 0: off */
@@ -51,6 +53,8 @@ typedef struct lks_search_options {
     int32_t forced_last_token;  /* forced_eos_token_id at max length, -1: none */
     const int32_t *suppressed;  /* never said */
     int n_suppressed;
+    const int32_t *begin_suppressed; /* not said first; where the first token is forced, not second */
+    int n_begin_suppressed;
     /* Word constraints: each is a token sequence; lengths [n]. A banned sequence never appears (its last token is
      * forbidden after the others); required sequences must all appear (beam search with one bank per number of fulfilled
      * constraints, Post & Vilar 2018). */
@@ -66,6 +70,8 @@ typedef struct lks_search_options {
 
 /* transformers' GenerationConfig defaults: greedy, 20 new tokens, no penalties, no special tokens (-1). */
 void lks_search_defaults(lks_search_options *options);
+
+bool lks_search_is_end(const lks_search_options *options, int32_t token);
 
 /* Decoder rows that a search with these options steps at most: the batch size a decoder must make room for. */
 int lks_search_rows(const lks_search_options *options);

@@ -49,7 +49,6 @@ void lks_search_process(lks_search *search, int row, const lks_path *path, bool 
 /* Whether a token of s->top may follow: what lks_search_process forbids there. */
 bool lks_search_allows(const lks_search *search, const lks_path *path, int32_t token);
 
-bool lks_search_is_end(const lks_search_options *options, int32_t token);
 void lks_path_extend(lks_path *out, const lks_path *path, int32_t token, float logprob, int row);
 
 /* Packs the best `n` of paths (already sorted) into hypotheses. */

@@ -1,5 +1,5 @@
 /* Logits processors, in transformers' order: repetition penalty (Keskar et al. 2019), no-repeat n-gram (Paulus et al. 2018),
- * banned phrases, minimum length, forced first and last token, suppressed tokens. Also the bookkeeping of required phrases. */
+ * banned phrases, minimum length, forced first and last token, suppressed tokens, anywhere and at the beginning. Also the bookkeeping of required phrases. */
 #include <math.h>
 #include <string.h>
 
@@ -40,18 +40,23 @@ static void forbid_phrases(const lks_search_options *o, float *scores, const lks
     }
 }
 
-static void forbid_end(const lks_search_options *o, float *scores, int vocab)
-{
-    for (int i = 0; i < o->n_end_tokens; i++)
-        if (o->end_tokens[i] < vocab)
-            scores[o->end_tokens[i]] = -INFINITY;
-}
-
 static void force(float *scores, int vocab, int32_t token)
 {
     for (int i = 0; i < vocab; i++)
         scores[i] = -INFINITY;
     scores[token] = 0.0f;
+}
+
+static bool too_short_to_end(const lks_search *s, const lks_path *path)
+{
+    return path->n - s->n_prefix < s->options->min_tokens || path->n < s->options->min_length;
+}
+
+static void suppress(float *scores, int vocab, const int32_t *tokens, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (tokens[i] >= 0 && tokens[i] < vocab)
+            scores[tokens[i]] = -INFINITY;
 }
 
 void lks_search_process(lks_search *s, int row, const lks_path *path, bool normalised)
@@ -68,21 +73,21 @@ void lks_search_process(lks_search *s, int row, const lks_path *path, bool norma
     if (o->no_repeat_ngram > 0 && path->n >= o->no_repeat_ngram)
         forbid_ngrams(scores, path, o->no_repeat_ngram);
     forbid_phrases(o, scores, path, vocab);
-    if (path->n - s->n_prefix < o->min_tokens)
-        forbid_end(o, scores, vocab);
+    if (too_short_to_end(s, path))
+        suppress(scores, vocab, o->end_tokens, o->n_end_tokens);
     if (o->forced_first_token >= 0 && path->n == 1)
         force(scores, vocab, o->forced_first_token);
     if (o->forced_last_token >= 0 && path->n == s->limit - 1)
         force(scores, vocab, o->forced_last_token);
-    for (int i = 0; i < o->n_suppressed; i++)
-        if (o->suppressed[i] >= 0 && o->suppressed[i] < vocab)
-            scores[o->suppressed[i]] = -INFINITY;
+    suppress(scores, vocab, o->suppressed, o->n_suppressed);
+    if (path->n == (s->n_prefix == 1 && o->forced_first_token >= 0 ? 2 : s->n_prefix))
+        suppress(scores, vocab, o->begin_suppressed, o->n_begin_suppressed);
 }
 
 bool lks_search_allows(const lks_search *s, const lks_path *path, int32_t token)
 {
     const lks_search_options *o = s->options;
-    if (path->n - s->n_prefix < o->min_tokens && lks_search_is_end(o, token))
+    if (too_short_to_end(s, path) && lks_search_is_end(o, token))
         return false;
     for (int i = 0; i < o->n_suppressed; i++)
         if (o->suppressed[i] == token)

@@ -1,4 +1,7 @@
 /* Generation defaults: which tokens start and end a caption, and how it is searched, as transformers would decide. */
+#include <limits.h>
+#include <stdlib.h>
+
 #include "apps/captioner/model.h"
 #include "fusion/json.h"
 
@@ -29,6 +32,11 @@ static lks_status get_float(float *value, const sources *from, const char *key)
     return lks_json_float(value, lookup(from, key), key, (double)*value, from->path, from->err);
 }
 
+static bool is_token(const json_t *item)
+{
+    return json_is_integer(item) && json_integer_value(item) >= 0 && json_integer_value(item) <= INT32_MAX;
+}
+
 /* A token id, or the first of a list. */
 static lks_status get_token(int32_t *value, const sources *from, const char *key)
 {
@@ -37,25 +45,57 @@ static lks_status get_token(int32_t *value, const sources *from, const char *key
         item = json_array_get(item, 0);
     if (!item)
         return LKS_OK;
-    if (!json_is_integer(item) || json_integer_value(item) < 0 || json_integer_value(item) > INT32_MAX)
+    if (!is_token(item))
         return lks_error_set(from->err, LKS_ERR_MODEL, "%s: '%s' is not a token id", from->path, key);
     *value = (int32_t)json_integer_value(item);
     return LKS_OK;
 }
 
-/* One id or a list of ids. */
-static lks_status get_tokens(int32_t *values, int *n, int capacity, const sources *from, const char *key)
+/* One id or a list of ids, malloc'ed; left as they are when the key is absent. */
+static lks_status read_tokens(int32_t **values, int *n, const json_t *item, const sources *from, const char *key)
 {
-    const json_t *owner = lookup(from, key), *item = json_object_get(owner, key);
-    if (!item)
-        return LKS_OK;
     size_t count = json_is_array(item) ? json_array_size(item) : 1;
-    *n = 0;
-    for (size_t i = 0; i < count && *n < capacity; i++) {
+    int32_t *tokens = malloc((count + 1) * sizeof *tokens);
+    if (!tokens || count > INT_MAX) {
+        free(tokens);
+        return lks_error_set(from->err, LKS_ERR_NOMEM, "out of memory");
+    }
+    for (size_t i = 0; i < count; i++) {
         const json_t *id = json_is_array(item) ? json_array_get(item, i) : item;
-        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) > INT32_MAX)
+        if (!is_token(id)) {
+            free(tokens);
             return lks_error_set(from->err, LKS_ERR_MODEL, "%s: '%s' is not a token id", from->path, key);
-        values[(*n)++] = (int32_t)json_integer_value(id);
+        }
+        tokens[i] = (int32_t)json_integer_value(id);
+    }
+    free(*values);
+    *values = tokens;
+    *n = (int)count;
+    return LKS_OK;
+}
+
+static lks_status get_tokens(int32_t **values, int *n, const sources *from, const char *key)
+{
+    const json_t *item = json_object_get(lookup(from, key), key);
+    return item ? read_tokens(values, n, item, from, key) : LKS_OK;
+}
+
+/* bad_words_ids: a list of sequences that never appear. An end token alone cannot be forbidden so. */
+static lks_status get_banned(lks_phrases *out, const lks_search_options *s, const sources *from)
+{
+    static const char key[] = "bad_words_ids";
+    const json_t *list = json_object_get(lookup(from, key), key);
+    if (list && !json_is_array(list))
+        return lks_error_set(from->err, LKS_ERR_MODEL, "%s: '%s' is not a list of token sequences", from->path, key);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        int32_t *tokens = NULL;
+        int n = 0;
+        lks_status st = read_tokens(&tokens, &n, json_array_get(list, i), from, key);
+        if (st == LKS_OK && !(n == 1 && lks_search_is_end(s, tokens[0])))
+            st = lks_phrases_add(out, tokens, n, from->err);
+        free(tokens);
+        if (st != LKS_OK)
+            return st;
     }
     return LKS_OK;
 }
@@ -70,51 +110,99 @@ static lks_status get_early_stopping(int *value, const sources *from)
     return LKS_OK;
 }
 
+/* Lengths: those that count generated tokens only win over those that count start token and prompt too. */
+static lks_status get_lengths(lks_search_options *s, const sources *from)
+{
+    int max_new = 0, min_new = -1;
+    lks_status st;
+    if ((st = get_int(&s->max_length, from, "max_length", 0, 1 << 20)) != LKS_OK ||
+        (st = get_int(&s->min_length, from, "min_length", 0, 1 << 20)) != LKS_OK ||
+        (st = get_int(&max_new, from, "max_new_tokens", 0, 1 << 20)) != LKS_OK ||
+        (st = get_int(&min_new, from, "min_new_tokens", 0, 1 << 20)) != LKS_OK)
+        return st;
+    if (max_new > 0) {
+        s->max_tokens = max_new;
+        s->max_length = 0;
+    } else if (s->max_length > 1) {
+        s->max_tokens = s->max_length - 1;
+    } else {
+        s->max_length = 0;
+    }
+    if (min_new >= 0) {
+        s->min_tokens = min_new;
+        s->min_length = 0;
+    }
+    return LKS_OK;
+}
+
+static lks_status parse(lks_generation *g, const sources *from, bool blip)
+{
+    lks_search_options *s = &g->search;
+    int32_t bos = blip ? 30522 : -1, start = -1;
+    s->pad_token = blip ? 0 : -1;
+    lks_status st;
+    if ((st = get_token(&bos, from, "bos_token_id")) != LKS_OK ||
+        (st = get_token(&start, from, "decoder_start_token_id")) != LKS_OK ||
+        (st = get_token(&s->pad_token, from, "pad_token_id")) != LKS_OK ||
+        (st = get_tokens(&g->end_tokens, &s->n_end_tokens, from, blip ? "sep_token_id" : "eos_token_id")) != LKS_OK ||
+        (st = get_tokens(&g->suppressed, &s->n_suppressed, from, "suppress_tokens")) != LKS_OK ||
+        (st = get_tokens(&g->begin_suppressed, &s->n_begin_suppressed, from, "begin_suppress_tokens")) != LKS_OK ||
+        (st = get_token(&s->forced_first_token, from, "forced_bos_token_id")) != LKS_OK ||
+        (st = get_token(&s->forced_last_token, from, "forced_eos_token_id")) != LKS_OK ||
+        (st = get_int(&s->n_beams, from, "num_beams", 1, 256)) != LKS_OK || (st = get_lengths(s, from)) != LKS_OK ||
+        (st = get_int(&s->no_repeat_ngram, from, "no_repeat_ngram_size", 0, 1 << 20)) != LKS_OK ||
+        (st = get_float(&s->length_penalty, from, "length_penalty")) != LKS_OK ||
+        (st = get_float(&s->repetition_penalty, from, "repetition_penalty")) != LKS_OK ||
+        (st = get_early_stopping(&s->early_stopping, from)) != LKS_OK)
+        return st;
+    s->start_token = blip || start < 0 ? bos : start;
+    if (s->start_token < 0)
+        return lks_error_set(from->err, LKS_ERR_MODEL, "%s: neither decoder_start_token_id nor bos_token_id is given",
+                             from->path);
+    if (s->pad_token < 0 && s->n_end_tokens > 0)
+        s->pad_token = g->end_tokens[0];
+    s->end_tokens = g->end_tokens;
+    s->suppressed = g->suppressed;
+    s->begin_suppressed = g->begin_suppressed;
+    return get_banned(&g->banned, s, from);
+}
+
+/* BlipTextConfig's default sep_token_id. */
+static lks_status set_blip_end(lks_generation *g, lks_error *err)
+{
+    g->end_tokens = malloc(sizeof *g->end_tokens);
+    if (!g->end_tokens)
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
+    g->end_tokens[0] = 102;
+    g->search.n_end_tokens = 1;
+    return LKS_OK;
+}
+
 lks_status lks_generation_parse(lks_generation *out, const json_t *generation, const json_t *config,
                                 const json_t *text_config, bool blip, const char *path, lks_error *err)
 {
     /* BLIP's generate() runs the text decoder alone, so only its configuration counts. */
-    sources from = {.objects = {blip ? NULL : generation, blip ? NULL : config, text_config}, .path = path, .err = err};
+    const sources from = {
+        .objects = {blip ? NULL : generation, blip ? NULL : config, text_config}, .path = path, .err = err};
     lks_generation g = {0};
-    lks_search_options *s = &g.search;
-    lks_search_defaults(s);
-    int32_t bos = blip ? 30522 : -1, start = -1;
-    s->pad_token = blip ? 0 : -1;
-    if (blip) {
-        g.end_tokens[0] = 102;
-        s->n_end_tokens = 1;
-    }
-    int max_length = 0, max_new = 0;
-    lks_status st;
-    if ((st = get_token(&bos, &from, "bos_token_id")) != LKS_OK ||
-        (st = get_token(&start, &from, "decoder_start_token_id")) != LKS_OK ||
-        (st = get_token(&s->pad_token, &from, "pad_token_id")) != LKS_OK ||
-        (st = get_tokens(g.end_tokens, &s->n_end_tokens, LKS_MAX_END_TOKENS, &from,
-                         blip ? "sep_token_id" : "eos_token_id")) != LKS_OK ||
-        (st = get_tokens(g.suppressed, &s->n_suppressed, LKS_MAX_SUPPRESSED, &from, "suppress_tokens")) != LKS_OK ||
-        (st = get_token(&s->forced_first_token, &from, "forced_bos_token_id")) != LKS_OK ||
-        (st = get_token(&s->forced_last_token, &from, "forced_eos_token_id")) != LKS_OK ||
-        (st = get_int(&s->n_beams, &from, "num_beams", 1, 256)) != LKS_OK ||
-        (st = get_int(&max_length, &from, "max_length", 0, 1 << 20)) != LKS_OK ||
-        (st = get_int(&max_new, &from, "max_new_tokens", 0, 1 << 20)) != LKS_OK ||
-        (st = get_int(&s->min_tokens, &from, "min_new_tokens", 0, 1 << 20)) != LKS_OK ||
-        (st = get_int(&s->no_repeat_ngram, &from, "no_repeat_ngram_size", 0, 1 << 20)) != LKS_OK ||
-        (st = get_float(&s->length_penalty, &from, "length_penalty")) != LKS_OK ||
-        (st = get_float(&s->repetition_penalty, &from, "repetition_penalty")) != LKS_OK ||
-        (st = get_early_stopping(&s->early_stopping, &from)) != LKS_OK ||
-        (st = lks_calibration_parse(&g.calibration, generation, path, err)) != LKS_OK)
+    lks_search_defaults(&g.search);
+    lks_status st = blip ? set_blip_end(&g, err) : LKS_OK;
+    if (st == LKS_OK)
+        st = parse(&g, &from, blip);
+    if (st == LKS_OK)
+        st = lks_calibration_parse(&g.calibration, generation, path, err);
+    if (st != LKS_OK) {
+        lks_generation_release(&g);
         return st;
-    s->start_token = blip || start < 0 ? bos : start;
-    if (s->start_token < 0)
-        return lks_error_set(err, LKS_ERR_MODEL, "%s: neither decoder_start_token_id nor bos_token_id is given", path);
-    if (max_new > 0)
-        s->max_tokens = max_new;
-    else if (max_length > 1)
-        s->max_tokens = max_length - 1;
-    if (s->pad_token < 0 && s->n_end_tokens > 0)
-        s->pad_token = g.end_tokens[0];
+    }
     *out = g;
-    out->search.end_tokens = out->end_tokens;
-    out->search.suppressed = out->suppressed;
     return LKS_OK;
+}
+
+void lks_generation_release(lks_generation *generation)
+{
+    free(generation->end_tokens);
+    free(generation->suppressed);
+    free(generation->begin_suppressed);
+    lks_phrases_release(&generation->banned);
 }

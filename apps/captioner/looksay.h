@@ -147,13 +147,15 @@ typedef struct lks_features {
     lks_picture_kind kind;
 } lks_features;
 
+#define LKS_AS_MODEL (-1) /* as the model's generation settings have it */
+
 typedef struct lks_caption_options {
-    size_t size; /* sizeof(lks_caption_options), set by lks_caption_options_init */
-    int n_beams; /* 1: greedy or sampling */
-    int n_best;  /* alternatives to return, at most n_beams (or that many samples) */
-    int max_tokens, min_tokens;
-    int no_repeat_ngram; /* 0: off */
-    int early_stopping;  /* 0: while a better caption is possible, 1: at n_beams finished captions, 2: never early */
+    size_t size;                /* sizeof(lks_caption_options), set by lks_caption_options_init */
+    int n_beams;                /* 1: greedy or sampling */
+    int n_best;                 /* alternatives to return, at most n_beams (or that many samples) */
+    int max_tokens, min_tokens; /* generated ones, the end token included; LKS_AS_MODEL by default */
+    int no_repeat_ngram;        /* 0: off */
+    int early_stopping; /* 0: while a better caption is possible, 1: at n_beams finished captions, 2: never early */
     float length_penalty, repetition_penalty;
     int sample; /* 1: draw from the distribution */
     float temperature, top_p;

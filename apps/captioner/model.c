@@ -208,6 +208,7 @@ void lks_model_close(lks_model *model)
 {
     if (!model)
         return;
+    lks_generation_release(&model->generation);
     lks_tokenizer_close(model->tokenizer);
     lks_text_encoder_close(model->reader);
     lks_decoder_close(model->decoder);

@@ -7,6 +7,7 @@
 #include "apps/captioner/confidence.h"
 #include "apps/captioner/languages.h"
 #include "apps/captioner/looksay.h"
+#include "apps/captioner/phrases.h"
 #include "fusion/weights/weights.h"
 #include "text/decoder.h"
 #include "text/encoder.h"
@@ -15,12 +16,10 @@
 #include "vision/preprocess.h"
 #include "vision/vit.h"
 
-enum { LKS_MAX_END_TOKENS = 8, LKS_MAX_SUPPRESSED = 256 };
-
 typedef struct lks_generation {
-    lks_search_options search; /* defaults; start, end, pad and forced tokens included */
-    int32_t end_tokens[LKS_MAX_END_TOKENS];
-    int32_t suppressed[LKS_MAX_SUPPRESSED];
+    lks_search_options search; /* defaults; start, end, pad, forced, suppressed and banned tokens included */
+    int32_t *end_tokens, *suppressed, *begin_suppressed; /* what `search` points to */
+    lks_phrases banned;
     lks_calibration calibration;
 } lks_generation;
 
@@ -63,5 +62,6 @@ lks_status lks_model_open_files(lks_model **out, lks_model_files *files, const c
 /* Generation defaults in transformers' order of precedence: generation_config.json, then the model's configuration. */
 lks_status lks_generation_parse(lks_generation *out, const json_t *generation, const json_t *config,
                                 const json_t *text_config, bool blip, const char *path, lks_error *err);
+void lks_generation_release(lks_generation *generation);
 
 #endif

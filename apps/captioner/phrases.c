@@ -39,6 +39,15 @@ lks_status lks_phrases_encode_prompt(lks_phrases *out, const lks_tokenizer *toke
     return st == LKS_OK ? append(out, tokens, n, err) : st;
 }
 
+lks_status lks_phrases_add(lks_phrases *phrases, const int32_t *tokens, int n, lks_error *err)
+{
+    int32_t *copy = malloc((size_t)(n > 0 ? n : 1) * sizeof *copy);
+    if (!copy)
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
+    memcpy(copy, tokens, (size_t)n * sizeof *copy);
+    return append(phrases, copy, (size_t)n, err);
+}
+
 lks_status lks_phrases_begin_with(lks_phrases *phrases, int32_t token, lks_error *err)
 {
     size_t n = phrases->n > 0 ? (size_t)phrases->lengths[0] : 0;

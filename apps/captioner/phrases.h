@@ -19,6 +19,9 @@ typedef enum lks_phrase_forms {
 lks_status lks_phrases_encode_prompt(lks_phrases *out, const lks_tokenizer *tokenizer, const char *prompt,
                                      lks_error *err);
 
+/* Adds a copy of tokens [n]; nothing for n = 0. */
+lks_status lks_phrases_add(lks_phrases *phrases, const int32_t *tokens, int n, lks_error *err);
+
 /* Puts `token` before the first sequence, which is made where there is none. */
 lks_status lks_phrases_begin_with(lks_phrases *phrases, int32_t token, lks_error *err);
 

@@ -125,8 +125,8 @@ void lks_caption_options_init(lks_caption_options *options, const lks_model *mod
         .size = sizeof *options,
         .n_beams = s->n_beams,
         .n_best = 1,
-        .max_tokens = s->max_tokens,
-        .min_tokens = s->min_tokens,
+        .max_tokens = LKS_AS_MODEL,
+        .min_tokens = LKS_AS_MODEL,
         .no_repeat_ngram = s->no_repeat_ngram,
         .early_stopping = s->early_stopping,
         .length_penalty = s->length_penalty,
@@ -145,7 +145,8 @@ static lks_status check_options(const lks_caption_options *o, lks_error *err)
     if (o->n_best > o->n_beams && !o->sample)
         return lks_error_set(err, LKS_ERR_ARGUMENT, "n-best %d needs at least as many beams (%d given)", o->n_best,
                              o->n_beams);
-    if (o->max_tokens < 1 || o->min_tokens < 0 || o->no_repeat_ngram < 0 || o->top_k < 0)
+    if ((o->max_tokens < 1 && o->max_tokens != LKS_AS_MODEL) || o->min_tokens < LKS_AS_MODEL ||
+        o->no_repeat_ngram < 0 || o->top_k < 0)
         return lks_error_set(err, LKS_ERR_ARGUMENT,
                              "max-tokens must be positive; min-tokens, no-repeat-ngram and "
                              "top-k must not be negative");
@@ -168,8 +169,14 @@ static void fill_search(lks_search_options *s, const lks_model *model, const lks
     *s = model->generation.search;
     s->n_beams = o->n_beams;
     s->n_best = o->n_best;
-    s->max_tokens = o->max_tokens;
-    s->min_tokens = o->min_tokens;
+    if (o->max_tokens != LKS_AS_MODEL) {
+        s->max_tokens = o->max_tokens;
+        s->max_length = 0;
+    }
+    if (o->min_tokens != LKS_AS_MODEL) {
+        s->min_tokens = o->min_tokens;
+        s->min_length = 0;
+    }
     s->no_repeat_ngram = o->no_repeat_ngram;
     s->early_stopping = o->early_stopping;
     s->length_penalty = o->length_penalty;
@@ -295,6 +302,9 @@ static lks_status search(lks_session *s, lks_caption **out, int n_pictures, cons
     lks_status st = encode_prompt(&prompt, model, o, err);
     if (st == LKS_OK)
         st = lks_phrases_encode(&banned, model->tokenizer, o->banned, o->n_banned, LKS_PHRASES_ALL_FORMS, err);
+    const lks_phrases *never = &model->generation.banned;
+    for (int i = 0; i < never->n && st == LKS_OK; i++)
+        st = lks_phrases_add(&banned, never->tokens[i], never->lengths[i], err);
     if (st == LKS_OK)
         st = lks_phrases_encode(&required, model->tokenizer, o->required, o->n_required, LKS_PHRASES_INNER_FORM, err);
     lks_search_options options = {0};

@@ -83,10 +83,11 @@ MODELS = {
         "config": {"decoder_start_token_id": 101, "eos_token_id": 102, "pad_token_id": 0},
         "store": {"format": "bin", "parameters": True, "half_in_bin": True},
         "generation_config": {"num_beams": 2, "max_length": 14, "no_repeat_ngram_size": 2, "length_penalty": 0.5,
-                              "early_stopping": True, "forced_bos_token_id": 17, "eos_token_id": [102, 63]},
+                              "early_stopping": True, "forced_bos_token_id": 17, "eos_token_id": [102, 63], "min_length": 6,
+                              "bad_words_ids": [[40], [102], [21, 30]], "begin_suppress_tokens": [55, 60, 71]},
         "processor": square(32, resample=0),
     }, [(p, {"max_tokens": 20, "beams": 1}) for p in SOME] + [(p, {}) for p in SOME]
-       + [("grey.png", {"max_tokens": 9}), ("grey.png", {"max_tokens": 20, "beams": 4, "n_best": 4})]),
+       + [("grey.png", {"prompt": "a dog"}), ("grey.png", {"max_tokens": 9}), ("grey.png", {"max_tokens": 20, "beams": 4, "n_best": 4})]),
 
     # RoBERTa's positions start at padding_idx + 1 (and a generated padding token has padding_idx); DINOv2's layer scale, and
     # its position table resampled from 4 x 4 to 6 x 4 patches; tokenizer.json; safetensors in shards.

@@ -71,6 +71,9 @@ def make_case(dice):
         "forced_first": dice.choice([-1, -1, -1, 18]), "forced_last": dice.choice([-1, -1, -1, 2]),
     }
     case["min_tokens"] = min(case["min_tokens"], longest)
+    case["max_length"] = len(case["prompt"]) + dice.choice([2, 5, 9, 14]) if dice.random() < 0.25 else 0  # in place of max_tokens
+    case["min_length"] = dice.choice([2, 4, 7, 12]) if case["min_tokens"] == 0 and dice.random() < 0.3 else 0
+    case["begin_suppressed"] = dice.sample(range(VOCAB), dice.randint(1, 8)) if dice.random() < 0.25 else []
     if case["prompt"]:
         case["forced_first"] = -1  # transformers forces it after a lone start token only
     return case
@@ -79,7 +82,9 @@ def make_case(dice):
 def golden(case):
     ids = torch.tensor([[START] + case["prompt"]])
     settings = GenerationConfig(
-        num_beams=case["beams"], max_new_tokens=case["max_tokens"], num_return_sequences=case["n_best"], do_sample=False,
+        num_beams=case["beams"], max_new_tokens=None if case["max_length"] else case["max_tokens"],
+        max_length=case["max_length"] or None, min_length=case["min_length"] or None,
+        begin_suppress_tokens=case["begin_suppressed"] or None, num_return_sequences=case["n_best"], do_sample=False,
         eos_token_id=case["end_tokens"], pad_token_id=PAD, bos_token_id=START, use_cache=False,
         no_repeat_ngram_size=case["no_repeat_ngram"] or None, bad_words_ids=case["banned"] or None,
         suppress_tokens=case["suppressed"] or None,

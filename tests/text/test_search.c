@@ -97,7 +97,7 @@ static void reorder(void *context, const int32_t *parents, int n_rows)
 typedef struct golden {
     table model;
     lks_search_options options;
-    int32_t prompt[MAX_LENGTH], suppressed[MAX_LENGTH], phrases[MAX_PHRASES][MAX_LENGTH];
+    int32_t prompt[MAX_LENGTH], suppressed[MAX_LENGTH], begin_suppressed[MAX_LENGTH], phrases[MAX_PHRASES][MAX_LENGTH];
     const int32_t *banned[MAX_PHRASES];
     int banned_lengths[MAX_PHRASES];
 } golden;
@@ -133,8 +133,10 @@ static void read_case(golden *g, const json_t *c)
     lks_search_defaults(o);
     o->n_beams = whole(c, "beams");
     o->n_best = whole(c, "n_best");
-    o->max_tokens = whole(c, "max_tokens");
+    o->max_length = whole(c, "max_length");
+    o->max_tokens = o->max_length > 0 ? o->max_length : whole(c, "max_tokens");
     o->min_tokens = whole(c, "min_tokens");
+    o->min_length = whole(c, "min_length");
     o->length_penalty = real(c, "length_penalty");
     o->early_stopping = whole(c, "early_stopping");
     o->no_repeat_ngram = whole(c, "no_repeat_ngram");
@@ -148,6 +150,8 @@ static void read_case(golden *g, const json_t *c)
     o->n_prompt = ids(g->prompt, json_object_get(c, "prompt"));
     o->suppressed = g->suppressed;
     o->n_suppressed = ids(g->suppressed, json_object_get(c, "suppressed"));
+    o->begin_suppressed = g->begin_suppressed;
+    o->n_begin_suppressed = ids(g->begin_suppressed, json_object_get(c, "begin_suppressed"));
     const json_t *banned = json_object_get(c, "banned");
     o->banned = g->banned;
     o->banned_lengths = g->banned_lengths;
@@ -256,7 +260,17 @@ static int say(lks_hypothesis **said, golden *g, bool with_top)
     return n;
 }
 
-/* The cases again, without the options that need all logits: what the likeliest tokens lead to is what all of them do. */
+/* A case without the options that need all logits. */
+static void read_plain_case(golden *g, const json_t *c)
+{
+    read_case(g, c);
+    lks_search_options *o = &g->options;
+    o->no_repeat_ngram = o->n_banned = o->n_begin_suppressed = 0;
+    o->repetition_penalty = 1.0f;
+    o->forced_first_token = o->forced_last_token = -1;
+}
+
+/* Those cases again: what the likeliest tokens lead to is what all of them do. */
 static void the_likeliest_are_enough(void **state)
 {
     (void)state;
@@ -265,18 +279,12 @@ static void the_likeliest_are_enough(void **state)
     for (size_t i = 0; i < json_array_size(cases); i++) {
         golden all, top;
         lks_hypothesis *one = NULL, *other = NULL;
-        read_case(&all, json_array_get(cases, i));
-        all.options.no_repeat_ngram = all.options.n_banned = 0;
-        all.options.repetition_penalty = 1.0f;
-        all.options.forced_first_token = all.options.forced_last_token = -1;
+        read_plain_case(&all, json_array_get(cases, i));
         const lks_search_options *o = &all.options;
         int per_beam = o->n_end_tokens > 1 ? 1 + o->n_end_tokens : 2;
         if (o->n_beams * per_beam + o->n_end_tokens + o->n_suppressed > VOCAB)
             continue;
-        read_case(&top, json_array_get(cases, i)); /* pointers into its own struct */
-        top.options.no_repeat_ngram = top.options.n_banned = 0;
-        top.options.repetition_penalty = 1.0f;
-        top.options.forced_first_token = top.options.forced_last_token = -1;
+        read_plain_case(&top, json_array_get(cases, i)); /* pointers into its own struct */
         int n = say(&one, &all, false);
         assert_int_equal(say(&other, &top, true), n);
         for (int k = 0; k < n; k++) {
