@@ -1,6 +1,7 @@
-"""The training data: a folder with flickr8k/captions.jsonl (one photo a line: image, split, five captions in "en"),
-flickr8k/images/; labelled/labels.jsonl (one picture a line: image, label) with its pictures; and, for the vocabulary only,
-multi30k/captions.jsonl.gz where there is one."""
+"""The training data: a folder with flickr8k/captions.jsonl (one photo a line: image, split, five captions in "en" and, of most
+photos, five in "de" and one each in "fr" and "cs"), flickr8k/images/; multi30k/captions.jsonl.gz (text about other photos: image_id,
+split, "pair" = one caption in four languages, "en" and "de" = five more each); and labelled/labels.jsonl (one picture a line:
+image, label) with its pictures."""
 import gzip
 import json
 import re
@@ -11,7 +12,6 @@ import numpy as np
 import torch
 
 FILES = ("maps", "maps_mirrored", "maps_labelled")
-CAPTIONS_PER_PHOTO = 5
 
 
 def normalise(caption):
@@ -29,6 +29,7 @@ class Photos:
             rows = [json.loads(line) for line in lines]
         self.names = [row["image"] for row in rows]
         self.captions = [row["en"] for row in rows]
+        self.foreign = [{code: row[code] for code in ("de", "fr", "cs") if row.get(code)} for row in rows]
         self.train = [i for i, row in enumerate(rows) if row["split"] == "train"]
         self.val = [i for i, row in enumerate(rows) if row["split"] == "val"]
 
@@ -36,13 +37,19 @@ class Photos:
         return self.root / "images" / self.names[row]
 
 
-def extra_captions(data_dir):
-    """English captions of other photos."""
-    path = Path(data_dir) / "multi30k" / "captions.jsonl.gz"
-    if not path.exists():
-        return []
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        return [caption for line in lines for caption in json.loads(line).get("en", [])]
+class Multi30k:
+    """Text about photos of Flickr30k: `train` and `val` hold its rows. What is said of a validation photo of Flickr8k is left out
+    of `train`; `pair_of` finds the row of a training photo of Flickr8k."""
+
+    def __init__(self, data_dir, photos):
+        with gzip.open(Path(data_dir) / "multi30k" / "captions.jsonl.gz", "rt", encoding="utf-8") as lines:
+            rows = [json.loads(line) for line in lines]
+        number = {photos.names[row].split("_")[0]: row for row in photos.train + photos.val}
+        held, trained = set(photos.val), set(photos.train)
+        photo = [number.get(row["image_id"]) for row in rows]
+        self.val = [row for row in rows if row["split"] == "val"]
+        self.train = [row for row, at in zip(rows, photo) if row["split"] == "train" and at not in held]
+        self.pair_of = {at: row["pair"] for row, at in zip(rows, photo) if row["split"] == "train" and at in trained}
 
 
 def with_article(noun):
@@ -92,10 +99,14 @@ class Maps:
         self.plain, self.mirrored, self.labelled_maps = plain, mirrored, labelled
 
     def photos(self, rows, mirror=None):
-        """[len(rows), 120, 16, 16] f32; `mirror` says which photos are seen in a mirror."""
+        """[len(rows), 120, 16, 16] f32, on the default device; `mirror` says which photos are seen in a mirror."""
         mirror = mirror or [False] * len(rows)
         chosen = [(self.mirrored if m else self.plain)[i] for i, m in zip(rows, mirror)]
-        return torch.from_numpy(np.stack(chosen)).float()
+        return self.floats(chosen)
 
     def labelled(self, rows):
-        return torch.from_numpy(np.stack([self.labelled_maps[i] for i in rows])).float()
+        return self.floats([self.labelled_maps[i] for i in rows])
+
+    @staticmethod
+    def floats(arrays):
+        return torch.from_numpy(np.stack(arrays)).to(torch.get_default_device()).float()

@@ -1,6 +1,6 @@
 """Writes the model as one GGUF v3 file: matrices f16, vectors f32, configuration and tokenizer as strings.
 
-    python export.py OUT_DIR/scst.pt OUT_DIR/tokenizer.json looksay.gguf
+    python export.py OUT_DIR/scst.pt OUT_DIR/tokenizer.json looksay.gguf [--languages en,de]
 
 Batch norm is folded into the convolution before it (eps as trained):
     w' = w g / sqrt(v + eps),  b' = b - m g / sqrt(v + eps)"""
@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
+from evaluate import LONGEST
 from gguf_file import write_gguf
-from languages import FILL, FORMS, MASK, language_token
-from model import END, IMAGE_SIZE, N_CONCEPT_TOKENS, N_CONCEPTS, Config, Net, load_stem
-from polyglot import READER_LAYERS
+from languages import FILL, FORMS, LANGUAGES, MASK, language_token
+from model import END, IMAGE_SIZE, N_CONCEPT_TOKENS, N_CONCEPTS, Config, load_stem
+from polyglot import READER_LAYERS, Polyglot
 
 RENAMED = {"cls": "vision.class_token", "vpos": "vision.positions", "tokens.weight": "text.tokens",
            "positions.weight": "text.positions", "reader_positions.weight": "text.encoder.positions"}
@@ -23,10 +24,10 @@ SECTIONS = {"proj": "vision.proj", "concepts": "vision.concepts", "vnorm": "visi
             "blocks": "text.blocks", "norm": "text.norm", "reader": "text.encoder.blocks", "reader_norm": "text.encoder.norm"}
 STEM_TRAINED_AT = 260  # the package pads every layer for this size, whatever it is shown
 DESCRIPTION = (
-    "Captions photos in English. EfficientNet-Lite2 (ImageNet, Apache-2.0) and a 3-layer decoder trained on "
-    "Flickr8k and labelled pictures. Knows people, dogs and the outdoors best."
+    "Captions photos, translates sentences with a photo or without, and fills gaps. EfficientNet-Lite2 (ImageNet, Apache-2.0), and a "
+    "reader and a decoder of three layers trained on Flickr8k, Multi30k and labelled pictures. Knows people, dogs and the outdoors best."
 )
-LICENSE = "Research and non-commercial use (Flickr8k photos); EfficientNet-Lite2 weights Apache-2.0"
+LICENSE = "Research and non-commercial use (Flickr8k, Multi30k); EfficientNet-Lite2 weights Apache-2.0"
 
 
 def fold(convolution, norm):
@@ -88,8 +89,8 @@ def stem_stages(stem):
     return stages
 
 
-def descriptions(config, stem, languages=False):
-    """Model, preprocessor and generation; `languages`: of a Polyglot."""
+def descriptions(config, stem, languages):
+    """Model, preprocessor and generation."""
     vision = {
         "stem": {"type": "efficientnet-lite", "input_size": IMAGE_SIZE, "padding_size": STEM_TRAINED_AT,
                  "stem_channels": stem._conv_stem.out_channels, "head_channels": stem._conv_head.out_channels,
@@ -102,18 +103,17 @@ def descriptions(config, stem, languages=False):
         "vocab_size": config.vocab, "n_positions": config.positions, "n_embd": config.width,
         "n_layer": config.decoder_layers, "n_head": config.heads, "n_inner": config.decoder_mlp,
         "layer_norm_epsilon": 1e-5, "activation_function": "gelu_new",
+        "encoder": {"n_layer": READER_LAYERS, "n_positions": config.positions},
     }
     size = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
     preprocessor = {"do_convert_rgb": True, "do_resize": True, "size": size, "resample": 3, "do_center_crop": False,
                     "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True,
                     "image_mean": [127 / 255] * 3, "image_std": [128 / 255] * 3}
     generation = {"decoder_start_token_id": END, "bos_token_id": END, "eos_token_id": END, "pad_token_id": END,
-                  "num_beams": 3, "max_new_tokens": 20, "length_penalty": 1.0}
-    model = {"model_type": "looksay", "vision": vision, "text": text}
-    if languages:
-        text["encoder"] = {"n_layer": READER_LAYERS, "n_positions": config.positions}
-        model["languages"] = [{"code": code, "token": language_token(code), "form": form} for code, form in FORMS.items()]
-        model["fill"] = {"token": FILL, "mask": MASK}
+                  "num_beams": 3, "max_new_tokens": LONGEST, "length_penalty": 1.0}
+    model = {"model_type": "looksay", "vision": vision, "text": text,
+             "languages": [{"code": code, "token": language_token(code), "form": FORMS[code]} for code in languages],
+             "fill": {"token": FILL, "mask": MASK}}
     return model, preprocessor, generation
 
 
@@ -133,14 +133,15 @@ def main():
     options.add_argument("weights")
     options.add_argument("tokenizer")
     options.add_argument("gguf")
+    options.add_argument("--languages", type=lambda codes: codes.split(","), default=LANGUAGES, help="as for train.py")
     given = options.parse_args()
     tokenizer = Tokenizer.from_file(given.tokenizer)
     config = Config(vocab=tokenizer.get_vocab_size())
     stem = load_stem()
-    net = Net(config, stem)
-    net.load_state_dict(torch.load(given.weights))
+    net = Polyglot(config, stem)
+    net.load_state_dict(torch.load(given.weights, map_location="cpu"))
     tensors = {name: stored(t) for name, t in {**stem_tensors(stem), **net_tensors(net)}.items()}
-    model, preprocessor, generation = (json.dumps(part) for part in descriptions(config, stem))
+    model, preprocessor, generation = (json.dumps(part) for part in descriptions(config, stem, given.languages))
     strings = {
         "general.architecture": "looksay", "general.name": "looksay-flickr8k", "general.license": LICENSE,
         "general.description": DESCRIPTION, "looksay.config": model, "looksay.preprocessor": preprocessor,

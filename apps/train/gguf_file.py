@@ -9,7 +9,9 @@ import numpy as np
 ALIGNMENT = 64
 UINT32, STRING, ARRAY = 4, 8, 9
 VALUE_BYTES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}  # of the other types
-KINDS = {0: np.dtype("<f4"), 1: np.dtype("<f2")}
+KINDS = {0: np.dtype("<f4"), 1: np.dtype("<f2"), 24: np.dtype("i1"), 26: np.dtype("<i4"), 30: np.dtype("<u2")}
+STORED, BF16 = (0, 1), 30  # what write_gguf writes
+PANEL, GROUP = 64, 4  # of a packed int8 layer: output channels and inputs that stand together
 
 
 def packed(text):
@@ -29,7 +31,7 @@ def write_gguf(path, strings, tensors):
         head += [packed(key), struct.pack("<I", STRING), packed(value)]
     data, offset = [], 0
     for name, tensor in tensors.items():
-        kind = next(k for k, dtype in KINDS.items() if dtype == tensor.dtype)
+        kind = next(k for k in STORED if KINDS[k] == tensor.dtype)
         shape = tensor.shape[::-1]
         head += [packed(name), struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, kind, offset)]
         data += [tensor.tobytes(), bytes(padding(tensor.nbytes))]
@@ -39,7 +41,7 @@ def write_gguf(path, strings, tensors):
 
 
 def read_gguf(path):
-    """(strings, tensors as f32) of a file that write_gguf wrote."""
+    """(strings, tensors as f32) of a file that write_gguf or looksay wrote, int8 layers unpacked."""
     data, at = Path(path).read_bytes(), 24
     if data[:4] != b"GGUF":
         raise ValueError(f"{path} is no GGUF file")
@@ -65,13 +67,30 @@ def read_gguf(path):
     for _ in range(n_tensors):
         name, (n_dims,) = take_text(), take("I")
         shape, (kind, offset) = take(f"{n_dims}Q")[::-1], take("IQ")
-        directory.append((name, shape, KINDS[kind], offset))
+        directory.append((name, shape, kind, offset))
     base = at + padding(at)
     tensors = {
-        name: np.frombuffer(data, dtype, int(np.prod(shape)), base + offset).reshape(shape).astype(np.float32)
-        for name, shape, dtype, offset in directory
+        name: as_float(np.frombuffer(data, KINDS[kind], int(np.prod(shape)), base + offset).reshape(shape), kind)
+        for name, shape, kind, offset in directory
     }
-    return strings, tensors
+    return strings, unpacked(tensors)
+
+
+def as_float(array, kind):
+    return (array.astype(np.uint32) << 16).view(np.float32) if kind == BF16 else array.astype(np.float32)
+
+
+def unpacked(tensors):
+    """Packed layers NAME.int8, with scale, sum and bias, become NAME.weight [out, in] and NAME.bias; the rest stays."""
+    layers = {name: tensor for name, tensor in tensors.items() if ".int8" not in name}
+    for name in [name for name in tensors if name.endswith(".int8")]:
+        panels, scale = tensors[name], tensors[f"{name}_scale"]
+        rows = panels.transpose(0, 2, 1, 3).reshape(panels.shape[0] * PANEL, panels.shape[1] * GROUP)[: len(scale)]
+        layer = name.removesuffix(".int8")
+        layers[f"{layer}.weight"] = rows * scale[:, None]
+        if f"{name}_bias" in tensors:
+            layers[f"{layer}.bias"] = tensors[f"{name}_bias"]
+    return layers
 
 
 def replace_string(path, out_path, key, change):

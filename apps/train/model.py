@@ -26,7 +26,7 @@ class Config:
     vocab: int = 4096
     width: int = 384
     heads: int = 6
-    positions: int = 40
+    positions: int = 48
     decoder_layers: int = 3
     decoder_mlp: int = 1024
     vit_layers: int = 0
@@ -253,13 +253,15 @@ class Net(nn.Module):
         return self.logits(x[:, -1])
 
     @torch.inference_mode()
-    def sample(self, memory, samples, longest, temperature):
-        """`samples` random captions of each photo: lists of ids, the end token included when reached."""
+    def sample(self, memory, samples, longest, temperature, start=(END,)):
+        """`samples` random captions of each photo, after the tokens `start`: lists of ids, the end token included when reached."""
         keys, past = [layer.cross_keys(memory) for layer in self.blocks], [None] * len(self.blocks)
-        last = torch.full((len(memory) * samples, 1), END)
+        for time, token in enumerate(start[:-1]):
+            self.next_logits(torch.full((len(memory) * samples, 1), token), time, keys, samples, past)
+        last = torch.full((len(memory) * samples, 1), start[-1])
         running = torch.ones(len(last), dtype=torch.bool)
         steps = []
-        for time in range(longest):
+        for time in range(len(start) - 1, len(start) - 1 + longest):
             logits = self.next_logits(last, time, keys, samples, past) / temperature
             words = torch.multinomial(logits.softmax(-1), 1)
             steps.append(words.masked_fill(~running[:, None], -1))

@@ -11,7 +11,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 data=$(cd "$1" && pwd)
 out=${2:-$root/build/model}
-for part in flickr8k/captions.jsonl labelled/labels.jsonl; do
+for part in flickr8k/captions.jsonl labelled/labels.jsonl multi30k/captions.jsonl.gz; do
     [ -f "$data/$part" ] || {
         echo "$0: $data/$part is missing; apps/train/README.md says what DATA_DIR holds" >&2
         exit 1
@@ -31,7 +31,8 @@ cd "$here"
 "$python" tokenizer.py "$data" "$out"
 "$python" features.py "$data" "$out"
 [ -f "$out/ema.pt" ] || "$python" train.py "$data" "$out"
-[ -f "$out/tuned.pt" ] || "$python" tune.py "$data" "$out"
 "$python" scst.py "$data" "$out"
-"$python" export.py "$out/scst.pt" "$out/tokenizer.json" "$out/looksay.gguf"
+"$python" export.py "$out/scst.pt" "$out/tokenizer.json" "$out/looksay-f16.gguf"
+"$root/build/looksay" quantize "$out/looksay-f16.gguf" -o "$out/looksay.gguf"
+"$python" confidence.py "$root/build/looksay" "$out/looksay.gguf" "$data" --plot "$out/reliability.png"
 echo "done: $out/looksay.gguf"

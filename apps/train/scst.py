@@ -1,15 +1,15 @@
-"""Self-critical sequence training (Rennie et al. 2017) of the tuned model on CIDEr-D.
+"""Self-critical sequence training (Rennie et al. 2017) of the trained model on CIDEr-D, in the languages with five captions a photo.
 
     python scst.py DATA_DIR OUT_DIR [--steps 600]
 
 Each photo gets SAMPLES random captions; the baseline of one is the mean reward of the others (leave-one-out), which needs no
 greedy pass:  loss = -mean over tokens of (r_k - mean_{j != k} r_j) log p(token).
 The policy is p = softmax(logits / TEMPERATURE), when sampling and in the loss: its samples are closer to what beam search says.
-Cross-entropy on some labelled pictures goes on beside it, or the model would forget them. The stem rests.
-Reads tuned.pt and what tune.py reads; writes scst.pt: the averaged weights that did best on a fixed quarter of `val`;
-scst-state.pt to resume; scst-val.jsonl."""
+Cross-entropy on all but captions goes on beside it, or the model would forget the rest. The stem rests.
+Reads ema.pt and what train.py reads; writes scst.pt: the averaged weights that did best on a fixed quarter of `val`;
+scst-state.pt to resume; scst-val.*.jsonl and a line of runs.jsonl."""
 import argparse
-import random
+import re
 import time
 from pathlib import Path
 
@@ -17,36 +17,62 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
-from torch import nn
 
 from cider import CiderD
-from data import Labelled, Maps, Photos, normalise
-from evaluate import evaluate, share_named, words_of
-from model import END, Config, Net, load_stem
-from train import Average, pad, save
-from tune import Labels, Practice
+from data import Labelled, Maps, Multi30k, Photos
+from evaluate import evaluate, score, words_of
+from languages import LANGUAGES
+from lessons import Lessons, Writer, make_dice, pad
+from model import END, Config, load_stem
+from polyglot import Polyglot
+from train import Run, add_device, log_run, move, save
 
-PHOTOS_A_STEP, SAMPLES, LONGEST, TEMPERATURE = 20, 5, 20, 0.6
+PHOTOS_A_STEP, SAMPLES, LONGEST, TEMPERATURE = 20, 5, 24, 0.6
 RATE, WARM_UP, LAST_RATE = 4e-5, 50, 0.05
 EMA_DECAY = 0.99
-CHECK_EVERY = 200
-LABELLED_A_STEP, PRACTISED_A_STEP, LABELLED_LOSS = 8, 40, 0.05
+CHECK_EVERY, TELL_EVERY = 200, 25
+REHEARSE_EVERY, REHEARSAL = 2, 0.2
+ENGLISH = 0.6  # of the steps; the others share the rest
 
 
-def step_loss(net, tokenizer, cider, features, rows):
-    """(loss, mean reward) of new samples for these photos, whose features the stem has made."""
+def spoken(text):
+    """The words that a reward compares."""
+    return re.findall(r"\w+(?:['-]\w+)*", text.lower())
+
+
+class Rewards:
+    """CIDEr-D in each of the languages that have enough captions of photos."""
+
+    def __init__(self, photos, writer):
+        said = {"en": {row: photos.captions[row] for row in photos.train}}
+        if "de" in writer.languages:
+            said["de"] = {row: photos.foreign[row]["de"] for row in photos.train if "de" in photos.foreign[row]}
+        self.writer = writer
+        self.cider = {code: CiderD({row: [spoken(text) for text in texts] for row, texts in rows.items()})
+                      for code, rows in said.items()}
+        self.rows = {code: list(rows) for code, rows in said.items()}
+
+    def choose(self, dice):
+        """(language, photos) of a step."""
+        others = [code for code in self.rows if code != "en"]
+        code = dice.choice(others) if others and dice.random() >= ENGLISH else "en"
+        return code, dice.sample(self.rows[code], PHOTOS_A_STEP)
+
+    def of(self, code, row, ids):
+        return self.cider[code].score(row, spoken(words_of(self.writer.tokenizer, ids)), ids[-1] == END)
+
+
+def step_loss(net, rewards, memory, rows, code):
+    """(loss, mean reward) of new samples for these photos."""
+    start = (END, rewards.writer.named[code])
     net.eval()
-    with torch.no_grad():
-        sampled = net.sample(net.image_tokens(features), SAMPLES, LONGEST, TEMPERATURE)
-    reward = torch.zeros(len(rows), SAMPLES)
-    for n, ids in enumerate(sampled):
-        words = words_of(tokenizer, [token for token in ids if token != END]).split()
-        reward[n // SAMPLES, n % SAMPLES] = cider.score(rows[n // SAMPLES], words, ids[-1] == END)
+    sampled = net.sample(memory.detach(), SAMPLES, LONGEST, TEMPERATURE, start)
+    reward = torch.tensor([rewards.of(code, rows[i // SAMPLES], ids) for i, ids in enumerate(sampled)]).view(-1, SAMPLES)
     others = (reward.sum(1, keepdim=True) - reward) / (SAMPLES - 1)
-    ids, real, target = pad([[END] + ids for ids in sampled])
+    ids, real, target = pad([[*start, *ids] for ids in sampled])
     net.train()
-    logits = net(ids, net.image_tokens(features), SAMPLES, real)
-    advantage = (reward - others).view(-1)[real // ids.shape[1]]
+    logits = net(ids, memory, SAMPLES, real)
+    advantage = (reward - others).view(-1)[real // ids.shape[1]] * (real % ids.shape[1] > 0)
     loss = (F.cross_entropy(logits / TEMPERATURE, target, reduction="none") * advantage).mean()
     return loss, reward.mean().item()
 
@@ -56,65 +82,54 @@ def main():
     options.add_argument("data_dir")
     options.add_argument("out_dir", type=Path)
     options.add_argument("--steps", type=int, default=600)
+    options.add_argument("--languages", type=lambda codes: codes.split(","), default=LANGUAGES, help="as for train.py")
+    add_device(options)
     options.add_argument("--seed", type=int, default=1)
     given = options.parse_args()
-    torch.manual_seed(given.seed)
-    out = given.out_dir
-    photos, pictures, maps = Photos(given.data_dir), Labelled(given.data_dir), Maps(out)
-    tokenizer = Tokenizer.from_file(str(out / "tokenizer.json"))
-    labels, practice = Labels(pictures, tokenizer), Practice(pictures, tokenizer)
-    cider = CiderD({row: [normalise(c).split() for c in photos.captions[row]] for row in photos.train})
+    out, photos, pictures = given.out_dir, Photos(given.data_dir), Labelled(given.data_dir)
+    maps, tokenizer = Maps(out), Tokenizer.from_file(str(out / "tokenizer.json"))
+    writer = Writer(tokenizer, given.languages)
+    lessons, rewards = Lessons(photos, Multi30k(given.data_dir, photos), pictures, writer), Rewards(photos, writer)
     watched = photos.val[250:500]
-    net = Net(Config(vocab=tokenizer.get_vocab_size()), load_stem())
-    net.load_state_dict(torch.load(out / "tuned.pt"))
+    net = Polyglot(Config(vocab=tokenizer.get_vocab_size(), dropout=0.0), load_stem())
+    net.load_state_dict(torch.load(out / "ema.pt", map_location="cpu"))
+    move(net, given.device)
     net.stem_end.requires_grad_(False)
     learning = [p for name, p in net.named_parameters() if p.requires_grad and not name.startswith("word_")]
-    optimiser, average = torch.optim.Adam(learning, lr=RATE, betas=(0.9, 0.99)), Average(net)
-    step, best = 0, 0.0
-    if (out / "scst-state.pt").exists():
-        state = torch.load(out / "scst-state.pt")
-        net.load_state_dict(state["net"])
-        optimiser.load_state_dict(state["opt"])
-        average.weights, step, best = state["ema"], state["step"], state["best"]
-
-    began, rewards = time.time(), []
-    while step < given.steps:
-        dice = random.Random(step + 1_000_000 * given.seed)
-        rows = dice.sample(photos.train, PHOTOS_A_STEP)
-        mirror = [dice.random() < 0.5 for _ in rows]
-        for group in optimiser.param_groups:
-            group["lr"] = RATE * min(1, (step + 1) / WARM_UP) * (1 - (1 - LAST_RATE) * step / given.steps)
-        named = dice.sample(pictures.train, LABELLED_A_STEP)
-        with torch.no_grad():
-            features, label_features = net.stem_end(maps.photos(rows, mirror)), net.stem_end(maps.labelled(named))
-        loss, reward = step_loss(net, tokenizer, cider, features, rows)
-        named_loss = labels.loss(net, net.image_tokens(label_features), named) + practice.loss(net, PRACTISED_A_STEP)
-        loss = loss + LABELLED_LOSS * named_loss
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(learning, 1.0)
-        optimiser.step()
-        step += 1
-        rewards.append(reward)
-        average.update(net, min(EMA_DECAY, step / (step + 10)))
-        if step % 25 == 0:
-            print(f"step {step} reward {np.mean(rewards[-25:]):.3f} {time.time() - began:.0f} s", flush=True)
-        if step % CHECK_EVERY == 0 or step == given.steps:
+    run = Run(net, torch.optim.Adam(learning, lr=RATE, betas=(0.9, 0.99)), out / "scst-state.pt")
+    began, seen = time.time(), {code: [] for code in rewards.rows}
+    while run.step < given.steps:
+        torch.manual_seed(1_000_000 * given.seed + run.step)
+        dice = make_dice(given.seed, run.step)
+        code, rows = rewards.choose(dice)
+        for group in run.optimiser.param_groups:
+            group["lr"] = RATE * min(1, (run.step + 1) / WARM_UP) * (1 - (1 - LAST_RATE) * run.step / given.steps)
+        memory = net.memory(maps.photos(rows, [dice.random() < 0.5 for _ in rows]))
+        loss, reward = step_loss(net, rewards, memory, rows, code)
+        if run.step % REHEARSE_EVERY == 0:
+            loss = loss + REHEARSAL * lessons.total(lessons.rehearsals(net, maps, memory, rows, dice))
+        run.apply(loss, learning, EMA_DECAY)
+        seen[code].append(reward)
+        if run.step % TELL_EVERY == 0:
+            means = ", ".join(f"{code} {np.mean(values):.3f}" for code, values in seen.items() if values)
+            print(f"step {run.step} rewards {means}; {time.time() - began:.0f} s", flush=True)
+            seen = {code: [] for code in seen}
+        if run.step % CHECK_EVERY == 0 or run.step == given.steps:
             raw = {name: value.clone() for name, value in net.state_dict().items()}
-            net.load_state_dict(average.state_of(net))
-            scores = evaluate(net, tokenizer, maps, photos, watched, out / "scst-watched.jsonl")
-            named = share_named(net, tokenizer, maps, pictures, pictures.aside[::5])
-            print("watched", step, scores, "named", named, flush=True)
-            if scores["cider"] > best:
-                best = scores["cider"]
+            net.load_state_dict(run.average.state_of(net))
+            scores = {code: score(net, writer, maps, photos, watched, out / "scst-watched.jsonl", code) for code in rewards.rows}
+            print("watched", run.step, scores, flush=True)
+            mean = np.mean([s["cider"] for s in scores.values()])
+            if mean > run.best:
+                run.best = mean
                 save(net.state_dict(), out / "scst.pt")
             net.load_state_dict(raw)
-            state = {"net": raw, "opt": optimiser.state_dict(), "ema": average.weights, "step": step, "best": best}
-            save(state, out / "scst-state.pt")
+            run.save()
 
-    net.load_state_dict(torch.load(out / "scst.pt"))
-    print("validation", evaluate(net, tokenizer, maps, photos, photos.val, out / "scst-val.jsonl"),
-          "named", share_named(net, tokenizer, maps, pictures, pictures.aside), flush=True)
+    net.load_state_dict(torch.load(out / "scst.pt", map_location=given.device))
+    scores = evaluate(net, writer, maps, photos, pictures, photos.val, out / "scst-val.jsonl")
+    print("validation", scores, flush=True)
+    log_run(out, run="scst", steps=given.steps, seed=given.seed, **scores)
 
 
 if __name__ == "__main__":

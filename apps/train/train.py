@@ -1,81 +1,35 @@
-"""Cross-entropy training of everything behind the stem, on captions.
+"""Cross-entropy training of the whole network behind the trunk: captions in several languages, translation, gaps and labels.
 
-    python train.py DATA_DIR OUT_DIR [--epochs 8]
+    python train.py DATA_DIR OUT_DIR [--epochs 12] [--start MODEL.gguf]
 
-Reads tokenizer.json and the cached maps from OUT_DIR; writes state.pt (to resume, one an epoch), ema.pt (the averaged
-weights that tune.py goes on with) and val.jsonl. AdamW, warm-up then cosine, label smoothing 0.1, half of the photos seen in
-a mirror (where a caption that says left or right does not count), and a side loss in which each image token names the words
-it stands for."""
+Reads tokenizer.json and the cached maps from OUT_DIR; writes state.pt (to resume, every SAVE_EVERY steps), ema.pt (the averaged
+weights that scst.py goes on with), val.jsonl and runs.jsonl. AdamW, warm-up then cosine; the end of the stem learns at a lower rate.
+--start begins with what a model of another vocabulary has learnt, not from nothing."""
 import argparse
+import json
 import math
 import random
-import re
 import time
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import nn
 
-from data import CAPTIONS_PER_PHOTO, Labelled, Maps, Photos, normalise
+from data import Labelled, Maps, Multi30k, Photos
 from evaluate import evaluate
-from model import END, N_REGION_WORDS, Config, Net, load_stem
+from languages import LANGUAGES
+from lessons import Lessons, Writer, make_dice
+from model import Config, load_stem
+from polyglot import Polyglot
+from start import start_from
 
-PHOTOS_A_STEP, LONGEST = 12, 24
-PEAK_RATE, WARM_UP, WEIGHT_DECAY, SMOOTHING = 8e-4, 300, 0.1, 0.1
-REGION_LOSS = 0.3 / 20
+PHOTOS_A_STEP = 8
+PEAK_RATE, WARM_UP, WEIGHT_DECAY = 6e-4, 200, 0.1
+STEM_RATE, STEM_DECAY = 4e-5, 0.01
 EMA_DECAY, EMA_EVERY = 0.999, 4
-N_COMMONEST = 20  # words too common to say anything about a place in the photo
-
-
-def pad(sequences):
-    """Lists that start with END -> inputs [n, time], and the numbers and targets of the real tokens in [n * time]."""
-    time_steps = max(map(len, sequences)) - 1
-    ids = torch.full((len(sequences), time_steps + 1), END)
-    real = torch.zeros(len(sequences), time_steps, dtype=torch.bool)
-    for i, sequence in enumerate(sequences):
-        ids[i, : len(sequence)] = torch.tensor(sequence)
-        real[i, : len(sequence) - 1] = True
-    real = real.view(-1).nonzero()[:, 0]
-    return ids[:, :-1].contiguous(), real, ids[:, 1:].reshape(-1)[real]
-
-
-class Captions:
-    """Token ids of the training captions, whether they name a side, and which common words a photo's captions use."""
-
-    def __init__(self, photos, tokenizer):
-        self.ids, self.sided, used = {}, {}, Counter()
-        for row in photos.train:
-            self.ids[row] = [tokenizer.encode(normalise(c)).ids[:LONGEST] for c in photos.captions[row]]
-            self.sided[row] = [bool(re.search(r"\b(left|right)\b", c.lower())) for c in photos.captions[row]]
-            used.update(token for caption in self.ids[row] for token in set(caption))
-        common = [token for token, _ in used.most_common(N_COMMONEST + N_REGION_WORDS)][N_COMMONEST:]
-        self.region_index = {token: i for i, token in enumerate(common)}
-
-    def region_targets(self, rows):
-        targets = torch.zeros(len(rows), N_REGION_WORDS)
-        for i, row in enumerate(rows):
-            for caption in self.ids[row]:
-                targets[i, [self.region_index[token] for token in caption if token in self.region_index]] = 1
-        return targets
-
-
-def step_loss(net, captions, maps, rows, mirror):
-    memory = net.memory(maps.photos(rows, mirror))
-    sequences = [[END] + ids + [END] for row in rows for ids in captions.ids[row]]
-    weight = [0.0 if m and sided else 1.0 for row, m in zip(rows, mirror) for sided in captions.sided[row]]
-    ids, real, target = pad(sequences)
-    logits = net(ids, memory, CAPTIONS_PER_PHOTO, real)
-    weight = torch.tensor(weight)[real // ids.shape[1]]
-    loss = F.cross_entropy(logits, target, reduction="none", label_smoothing=SMOOTHING)
-    loss = (loss * weight).sum() / weight.sum()
-    regions = F.binary_cross_entropy_with_logits(
-        net.region_words(memory), captions.region_targets(rows), reduction="none"
-    )
-    return loss, loss + REGION_LOSS * regions.sum(1).mean()
+SAVE_EVERY, TELL_EVERY = 200, 25
 
 
 class Average:
@@ -95,22 +49,24 @@ class Average:
         return {**net.state_dict(), **self.weights}
 
 
-def make_optimiser(net, peak_rate):
-    """AdamW on all but the stem. Rates are set before each step, as shares of "peak"."""
+def make_optimiser(net):
+    """AdamW. Rates are set before each step, as shares of "peak"."""
     matrices, others = [], []
     for name, p in net.named_parameters():
-        if name.startswith("stem_end"):
+        if not p.requires_grad or name.startswith("stem_end"):
             continue
         decays = p.dim() > 1 and "tokens" not in name and "positions" not in name
         (matrices if decays else others).append(p)
-    groups = [{"params": matrices, "weight_decay": WEIGHT_DECAY, "peak": peak_rate},
-              {"params": others, "weight_decay": 0.0, "peak": peak_rate}]
-    return torch.optim.AdamW(groups, lr=peak_rate, betas=(0.9, 0.98), fused=True)
+    groups = [{"params": matrices, "weight_decay": WEIGHT_DECAY, "peak": PEAK_RATE},
+              {"params": others, "weight_decay": 0.0, "peak": PEAK_RATE},
+              {"params": [p for p in net.stem_end.parameters() if p.requires_grad], "weight_decay": STEM_DECAY, "peak": STEM_RATE}]
+    groups = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(groups, lr=PEAK_RATE, betas=(0.9, 0.98), fused=True)
 
 
-def set_rates(optimiser, step, steps, warm_up):
+def set_rates(optimiser, step, steps):
     """A linear warm-up, then half a cosine down to a hundredth."""
-    rate = min(1, (step + 1) / warm_up) * (0.5 + 0.5 * math.cos(math.pi * step / steps) + 0.01)
+    rate = min(1, (step + 1) / WARM_UP) * (0.5 + 0.5 * math.cos(math.pi * step / steps) + 0.01)
     for group in optimiser.param_groups:
         group["lr"] = group["peak"] * rate
 
@@ -122,57 +78,102 @@ def save(state, path):
     part.rename(path)
 
 
+def add_device(options):
+    options.add_argument("--device", default="cpu", help="torch's name of what to train on, such as cuda")
+
+
+def move(net, device):
+    """The network, and every tensor that is made from now on."""
+    net.to(device)
+    torch.set_default_device(device)
+
+
+def log_run(out, **figures):
+    """One line a finished run."""
+    with open(out / "runs.jsonl", "a", encoding="utf-8") as lines:
+        lines.write(json.dumps(figures) + "\n")
+
+
+class Run:
+    """A training run that can be cut off and gone on with; `best` is the script's to keep."""
+
+    def __init__(self, net, optimiser, path):
+        self.net, self.optimiser, self.path = net, optimiser, path
+        self.average, self.step, self.best = Average(net), 0, 0.0
+        if path.exists():
+            state = torch.load(path, map_location=torch.get_default_device())
+            net.load_state_dict(state["net"])
+            optimiser.load_state_dict(state["opt"])
+            self.average.weights, self.step, self.best = state["ema"], state["step"], state["best"]
+
+    def save(self):
+        save({"net": self.net.state_dict(), "opt": self.optimiser.state_dict(), "ema": self.average.weights, "step": self.step,
+              "best": self.best}, self.path)
+
+    def apply(self, loss, learning, keep, keep_every=1):
+        """One step down the gradient of `loss`."""
+        self.optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(learning, 1.0)
+        self.optimiser.step()
+        self.step += 1
+        if self.step % keep_every == 0:
+            self.average.update(self.net, min(keep, (1 + self.step) / (10 + self.step)) ** keep_every)
+
+
+def rows_of_step(photos, step, seed):
+    """The photos of a step: every epoch in another order."""
+    a_epoch = len(photos.train) // PHOTOS_A_STEP
+    order = photos.train[:]
+    random.Random(step // a_epoch + 1000 * seed).shuffle(order)
+    at = step % a_epoch * PHOTOS_A_STEP
+    return order[at : at + PHOTOS_A_STEP]
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("data_dir")
     options.add_argument("out_dir", type=Path)
-    options.add_argument("--epochs", type=int, default=8)
+    options.add_argument("--epochs", type=float, default=12)
+    options.add_argument("--start", metavar="MODEL.gguf")
+    options.add_argument("--languages", type=lambda codes: codes.split(","), default=LANGUAGES, help="en,de for two")
+    options.add_argument("--dropout", type=float, default=0.1)
+    options.add_argument("--rest-stem", action="store_true", help="leave the end of the stem as it is")
+    add_device(options)
     options.add_argument("--seed", type=int, default=0)
     given = options.parse_args()
     torch.manual_seed(given.seed)
-    out = given.out_dir
-    photos, maps = Photos(given.data_dir), Maps(out)
-    tokenizer = Tokenizer.from_file(str(out / "tokenizer.json"))
-    captions = Captions(photos, tokenizer)
-    net = Net(Config(vocab=tokenizer.get_vocab_size()), load_stem())
-    net.concepts.name(tokenizer, Labelled(given.data_dir).concepts())
-    net.stem_end.requires_grad_(False)
-    optimiser, average = make_optimiser(net, PEAK_RATE), Average(net)
-    step = first = 0
-    if (out / "state.pt").exists():
-        state = torch.load(out / "state.pt")
-        net.load_state_dict(state["net"])
-        optimiser.load_state_dict(state["opt"])
-        average.weights, step, first = state["ema"], state["step"], state["epoch"] + 1
-    steps = len(photos.train) // PHOTOS_A_STEP
-
-    for epoch in range(first, given.epochs):
+    out, photos, pictures = given.out_dir, Photos(given.data_dir), Labelled(given.data_dir)
+    maps, tokenizer = Maps(out), Tokenizer.from_file(str(out / "tokenizer.json"))
+    lessons = Lessons(photos, Multi30k(given.data_dir, photos), pictures, Writer(tokenizer, given.languages))
+    net = Polyglot(Config(vocab=tokenizer.get_vocab_size(), dropout=given.dropout), load_stem())
+    net.concepts.name(tokenizer, pictures.concepts())
+    if given.start:
+        start_from(net, tokenizer, pictures.concepts(), given.start)
+    net.stem_end.requires_grad_(not given.rest_stem)
+    move(net, given.device)
+    run = Run(net, make_optimiser(net), out / "state.pt")
+    steps, began, seen = int(given.epochs * (len(photos.train) // PHOTOS_A_STEP)), time.time(), []
+    while run.step < steps:
         net.train()
-        dice = random.Random(epoch + 1000 * given.seed)
-        order = photos.train[:]
-        dice.shuffle(order)
-        seen, began = 0.0, time.time()
-        for n in range(steps):
-            rows = order[n * PHOTOS_A_STEP : (n + 1) * PHOTOS_A_STEP]
-            mirror = [dice.random() < 0.5 for _ in rows]
-            set_rates(optimiser, step, given.epochs * steps, WARM_UP)
-            words, loss = step_loss(net, captions, maps, rows, mirror)
-            optimiser.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-            optimiser.step()
-            step += 1
-            seen += words.item()
-            if step % EMA_EVERY == 0:
-                average.update(net, min(EMA_DECAY, (1 + step) / (10 + step)) ** EMA_EVERY)
-            if n % 50 == 49:
-                print(f"epoch {epoch} step {n + 1} of {steps} loss {seen / (n + 1):.3f} {time.time() - began:.0f} s", flush=True)
-        state = {"net": net.state_dict(), "opt": optimiser.state_dict(), "ema": average.weights, "step": step, "epoch": epoch}
-        save(state, out / "state.pt")
+        torch.manual_seed(1_000_000 * given.seed + run.step)
+        set_rates(run.optimiser, run.step, steps)
+        rows = rows_of_step(photos, run.step, given.seed)
+        losses = lessons.losses(net, maps, rows, make_dice(given.seed, run.step))
+        run.apply(lessons.total(losses), net.parameters(), EMA_DECAY, EMA_EVERY)
+        seen.append([loss.item() for loss in losses.values()])
+        if run.step % TELL_EVERY == 0:
+            means = ", ".join(f"{name} {mean:.3f}" for name, mean in zip(losses, np.mean(seen, 0)))
+            print(f"step {run.step} of {steps}: {means}; {time.time() - began:.0f} s", flush=True)
+            seen = []
+        if run.step % SAVE_EVERY == 0:
+            run.save()
 
-    save(average.state_of(net), out / "ema.pt")
-    net.load_state_dict(average.state_of(net))
-    print("validation", evaluate(net, tokenizer, maps, photos, photos.val, out / "val.jsonl"), flush=True)
+    save(run.average.state_of(net), out / "ema.pt")
+    net.load_state_dict(run.average.state_of(net))
+    scores = evaluate(net, lessons.writer, maps, photos, pictures, photos.val, out / "val.jsonl")
+    print("validation", scores, flush=True)
+    log_run(out, run="train", epochs=given.epochs, start=given.start, seed=given.seed, **scores)
 
 
 if __name__ == "__main__":

@@ -18,12 +18,12 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "apps/train"))
 import export  # noqa: E402
-import golden_languages  # noqa: E402
+import golden  # noqa: E402
 import model  # noqa: E402
 import polyglot  # noqa: E402
 from gguf_file import write_gguf  # noqa: E402
-from languages import FILL, MASK, SPECIALS, clean, language_token  # noqa: E402
-from train import pad  # noqa: E402
+from languages import FILL, LANGUAGES, MASK, SPECIALS, clean, language_token  # noqa: E402
+from lessons import pad  # noqa: E402
 
 SIZE, HEAD, CONCEPTS, VOCAB = 64, 32, 10, 420
 LINES = {
@@ -157,16 +157,16 @@ def main():
 
 def write(folder, photos, net, stem, tokenizer, config):
     tensors = {name: export.stored(t) for name, t in {**export.stem_tensors(stem), **export.net_tensors(net)}.items()}
-    described, preprocessor, generation = export.descriptions(config, stem, languages=True)
+    described, preprocessor, generation = export.descriptions(config, stem, LANGUAGES)
     generation["max_new_tokens"] = 10
     strings = {"general.architecture": "looksay", "general.name": "languages", "looksay.config": json.dumps(described),
                "looksay.preprocessor": json.dumps(preprocessor), "looksay.generation": json.dumps(generation),
                "looksay.tokenizer": tokenizer.to_str()}
     write_gguf(folder / "languages.gguf", strings, tensors)
-    strings, tensors = golden_languages.read_gguf(folder / "languages.gguf")
-    stem = golden_languages.bare_stem(tensors, stem)
-    oracle = golden_languages.Oracle(golden_languages.bare_polyglot(strings, tensors, stem), stem, tokenizer, generation)
-    cases = golden_languages.golden_cases(oracle, photos, lambda photo: os.path.relpath(photo, folder))
+    strings, tensors = golden.read_gguf(folder / "languages.gguf")
+    stem = golden.bare_stem(tensors, stem)
+    oracle = golden.Oracle(golden.bare_polyglot(strings, tensors, stem), stem, tokenizer, generation, LANGUAGES)
+    cases = golden.golden_cases(oracle, photos, lambda photo: os.path.relpath(photo, folder))
     with open(folder / "languages.json", "w", encoding="utf-8") as out:
         out.write('{"cases": [\n' + ",\n".join(json.dumps(case, ensure_ascii=False) for case in cases) + "\n]}\n")
 

@@ -1,0 +1,246 @@
+"""What the model practises in one step: captions in several languages, translation, gaps and labels.
+
+A lesson is a list of texts for the decoder, each starting END <|task|>, and a memory that they attend to; its loss is the mean
+cross-entropy over the tokens after the task."""
+import random
+import re
+from collections import Counter
+
+import torch
+import torch.nn.functional as F
+
+from data import with_article
+from languages import FILL, LANGUAGES, MASK, clean, language_token
+from model import END, N_CONCEPT_TOKENS, N_REGION_WORDS
+from polyglot import join
+
+SMOOTHING, REGION_LOSS = 0.1, 0.3 / 20
+ENGLISH_A_PHOTO, FOREIGN_A_PHOTO = 3, 4
+LONGEST = 44  # tokens of a text; longer ones are left out
+FROM_ENGLISH = 0.75  # of the translations
+N_COMMONEST = 20  # words too common to say anything about a place in the photo
+N_FUNCTION_WORDS = 60  # of a language: too common to be worth a gap
+LEAST_SURE = 0.4  # practice: what the likely classes have together
+SIDED = re.compile(r"\b(left|right|links|rechts|linken?|rechten?|gauche|droite|vlevo|vpravo|lev\w+|prav\w+)\b", re.IGNORECASE)
+
+
+def pad(sequences):
+    """Lists that start with END -> inputs [n, time], and the numbers and targets of the real tokens in [n * time]."""
+    time_steps = max(map(len, sequences)) - 1
+    ids = torch.full((len(sequences), time_steps + 1), END)
+    real = torch.zeros(len(sequences), time_steps, dtype=torch.bool)
+    for i, sequence in enumerate(sequences):
+        ids[i, : len(sequence)] = torch.tensor(sequence)
+        real[i, : len(sequence) - 1] = True
+    real = real.view(-1).nonzero()[:, 0]
+    return ids[:, :-1].contiguous(), real, ids[:, 1:].reshape(-1)[real]
+
+
+def entropy(net, texts, memory, group=1, seen=None, weight=None):
+    """Mean cross-entropy of what follows the task token; `weight`, one a text, or None."""
+    ids, real, target = pad(texts)
+    logits = net(ids, memory, group, real, seen)
+    each = (real % ids.shape[1] > 0).float()
+    if weight is not None:
+        each = each * torch.tensor(weight)[real // ids.shape[1]]
+    loss = F.cross_entropy(logits, target, reduction="none", label_smoothing=SMOOTHING)
+    return (loss * each).sum() / each.sum()
+
+
+class Writer:
+    """Sentences of these languages, English first, to lists of ids."""
+
+    def __init__(self, tokenizer, languages=LANGUAGES):
+        self.tokenizer, self.languages = tokenizer, tuple(languages)
+        self.named = {code: tokenizer.token_to_id(language_token(code)) for code in languages}
+        self.fill = tokenizer.token_to_id(FILL)
+
+    def ids(self, text, language):
+        return self.tokenizer.encode(clean(text, language)).ids
+
+    def text(self, task, ids):
+        return [END, task, *ids, END]
+
+    def source(self, ids, language):
+        return [self.named[language], *ids, END]
+
+    def translation(self, pair, source, target):
+        """(source, text to write) of a sentence in several languages, {code: text}."""
+        return (self.source(self.ids(pair[source], source)[:LONGEST], source),
+                self.text(self.named[target], self.ids(pair[target], target)[:LONGEST]))
+
+
+def direction(languages, dice):
+    """(source, target): mostly from English, and into any other."""
+    source = "en" if dice.random() < FROM_ENGLISH else dice.choice(languages[1:])
+    return source, dice.choice([code for code in languages if code != source])
+
+
+class Gaps:
+    """Sentences with one or two content words missing."""
+
+    def __init__(self, writer, sentences):
+        """sentences: (language, text) pairs, which tell the common words of a language."""
+        self.writer, counts = writer, {code: Counter() for code in writer.languages}
+        for code, text in sentences:
+            counts[code].update(clean(text, code).lower().split())
+        self.common = {code: {word for word, _ in c.most_common(N_FUNCTION_WORDS)} for code, c in counts.items()}
+
+    def content(self, words, language):
+        return [i for i, word in enumerate(words) if word.isalpha() and word.lower() not in self.common[language]]
+
+    def make(self, text, language, dice):
+        """(source, text to write), or None for a sentence without content words."""
+        words = clean(text, language).split()
+        content = self.content(words, language)
+        if not content:
+            return None
+        at = sorted(dice.sample(content, min(len(content), dice.choice((1, 1, 2)))))
+        missing = MASK.join(words[i] for i in at)
+        source = " ".join(MASK if i in at else word for i, word in enumerate(words))
+        encode = self.writer.tokenizer.encode
+        return (self.writer.source(encode(source).ids[:LONGEST], language),
+                self.writer.text(self.writer.fill, encode(missing).ids[:LONGEST]))
+
+
+class PhotoLessons:
+    """Of training photos: what people say of them in each language, that with gaps, and its translation in sight of the photo."""
+
+    def __init__(self, photos, multi30k, writer, gaps):
+        self.writer, self.gaps = writer, gaps
+        self.said = {row: self.sentences(photos, row) for row in photos.train}
+        self.pair_of = multi30k.pair_of
+        used = Counter(token for said in self.said.values() for _, _, ids in said["en"] for token in set(ids))
+        common = [token for token, _ in used.most_common(N_COMMONEST + N_REGION_WORDS)][N_COMMONEST:]
+        self.region_index = {token: i for i, token in enumerate(common)}
+
+    def sentences(self, photos, row):
+        """{language: [(language, text, ids)]}, without empty lists."""
+        texts = {"en": photos.captions[row], **photos.foreign[row]}
+        said = {code: [(code, text, self.writer.ids(text, code)) for text in texts.get(code, [])]
+                for code in self.writer.languages}
+        said = {code: [s for s in lines if 0 < len(s[2]) <= LONGEST] for code, lines in said.items()}
+        return {code: lines for code, lines in said.items() if lines}
+
+    def chosen(self, row, dice):
+        """Captions of one photo, as many of any photo. Where nothing is said in other languages it is English ones."""
+        said = self.said[row]
+        foreign = [s for code, lines in said.items() if code != "en" for s in lines] or said["en"]
+        return dice.choices(said["en"], k=ENGLISH_A_PHOTO) + dice.choices(foreign, k=FOREIGN_A_PHOTO)
+
+    def captions(self, net, memory, rows, mirror, dice):
+        chosen = [self.chosen(row, dice) for row in rows]
+        texts = [self.writer.text(self.writer.named[code], ids) for group in chosen for code, _, ids in group]
+        weight = [0.0 if m and SIDED.search(text) else 1.0 for group, m in zip(chosen, mirror) for _, text, _ in group]
+        return entropy(net, texts, memory, ENGLISH_A_PHOTO + FOREIGN_A_PHOTO, weight=weight)
+
+    def regions(self, net, memory, rows):
+        targets = torch.zeros(len(rows), N_REGION_WORDS)
+        for i, row in enumerate(rows):
+            for _, _, ids in self.said[row]["en"]:
+                targets[i, [self.region_index[token] for token in ids if token in self.region_index]] = 1
+        loss = F.binary_cross_entropy_with_logits(net.region_words(memory), targets, reduction="none")
+        return REGION_LOSS * loss.sum(1).mean()
+
+    def fillings(self, net, memory, rows, dice):
+        made = [(i, self.gaps.make(dice.choice(self.said[row]["en"])[1], "en", dice)) for i, row in enumerate(rows)]
+        return self.beside(net, memory, [(i, lesson) for i, lesson in made if lesson])
+
+    def translations(self, net, memory, rows, dice):
+        pairs = [(i, self.pair_of[row]) for i, row in enumerate(rows) if row in self.pair_of]
+        return self.beside(net, memory, [(i, self.writer.translation(pair, *direction(self.writer.languages, dice)))
+                                         for i, pair in pairs])
+
+    @staticmethod
+    def beside(net, memory, picked):
+        """picked: (number of a photo, (source, text)); the memory of a text is the photo's and the source's."""
+        if not picked:
+            return memory.sum() * 0
+        at, lessons = zip(*picked)
+        joined, seen = join(memory[list(at)], net.read([source for source, _ in lessons]))
+        return entropy(net, [text for _, text in lessons], joined, seen=seen)
+
+
+class TextLessons:
+    """Of sentences without a photo: their translation, and others with gaps."""
+
+    def __init__(self, multi30k, writer, gaps):
+        self.rows, self.writer, self.gaps = multi30k.train, writer, gaps
+
+    def translations(self, net, n, dice):
+        made = [self.writer.translation(row["pair"], *direction(self.writer.languages, dice)) for row in dice.sample(self.rows, n)]
+        return self.alone(net, made)
+
+    def fillings(self, net, n, dice):
+        made = [self.gaps.make(dice.choice(row["en"]), "en", dice) for row in dice.sample(self.rows, n)]
+        return self.alone(net, [lesson for lesson in made if lesson])
+
+    @staticmethod
+    def alone(net, lessons):
+        sources, texts = zip(*lessons)
+        memory, seen = net.read(sources)
+        return entropy(net, texts, memory, seen=seen)
+
+
+class LabelLessons:
+    """"a LABEL" of labelled pictures; and of concept tokens alone, without any picture, the likeliest one's name."""
+
+    def __init__(self, pictures, writer):
+        english = writer.named["en"]
+        self.texts = {row: writer.text(english, writer.ids(pictures.caption(row), "en")) for row in pictures.train}
+        self.names = [writer.text(english, writer.ids(with_article(name), "en")) for name in pictures.concepts()]
+
+    def labels(self, net, memory, rows):
+        return entropy(net, [self.texts[row] for row in rows], memory)
+
+    def practice(self, net, n):
+        classes = torch.randint(len(self.names), (n, N_CONCEPT_TOKENS))
+        probabilities = torch.rand(n, N_CONCEPT_TOKENS)
+        probabilities = (probabilities / probabilities.sum(1, keepdim=True)).sort(descending=True)[0]
+        probabilities *= torch.empty(n, 1).uniform_(LEAST_SURE, 1)
+        memory = net.encode(probabilities, classes, torch.empty(n, 0, net.config.width))
+        return entropy(net, [self.names[c] for c in classes[:, 0].tolist()], memory)
+
+
+class Lessons:
+    """All of them, in the sizes of one step."""
+
+    SENTENCES, GAPS, LABELLED, PRACTISED = 40, 8, 6, 16
+    WEIGHTS = {"captions": 1.0, "regions": 1.0, "fillings": 0.3, "translations beside": 0.2, "translations": 1.0,
+               "text fillings": 0.2, "labels": 0.3, "practice": 0.15}
+
+    def __init__(self, photos, multi30k, pictures, writer):
+        spoken = [("en", text) for row in photos.train for text in photos.captions[row]]
+        gaps = Gaps(writer, spoken)
+        self.writer, self.gaps, self.pictures = writer, gaps, pictures
+        self.photo, self.text = PhotoLessons(photos, multi30k, writer, gaps), TextLessons(multi30k, writer, gaps)
+        self.label = LabelLessons(pictures, writer)
+
+    def losses(self, net, maps, rows, dice):
+        """{name: loss} of a step with these photos."""
+        mirror = [dice.random() < 0.5 for _ in rows]
+        memory = net.memory(maps.photos(rows, mirror))
+        return {
+            "captions": self.photo.captions(net, memory, rows, mirror, dice),
+            "regions": self.photo.regions(net, memory, rows),
+            **self.rehearsals(net, maps, memory, rows, dice),
+        }
+
+    def rehearsals(self, net, maps, memory, rows, dice):
+        """All but captions; `memory` of the photos `rows`."""
+        labelled = dice.sample(self.pictures.train, self.LABELLED)
+        return {
+            "fillings": self.photo.fillings(net, memory, rows, dice),
+            "translations beside": self.photo.translations(net, memory, rows, dice),
+            "translations": self.text.translations(net, self.SENTENCES, dice),
+            "text fillings": self.text.fillings(net, self.GAPS, dice),
+            "labels": self.label.labels(net, net.memory(maps.labelled(labelled)), labelled),
+            "practice": self.label.practice(net, self.PRACTISED),
+        }
+
+    def total(self, losses):
+        return sum(self.WEIGHTS[name] * loss for name, loss in losses.items())
+
+
+def make_dice(seed, step):
+    return random.Random(step + 1_000_000 * seed)
