@@ -123,11 +123,11 @@ static lks_status find_part(const lks_binder *binder, const lks_tensor **out, co
 }
 
 /* Where the numbers of a tensor are: in the file when they are aligned there, else in the arena. Panels of words are loaded from
- * any address, numbers of two bytes and more are not. Floats must be finite. */
+ * any address, numbers of two bytes and more are not. Floats must be finite: looked at once, before memory is spent. */
 static lks_status place(lks_binder *binder, const void **out, const lks_tensor *tensor, lks_error *err)
 {
     size_t n = (size_t)lks_tensor_count(tensor), size = lks_dtype_size(tensor->dtype);
-    if (tensor->dtype == LKS_F32 || tensor->dtype == LKS_BF16) {
+    if (!binder->arena && (tensor->dtype == LKS_F32 || tensor->dtype == LKS_BF16)) {
         lks_status st = lks_weights_check_finite(tensor, err);
         if (st != LKS_OK)
             return st;

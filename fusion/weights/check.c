@@ -65,6 +65,11 @@ lks_status lks_weights_check_finite(const lks_tensor *tensor, lks_error *err)
     int last = tensor->n_dims - 1;
     int64_t index[LKS_MAX_DIMS] = {0}, n_run = last < 0 ? 1 : tensor->shape[last],
             stride = last < 0 ? 1 : tensor->stride[last];
+    if (lks_tensor_is_contiguous(tensor)) { /* one run, however short the rows: panels end in pairs */
+        n_run = count;
+        stride = 1;
+        last = 0;
+    }
     for (int64_t done = 0; done < count; done += n_run) {
         int64_t offset = 0;
         for (int i = 0; i < last; i++)

@@ -238,6 +238,14 @@ static void test_finite(void **state)
     assert_int_equal(lks_weights_check_finite(&brain, &err), LKS_ERR_MODEL);
     brain.dtype = LKS_I16;
     assert_int_equal(lks_weights_check_finite(&brain, &err), LKS_OK);
+    /* Rows shorter than a block are looked at together. */
+    uint16_t pairs[300][2] = {{0}};
+    lks_tensor panel = {
+        .name = "panel", .data = pairs, .dtype = LKS_BF16, .n_dims = 3, .shape = {2, 150, 2}, .stride = {300, 2, 1}};
+    assert_int_equal(lks_weights_check_finite(&panel, &err), LKS_OK);
+    pairs[290][1] = 0x7F80;
+    assert_int_equal(lks_weights_check_finite(&panel, &err), LKS_ERR_MODEL);
+    assert_non_null(strstr(err.message, "element 581 "));
     double number = -NAN;
     lks_tensor scalar = {.name = "scalar", .data = &number, .dtype = LKS_F64};
     assert_int_equal(lks_weights_check_finite(&scalar, &err), LKS_ERR_MODEL);
