@@ -101,11 +101,13 @@ static lks_peak_function *int8_of(lks_isa isa)
 #ifdef LKS_HAVE_AVX512
     if (isa == LKS_ISA_AVX512_VNNI || isa == LKS_ISA_AVX512_BF16)
         return lks_avx512_vnni_run_int8;
+    if (isa == LKS_ISA_AVX512)
+        return lks_avx512_run_int8;
 #endif
 #ifdef LKS_HAVE_AVX2
     if (isa == LKS_ISA_AVX_VNNI)
         return lks_avx_vnni_run_int8;
-    if (isa == LKS_ISA_AVX2 || isa == LKS_ISA_AVX512)
+    if (isa == LKS_ISA_AVX2)
         return lks_avx2_run_int8;
 #endif
 #ifdef LKS_HAVE_NEON

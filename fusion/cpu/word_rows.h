@@ -19,8 +19,8 @@ size_t lks_rows_scratch(int max_d);
 
 typedef void lks_linear_function(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
 
-lks_linear_function lks_ref_linear_int8, lks_avx2_linear_int8, lks_avx_vnni_linear_int8, lks_avx512_vnni_linear_int8,
-    lks_neon_linear_int8, lks_neon_dotprod_linear_int8;
+lks_linear_function lks_ref_linear_int8, lks_avx2_linear_int8, lks_avx_vnni_linear_int8, lks_avx512_linear_int8,
+    lks_avx512_vnni_linear_int8, lks_neon_linear_int8, lks_neon_dotprod_linear_int8;
 lks_linear_function lks_ref_linear_bf16, lks_avx2_linear_bf16, lks_avx512_linear_bf16, lks_avx512_bf16_linear_bf16,
     lks_neon_linear_bf16;
 lks_linear_function lks_ref_linear_int4, lks_avx2_linear_int4, lks_avx_vnni_linear_int4, lks_avx512_vnni_linear_int4,
@@ -30,8 +30,8 @@ lks_linear_function lks_ref_linear_int4, lks_avx2_linear_int4, lks_avx_vnni_line
  * result so that the work is not optimised away. */
 typedef double lks_peak_function(long n_rounds, int32_t *sink);
 
-lks_peak_function lks_ref_run_int8, lks_avx2_run_int8, lks_avx_vnni_run_int8, lks_avx512_vnni_run_int8,
-    lks_neon_run_int8, lks_neon_dotprod_run_int8;
+lks_peak_function lks_ref_run_int8, lks_avx2_run_int8, lks_avx_vnni_run_int8, lks_avx512_run_int8,
+    lks_avx512_vnni_run_int8, lks_neon_run_int8, lks_neon_dotprod_run_int8;
 lks_peak_function lks_avx512_bf16_run_bf16;
 
 #endif
