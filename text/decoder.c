@@ -1,5 +1,5 @@
-/* Running a decoder: see decoder.h. Rows are beams or samples of one image; each step appends one or more tokens to every
- * row. */
+/* Running a decoder: see decoder.h. Rows are beams or samples of one image or several; each step appends one or more tokens to
+ * every row. */
 #include "text/decoder.h"
 
 #include <assert.h>
@@ -14,12 +14,13 @@ static size_t self_row_floats(const lks_decoder_state *s)
     return (size_t)s->max_positions * 2 * (size_t)s->decoder->config.width;
 }
 
-static float *self_row(const lks_decoder_state *s, int layer, int row)
+/* The keys and values at one of the places that rows have. */
+static float *self_place(const lks_decoder_state *s, int layer, int place)
 {
-    return s->self_kv + ((size_t)layer * (size_t)s->max_rows + (size_t)row) * self_row_floats(s);
+    return s->self_kv + ((size_t)layer * (size_t)s->max_rows + (size_t)place) * self_row_floats(s);
 }
 
-/* Numbers of keys and values of one layer. */
+/* Numbers of keys and values of one layer and image. */
 static size_t cross_count(const lks_decoder_state *s)
 {
     return (size_t)s->n_memory * 2 * (size_t)s->decoder->config.width;
@@ -58,6 +59,7 @@ lks_status lks_decoder_state_open(lks_decoder_state **out, const lks_decoder *de
                              .max_rows = max_rows,
                              .max_positions = max_positions,
                              .max_memory = n_memory,
+                             .n_images = 1,
                              .n_memory = n_memory};
     size_t layers = (size_t)c->n_layers, rows = (size_t)max_rows, d = (size_t)c->width;
     s->self_kv = take_floats(layers, rows, (size_t)max_positions, 2 * d);
@@ -66,14 +68,17 @@ lks_status lks_decoder_state_open(lks_decoder_state **out, const lks_decoder *de
         s->cross_bf16 = (uint16_t *)take_floats(layers, (size_t)n_memory, 1, d);
     else
         s->cross_kv = take_floats(layers, (size_t)n_memory, 2, d);
-    s->memory_index = calloc(rows, sizeof *s->memory_index);
+    s->places = calloc(rows, sizeof *s->places);
+    s->images = calloc(rows, sizeof *s->images);
+    s->spare = calloc(rows, 3 * sizeof *s->spare);
     bool kept = !(flags & LKS_DECODER_KEEP_MAPS) || take_kept(s);
-    s->spare = take_floats(rows, (size_t)max_positions, 2, d);
-    if (!s->self_kv || !(half ? (void *)s->cross_bf16 : s->cross_kv) || !s->spare || !s->memory_index || !kept) {
+    bool cross = half ? s->cross_bf16 != NULL : s->cross_kv != NULL;
+    if (!s->self_kv || !cross || !s->places || !s->images || !s->spare || !kept) {
         lks_decoder_state_close(s);
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for decoding %d rows of %d tokens", max_rows,
                              max_positions);
     }
+    lks_decoder_begin(s, NULL, 1);
     *out = s;
     return LKS_OK;
 }
@@ -88,8 +93,9 @@ void lks_decoder_state_close(lks_decoder_state *state)
     free(state->kept.weights);
     free(state->kept.scales);
     free(state->kept.last);
+    free(state->places);
+    free(state->images);
     free(state->spare);
-    free(state->memory_index);
     free(state);
 }
 
@@ -119,42 +125,55 @@ size_t lks_decoder_scratch(const lks_decoder *decoder, int max_rows, int max_pos
     return (step > begin ? step : begin) + (ops > top ? ops : top);
 }
 
-void lks_decoder_attend(lks_decoder_state *s, int n_memory)
+void lks_decoder_attend(lks_decoder_state *s, int n_images, int n_memory)
 {
-    assert(n_memory >= 1 && n_memory <= s->max_memory);
+    assert(n_images >= 1 && n_memory >= 1 && n_memory <= s->max_memory / n_images);
+    s->n_images = n_images;
     s->n_memory = n_memory;
+    lks_decoder_begin(s, NULL, 1);
 }
 
-lks_status lks_decoder_begin(lks_decoder_state *s, const float *tokens, lks_error *err)
+lks_status lks_decoder_look(const lks_compute *compute, lks_decoder_state *s, int image, const float *tokens,
+                            lks_error *err)
 {
     const lks_decoder *decoder = s->decoder;
-    const lks_compute *compute = &s->compute;
     const int d_memory = decoder->config.d_memory;
     size_t mark = lks_arena_mark(compute->scratch);
+    lks_status full = LKS_OK;
     const float *memory = tokens;
     if (decoder->ends.memory_proj.d_out) {
         float *projected = lks_arena_take(compute->scratch, (size_t)s->n_memory * (size_t)d_memory, sizeof *projected);
         if (!projected)
-            return lks_error_set(err, LKS_ERR_NOMEM, "the activation arena is too small for the decoder");
+            goto full;
         lks_linear_dense(compute, &decoder->ends.memory_proj, projected, tokens, s->n_memory, LKS_ACT_NONE, NULL);
         memory = projected;
     }
     float *rounded = s->cross_kv ? NULL : lks_arena_take(compute->scratch, cross_count(s), sizeof *rounded);
-    if (!s->cross_kv && !rounded) {
-        lks_arena_reset(compute->scratch, mark);
-        return lks_error_set(err, LKS_ERR_NOMEM, "the activation arena is too small for the decoder");
-    }
-    for (int i = 0; i < decoder->config.n_layers; i++) {
-        size_t at = (size_t)i * cross_count(s);
+    if (!s->cross_kv && !rounded)
+        goto full;
+    for (int layer = 0; layer < decoder->config.n_layers; layer++) {
+        size_t at = lks_cross_at(s, layer, image);
         float *to = s->cross_kv ? s->cross_kv + at : rounded;
-        lks_linear_dense(compute, &decoder->blocks[i].cross_kv, to, memory, s->n_memory, LKS_ACT_NONE, NULL);
+        lks_linear_dense(compute, &decoder->blocks[layer].cross_kv, to, memory, s->n_memory, LKS_ACT_NONE, NULL);
         if (!s->cross_kv)
             lks_bf16_round(s->cross_bf16 + at, rounded, cross_count(s));
     }
+    goto done;
+full:
+    full = lks_error_set(err, LKS_ERR_NOMEM, "the activation arena is too small for the decoder");
+done:
     lks_arena_reset(compute->scratch, mark);
-    s->n_rows = 1;
+    return full;
+}
+
+void lks_decoder_begin(lks_decoder_state *s, const int32_t *images, int n_rows)
+{
+    for (int i = 0; i < s->max_rows; i++) {
+        s->places[i] = i;
+        s->images[i] = images && i < n_rows ? images[i] : 0;
+    }
+    s->n_rows = n_rows;
     s->position = 0;
-    return LKS_OK;
 }
 
 /* What one step works on: [n_rows * n_tokens] token positions, all activations row-major. */
@@ -226,7 +245,7 @@ static void self_attention(const step *t, int layer)
                      NULL);
     for (int row = 0; row < t->n_rows; row++)
         for (int i = 0; i < t->n_tokens; i++)
-            memcpy(self_row(s, layer, row) + (size_t)(s->position + i) * 2 * (size_t)d,
+            memcpy(self_place(s, layer, s->places[row]) + (size_t)(s->position + i) * 2 * (size_t)d,
                    t->hidden + (size_t)(row * t->n_tokens + i) * 3 * (size_t)d + d, 2 * (size_t)d * sizeof(float));
     lks_attention attention = {
         .n_batch = t->n_rows,
@@ -239,10 +258,11 @@ static void self_attention(const step *t, int layer)
         .query = t->hidden,
         .query_row_stride = 3 * d,
         .query_batch_stride = (int64_t)t->n_tokens * 3 * d,
-        .key = self_row(s, layer, 0),
-        .value = self_row(s, layer, 0) + d,
+        .key = self_place(s, layer, 0),
+        .value = self_place(s, layer, 0) + d,
         .kv_row_stride = 2 * d,
         .kv_batch_stride = (int64_t)self_row_floats(s),
+        .kv_index = s->places,
         .causal = true,
         .causal_offset = s->position,
         .out = t->mixed,
@@ -286,13 +306,13 @@ static void cross_attention(const step *t, int layer)
         .query_row_stride = d,
         .query_batch_stride = (int64_t)t->n_tokens * d,
         .kv_row_stride = 2 * d,
-        .kv_batch_stride = 0,
-        .kv_index = s->memory_index,
+        .kv_batch_stride = (int64_t)cross_count(s),
+        .kv_index = s->images,
         .out = t->mixed,
         .out_row_stride = d,
         .out_batch_stride = (int64_t)t->n_tokens * d,
     };
-    size_t at = (size_t)layer * cross_count(s);
+    size_t at = lks_cross_at(s, layer, 0);
     if (s->cross_kv) {
         attention.key = s->cross_kv + at;
         attention.value = attention.key + d;
@@ -430,24 +450,33 @@ lks_status lks_decoder_step_top(void *context, const lks_top *top, const int32_t
     return run_step(context, NULL, top, tokens, n_rows, n_tokens, err);
 }
 
-/* rows[i] = rows[parents[i]] for rows of `stride` floats of which the first `used` matter; through a copy, as parents may form
- * cycles. */
-static void permute(float *rows, size_t stride, size_t used, const int32_t *parents, int n_rows, float *spare)
-{
-    for (int i = 0; i < n_rows; i++)
-        if (parents[i] != i)
-            memcpy(spare + (size_t)i * used, rows + (size_t)parents[i] * stride, used * sizeof *rows);
-    for (int i = 0; i < n_rows; i++)
-        if (parents[i] != i)
-            memcpy(rows + (size_t)i * stride, spare + (size_t)i * used, used * sizeof *rows);
-}
-
+/* The first row that continues a parent takes its place; the others get copies, in places that nobody needs any more. */
 void lks_decoder_reorder(void *context, const int32_t *parents, int n_rows)
 {
+    enum { NOWHERE = -1 };
     lks_decoder_state *s = context;
-    size_t d = (size_t)s->decoder->config.width, used = (size_t)s->position * 2 * d;
-    for (int layer = 0; layer < s->decoder->config.n_layers; layer++)
-        permute(self_row(s, layer, 0), self_row_floats(s), used, parents, n_rows, s->spare);
+    size_t used = (size_t)s->position * 2 * (size_t)s->decoder->config.width;
+    int32_t *places = s->spare, *images = places + s->max_rows, *taken = images + s->max_rows;
+    assert(n_rows <= s->max_rows);
+    memset(taken, 0, (size_t)s->max_rows * sizeof *taken);
+    for (int i = 0; i < n_rows; i++) {
+        int32_t place = s->places[parents[i]];
+        places[i] = taken[place] ? NOWHERE : place;
+        images[i] = s->images[parents[i]];
+        taken[place] = 1;
+    }
+    for (int i = 0, place = 0; i < n_rows; i++) {
+        if (places[i] != NOWHERE)
+            continue;
+        while (taken[place])
+            place++;
+        taken[place] = 1;
+        places[i] = place;
+        for (int layer = 0; layer < s->decoder->config.n_layers; layer++)
+            memcpy(self_place(s, layer, place), self_place(s, layer, s->places[parents[i]]), used * sizeof *s->self_kv);
+    }
+    memcpy(s->places, places, (size_t)n_rows * sizeof *places);
+    memcpy(s->images, images, (size_t)n_rows * sizeof *images);
     s->n_rows = n_rows;
 }
 

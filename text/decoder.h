@@ -6,8 +6,8 @@
  *     logits = head(norm x);  BERT-like heads transform first: norm(activation(dense x))
  *
  * A decoder holds weights only and may be shared by threads; what changes while a caption is made lives in
- * lks_decoder_state: the self-attention cache of every row, and the cross-attention keys and values of one image, computed once
- * and read by all rows. */
+ * lks_decoder_state: the self-attention cache of every row, and the cross-attention keys and values of one image or several,
+ * computed once and read by all rows of that image. */
 #ifndef LKS_DECODER_H
 #define LKS_DECODER_H
 
@@ -69,16 +69,22 @@ enum {
     LKS_DECODER_BF16_MEMORY = 2 /* keys and values of the memory in bf16: half of what a step reads beside weights */
 };
 
-/* Room for `max_rows` rows of `max_positions` tokens and n_memory tokens to attend to. */
+/* Room for `max_rows` rows of `max_positions` tokens and n_memory tokens to attend to, those of all images together. */
 lks_status lks_decoder_state_open(lks_decoder_state **out, const lks_decoder *decoder, const lks_compute *compute,
                                   int max_rows, int max_positions, int n_memory, unsigned flags, lks_error *err);
 void lks_decoder_state_close(lks_decoder_state *state);
 
-/* From the next begin on rows attend to n_memory tokens, at most as many as the state has room for. */
-void lks_decoder_attend(lks_decoder_state *state, int n_memory);
+/* From now on there are n_images images of n_memory tokens each, together no more than the state has room for. Forgets what was
+ * there. */
+void lks_decoder_attend(lks_decoder_state *state, int n_images, int n_memory);
 
-/* Computes cross K/V from tokens [n_memory, encoder width], of an image, a text (text/encoder.h) or both, and forgets all rows. */
-lks_status lks_decoder_begin(lks_decoder_state *state, const float *tokens, lks_error *err);
+/* Computes cross K/V of one image from tokens [n_memory, encoder width], which may also be those of a text (text/encoder.h) or of
+ * both. Threads may each do this for another image, with a `compute` of their own. */
+lks_status lks_decoder_look(const lks_compute *compute, lks_decoder_state *state, int image, const float *tokens,
+                            lks_error *err);
+
+/* Forgets all rows; those of the next step, n_rows, read these images. images NULL: image 0. */
+void lks_decoder_begin(lks_decoder_state *state, const int32_t *images, int n_rows);
 
 /* Appends tokens [n_rows, n_tokens] to the rows; logits [n_rows, vocab_size] of each row's last token. The signature of
  * lks_step_model.step with the state as context. */
@@ -90,7 +96,7 @@ lks_status lks_decoder_step(void *context, float *logits, const int32_t *tokens,
 lks_status lks_decoder_step_top(void *context, const lks_top *top, const int32_t *tokens, int n_rows, int n_tokens,
                                 lks_error *err);
 
-/* Row i continues what row parents[i] had: lks_step_model.reorder. */
+/* Row i continues what row parents[i] had: lks_step_model.reorder. Only a row that several continue is copied. */
 void lks_decoder_reorder(void *context, const int32_t *parents, int n_rows);
 
 /* map [n_layers, n_memory] = the cross-attention weights, averaged over heads, of the step that fed a token to `row` at `position`:

@@ -18,16 +18,24 @@ typedef struct lks_decoder_kept {
 struct lks_decoder_state {
     const lks_decoder *decoder;
     lks_compute compute;
-    int max_rows, max_positions, max_memory;
-    int n_memory;         /* tokens attended to now */
-    int n_rows, position; /* rows in use; tokens each of them has */
-    float *self_kv;       /* [n_layers, max_rows, max_positions, 2 d]: key, then value */
-    float *cross_kv;      /* [n_layers, n_memory, 2 d], room for max_memory; NULL: */
-    uint16_t *cross_bf16; /* the same in bf16 */
+    int max_rows, max_positions, max_memory; /* max_memory: tokens of all images together */
+    int n_images, n_memory;                  /* images, tokens of each */
+    int n_rows, position;                    /* rows in use; tokens each of them has */
+    float *self_kv;                          /* [n_layers, max_rows, max_positions, 2 d]: key, then value */
+    float *cross_kv;                         /* [n_layers, n_images, n_memory, 2 d], room for max_memory; NULL: */
+    uint16_t *cross_bf16;                    /* the same in bf16 */
     lks_decoder_kept kept;
-    float *spare;          /* one layer's rows on their way through lks_decoder_reorder */
-    int32_t *memory_index; /* [max_rows]: every row reads image 0 */
+    int32_t *places; /* [max_rows] where in self_kv each row is */
+    int32_t *images; /* [max_rows] the image that each row reads */
+    int32_t *spare;  /* [3, max_rows] for lks_decoder_reorder */
 };
+
+/* Where the keys and values of an image begin, in numbers: [n_memory, 2 d]. */
+static inline size_t lks_cross_at(const lks_decoder_state *s, int layer, int image)
+{
+    size_t n_images = (size_t)s->n_images, n = (size_t)s->n_memory * 2 * (size_t)s->decoder->config.width;
+    return ((size_t)layer * n_images + (size_t)image) * n;
+}
 
 /* The weights [n_heads, n_memory] that `row` gave at `position`. */
 static inline float *lks_kept_weights(const lks_decoder_state *s, int position, int layer, int row)
@@ -37,11 +45,11 @@ static inline float *lks_kept_weights(const lks_decoder_state *s, int position, 
     return s->kept.weights + at * (size_t)c->n_heads * (size_t)s->n_memory;
 }
 
-/* value [d] = the value of memory token j in that layer. */
+/* value [d] = the value of token j of image 0 in that layer. */
 static inline void lks_cross_value(float *value, const lks_decoder_state *s, int layer, int j)
 {
     size_t d = (size_t)s->decoder->config.width;
-    size_t at = ((size_t)layer * (size_t)s->n_memory + (size_t)j) * 2 * d + d;
+    size_t at = lks_cross_at(s, layer, 0) + (size_t)j * 2 * d + d;
     for (size_t i = 0; i < d; i++)
         value[i] = s->cross_kv ? s->cross_kv[at + i] : lks_bf16_to_float(s->cross_bf16[at + i]);
 }

@@ -1,4 +1,5 @@
-/* Search: options, work space, stepping, and the results; the strategies stand in search_sample.c and search_beam.c. */
+/* Search: options, work space, the steps that the searches of several images take together, and the results; the strategies stand
+ * in search_sample.c and search_beam.c. */
 #include "text/search.h"
 
 #include <math.h>
@@ -66,21 +67,44 @@ static void carve_paths(lks_path **paths, unsigned char *base, size_t *at, size_
     }
 }
 
-static size_t carve_all(lks_search *s, unsigned char *base)
+static size_t carve_search(lks_search *s, unsigned char *base)
 {
-    size_t at = 0, rows = (size_t)s->n_rows, vocab = (size_t)s->model->vocab_size, capacity = (size_t)s->limit;
-    size_t all = s->top.k > 0 ? 0 : vocab, top = (size_t)s->top.k;
-    s->logits = carve(base, &at, rows * all, sizeof *s->logits);
-    s->scores = carve(base, &at, rows * all, sizeof *s->scores);
-    s->top.values = carve(base, &at, rows * top, sizeof *s->top.values);
-    s->top.indices = carve(base, &at, rows * top, sizeof *s->top.indices);
-    s->log_sum_exp = carve(base, &at, rows, sizeof *s->log_sum_exp);
+    size_t at = 0, rows = (size_t)s->n_rows, capacity = (size_t)s->limit;
     s->parents = carve(base, &at, rows, sizeof *s->parents);
     s->tokens = carve(base, &at, rows, sizeof *s->tokens);
-    s->seen = carve(base, &at, all, 1);
     carve_paths(&s->running, base, &at, rows, capacity);
     carve_paths(&s->next, base, &at, rows, capacity);
     carve_paths(&s->finished, base, &at, rows, capacity);
+    return at;
+}
+
+/* The searches of a run, and what its steps take and give: rows of all searches, one search after the other. */
+typedef struct team {
+    const lks_step_model *model;
+    const lks_search_options *options;
+    int n_images, max_rows;
+    int n_prefix, limit; /* see lks_search */
+    lks_search *searches;
+    float *logits, *scores, *log_sum_exp;
+    lks_top top;
+    int32_t *parents, *tokens; /* [max_rows], [max(max_rows, n_images * n_prefix)] */
+    unsigned char *seen;
+    void *block;
+} team;
+
+static size_t carve_team(team *t, unsigned char *base)
+{
+    size_t at = 0, rows = (size_t)t->max_rows, vocab = (size_t)t->model->vocab_size;
+    size_t all = t->top.k > 0 ? 0 : vocab, top = (size_t)t->top.k, first = (size_t)t->n_images * (size_t)t->n_prefix;
+    t->searches = carve(base, &at, (size_t)t->n_images, sizeof *t->searches);
+    t->logits = carve(base, &at, rows * all, sizeof *t->logits);
+    t->scores = carve(base, &at, rows / (size_t)t->n_images * all, sizeof *t->scores);
+    t->top.values = carve(base, &at, rows * top, sizeof *t->top.values);
+    t->top.indices = carve(base, &at, rows * top, sizeof *t->top.indices);
+    t->log_sum_exp = carve(base, &at, rows, sizeof *t->log_sum_exp);
+    t->parents = carve(base, &at, rows, sizeof *t->parents);
+    t->tokens = carve(base, &at, rows > first ? rows : first, sizeof *t->tokens);
+    t->seen = carve(base, &at, all, 1);
     return at;
 }
 
@@ -96,98 +120,154 @@ static int plan_top(const lks_step_model *model, const lks_search_options *o, in
     return plain && k <= model->max_top && k <= model->vocab_size ? (int)k : 0;
 }
 
-lks_status lks_search_init(lks_search *s, const lks_step_model *model, const lks_search_options *options, int n_rows,
-                           lks_error *err)
+static void team_close(team *t)
 {
-    *s = (lks_search){.model = model, .options = options, .err = err, .n_rows = n_rows};
-    s->n_prefix = options->n_prompt + 1;
-    s->top.k = plan_top(model, options, n_rows);
-    int positions = model->max_positions;
-    if (options->max_length > 0 && options->max_length < positions)
-        positions = options->max_length;
-    int room = positions - s->n_prefix;
+    for (int i = 0; t->block && i < t->n_images; i++) {
+        lks_search *s = &t->searches[i];
+        if (s->strategy)
+            s->strategy->close(s);
+        free(s->block);
+    }
+    free(t->block);
+}
+
+static lks_status search_open(lks_search *s, const team *t, lks_error *err)
+{
+    const lks_search_options *o = t->options;
+    int n_rows = lks_search_rows(o);
+    *s = (lks_search){.model = t->model,
+                      .options = o,
+                      .strategy = o->sample || n_rows == 1 ? &lks_strategy_sample : &lks_strategy_beam,
+                      .err = err,
+                      .n_rows = n_rows,
+                      .n_running = 1,
+                      .n_prefix = t->n_prefix,
+                      .limit = t->limit,
+                      .top.k = t->top.k,
+                      .scores = t->scores,
+                      .seen = t->seen};
+    s->block = calloc(carve_search(s, NULL), 1);
+    if (!s->block)
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for a search of %d rows", n_rows);
+    carve_search(s, s->block);
+    lks_path *first = &s->running[0];
+    first->tokens[0] = o->start_token;
+    if (o->n_prompt > 0)
+        memcpy(first->tokens + 1, o->prompt, (size_t)o->n_prompt * sizeof *first->tokens);
+    first->n = s->n_prefix;
+    return s->strategy->open(s);
+}
+
+/* Takes all the memory that the run needs; what is there when that fails is released by team_close. */
+static lks_status team_open(team *t, lks_error *err)
+{
+    const lks_search_options *o = t->options;
+    t->n_prefix = o->n_prompt + 1;
+    int positions = t->model->max_positions, n_rows = lks_search_rows(o);
+    if (o->max_length > 0 && o->max_length < positions)
+        positions = o->max_length;
+    int room = positions - t->n_prefix;
     if (room < 1)
         return lks_error_set(err, LKS_ERR_ARGUMENT,
                              "the prompt of %d tokens leaves no room: the model's captions have at most %d with it",
-                             options->n_prompt, positions - 1);
-    s->limit = s->n_prefix + (options->max_tokens < room ? options->max_tokens : room);
-    s->block = calloc(carve_all(s, NULL), 1);
-    if (!s->block)
-        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for a search of %d rows", n_rows);
-    carve_all(s, s->block);
-    s->top.log_sum_exp = s->log_sum_exp;
-    return LKS_OK;
+                             o->n_prompt, positions - 1);
+    t->limit = t->n_prefix + (o->max_tokens < room ? o->max_tokens : room);
+    t->max_rows = t->n_images * n_rows;
+    t->top.k = plan_top(t->model, o, n_rows);
+    t->block = calloc(carve_team(t, NULL), 1);
+    if (!t->block)
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for a search of %d rows", t->max_rows);
+    carve_team(t, t->block);
+    t->top.log_sum_exp = t->log_sum_exp;
+    lks_status st = LKS_OK;
+    for (int i = 0; i < t->n_images && st == LKS_OK; i++)
+        st = search_open(&t->searches[i], t, err);
+    return st;
 }
 
-void lks_search_release(lks_search *search)
+static lks_status not_finite(lks_error *err)
 {
-    free(search->block);
-    search->block = NULL;
-}
-
-static lks_status not_finite(const lks_search *s)
-{
-    return lks_error_set(s->err, LKS_ERR_MODEL,
+    return lks_error_set(err, LKS_ERR_MODEL,
                          "the decoder's scores are not finite; the model file is damaged or not a captioner");
 }
 
 /* The rows' log-sum-exp, found in two passes (maximum, then sum in double), if it is not there already; a decoder that yields NaN
  * is refused. */
-static lks_status normalise(lks_search *s, int n_rows)
+static lks_status normalise(team *t, int n_rows, lks_error *err)
 {
-    int vocab = s->top.k > 0 ? 0 : s->model->vocab_size;
+    int vocab = t->top.k > 0 ? 0 : t->model->vocab_size;
     for (int row = 0; row < n_rows; row++) {
-        if (vocab == 0 && !isfinite(s->log_sum_exp[row]))
-            return not_finite(s);
+        if (vocab == 0 && !isfinite(t->log_sum_exp[row]))
+            return not_finite(err);
         if (vocab == 0)
             continue;
-        const float *x = s->logits + (size_t)row * (size_t)vocab;
+        const float *x = t->logits + (size_t)row * (size_t)vocab;
         float max = x[0];
         for (int i = 1; i < vocab; i++)
             max = x[i] > max ? x[i] : max;
         double sum = 0.0;
         for (int i = 0; i < vocab; i++)
             sum += (double)expf(x[i] - max);
-        s->log_sum_exp[row] = max + (float)log(sum);
-        if (!isfinite(s->log_sum_exp[row]))
-            return not_finite(s);
+        t->log_sum_exp[row] = max + (float)log(sum);
+        if (!isfinite(t->log_sum_exp[row]))
+            return not_finite(err);
     }
     return LKS_OK;
 }
 
-static lks_status check_stop(const lks_search *s)
+/* Feeds t->tokens [n_rows, n_tokens], and shows each search its rows of the outcome. */
+static lks_status step(team *t, int n_rows, int n_tokens, lks_error *err)
 {
-    if (s->options->stop && s->options->stop(s->options->stop_context))
-        return lks_error_set(s->err, LKS_ERR_INTERRUPTED, "interrupted");
+    const lks_step_model *m = t->model;
+    const lks_search_options *o = t->options;
+    if (o->stop && o->stop(o->stop_context))
+        return lks_error_set(err, LKS_ERR_INTERRUPTED, "interrupted");
+    lks_status st = t->top.k > 0 ? m->step_top(m->context, &t->top, t->tokens, n_rows, n_tokens, err)
+                                 : m->step(m->context, t->logits, t->tokens, n_rows, n_tokens, err);
+    if (st == LKS_OK)
+        st = normalise(t, n_rows, err);
+    int row = 0;
+    for (int i = 0; i < t->n_images && st == LKS_OK; i++) {
+        lks_search *s = &t->searches[i];
+        size_t first = (size_t)row, top = first * (size_t)t->top.k;
+        s->first_row = row;
+        s->logits = t->top.k > 0 ? NULL : t->logits + first * (size_t)m->vocab_size;
+        s->log_sum_exp = t->log_sum_exp + first;
+        s->top.values = t->top.values + top;
+        s->top.indices = t->top.indices + top;
+        row += s->n_running;
+    }
+    return st;
+}
+
+static lks_status first_step(team *t, lks_error *err)
+{
+    for (int i = 0; i < t->n_images; i++)
+        memcpy(t->tokens + (size_t)i * (size_t)t->n_prefix, t->searches[i].running[0].tokens,
+               (size_t)t->n_prefix * sizeof *t->tokens);
+    return step(t, t->n_images, t->n_prefix, err);
+}
+
+/* Every search that runs chooses its next tokens; *n_rows are left to feed. */
+static lks_status advance(team *t, int *n_rows)
+{
+    int n_before = *n_rows, n = 0;
+    bool moved = false;
+    for (int i = 0; i < t->n_images; i++) {
+        lks_search *s = &t->searches[i];
+        lks_status st = s->n_running > 0 ? s->strategy->advance(s) : LKS_OK;
+        if (st != LKS_OK)
+            return st;
+        for (int j = 0; j < s->n_running; j++, n++) {
+            t->tokens[n] = s->tokens[j];
+            t->parents[n] = s->first_row + s->parents[j];
+            moved |= t->parents[n] != n;
+        }
+    }
+    if (n > 0 && (moved || n != n_before))
+        t->model->reorder(t->model->context, t->parents, n);
+    *n_rows = n;
     return LKS_OK;
-}
-
-static lks_status step(lks_search *s, const int32_t *tokens, int n_rows, int n_tokens)
-{
-    const lks_step_model *m = s->model;
-    lks_status st = check_stop(s);
-    if (st == LKS_OK && s->top.k > 0)
-        st = m->step_top(m->context, &s->top, tokens, n_rows, n_tokens, s->err);
-    else if (st == LKS_OK)
-        st = m->step(m->context, s->logits, tokens, n_rows, n_tokens, s->err);
-    return st == LKS_OK ? normalise(s, n_rows) : st;
-}
-
-lks_status lks_search_begin(lks_search *s)
-{
-    lks_path *first = &s->running[0];
-    first->tokens[0] = s->options->start_token;
-    if (s->options->n_prompt > 0)
-        memcpy(first->tokens + 1, s->options->prompt, (size_t)s->options->n_prompt * sizeof *first->tokens);
-    first->n = s->n_prefix;
-    return step(s, first->tokens, 1, s->n_prefix);
-}
-
-lks_status lks_search_step(lks_search *s, int n_rows, bool reorder)
-{
-    if (reorder)
-        s->model->reorder(s->model->context, s->parents, n_rows);
-    return step(s, s->tokens, n_rows, 1);
 }
 
 void lks_path_extend(lks_path *out, const lks_path *path, int32_t token, float logprob, int row)
@@ -253,19 +333,39 @@ static lks_status check_options(const lks_step_model *model, const lks_search_op
     return LKS_OK;
 }
 
-lks_status lks_search_run(lks_hypothesis **hypotheses, int *n_hypotheses, const lks_step_model *model,
-                          const lks_search_options *options, lks_error *err)
+static lks_status finish(lks_hypothesis **hypotheses, int *n_hypotheses, const team *t)
 {
+    lks_status st = LKS_OK;
+    int n_done = 0;
+    while (n_done < t->n_images && st == LKS_OK) {
+        lks_search *s = &t->searches[n_done];
+        st = s->strategy->finish(&hypotheses[n_done], &n_hypotheses[n_done], s);
+        n_done += st == LKS_OK;
+    }
+    while (st != LKS_OK && n_done > 0) {
+        lks_hypotheses_free(hypotheses[--n_done]);
+        hypotheses[n_done] = NULL;
+    }
+    return st;
+}
+
+lks_status lks_search_run(lks_hypothesis **hypotheses, int *n_hypotheses, const lks_step_model *model,
+                          const lks_search_options *options, int n_images, lks_error *err)
+{
+    team t = {.model = model, .options = options, .n_images = n_images};
     lks_status st = check_options(model, options, err);
-    if (st != LKS_OK)
-        return st;
-    lks_search search;
-    st = lks_search_init(&search, model, options, lks_search_rows(options), err);
     if (st == LKS_OK)
-        st = lks_search_begin(&search);
+        st = team_open(&t, err);
     if (st == LKS_OK)
-        st = options->sample || search.n_rows == 1 ? lks_search_sample(hypotheses, n_hypotheses, &search)
-                                                   : lks_search_beam(hypotheses, n_hypotheses, &search);
-    lks_search_release(&search);
+        st = first_step(&t, err);
+    int n_rows = n_images;
+    while (st == LKS_OK && n_rows > 0) {
+        st = advance(&t, &n_rows);
+        if (st == LKS_OK && n_rows > 0)
+            st = step(&t, n_rows, 1, err);
+    }
+    if (st == LKS_OK)
+        st = finish(hypotheses, n_hypotheses, &t);
+    team_close(&t);
     return st;
 }

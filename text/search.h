@@ -10,13 +10,13 @@
 #include "fusion/ops.h"
 #include "fusion/status.h"
 
-/* What the search asks of a decoder. Rows are beams (or samples) of one image. */
+/* What the search asks of a decoder. Rows are beams (or samples) of one image, or of several. */
 typedef struct lks_step_model {
     void *context;
     int vocab_size;
     int max_positions; /* start token, prompt and generated tokens together */
     /* Feeds tokens [n_rows, n_tokens] at the next positions; logits [n_rows, vocab_size] of the last one. The first call
-     * has n_rows 1 (start token and prompt); the search then calls reorder before it steps several rows. */
+     * has one row for each image (start token and prompt); the search calls reorder before rows become more, fewer or others. */
     lks_status (*step)(void *context, float *logits, const int32_t *tokens, int n_rows, int n_tokens, lks_error *err);
     /* As step, but only the top->k likeliest tokens of every row, k <= max_top. Or NULL: the search then asks for all logits,
      * which it also does where its options change what is likely. */
@@ -73,7 +73,7 @@ void lks_search_defaults(lks_search_options *options);
 
 bool lks_search_is_end(const lks_search_options *options, int32_t token);
 
-/* Decoder rows that a search with these options steps at most: the batch size a decoder must make room for. */
+/* Decoder rows that a search with these options steps at most for one image: the batch size a decoder must make room for. */
 int lks_search_rows(const lks_search_options *options);
 
 typedef struct lks_hypothesis {
@@ -84,9 +84,11 @@ typedef struct lks_hypothesis {
     int32_t *rows;   /* [n_tokens] the decoder row that produced each token: finds its attention maps */
 } lks_hypothesis;
 
-/* Results, best first: hypotheses [*n_hypotheses], one malloc'ed block freed by lks_hypotheses_free. */
+/* Searches for n_images texts side by side: the rows of all take every step together, and leave as they end. What one image gets
+ * does not depend on the others. Results of image i, best first: hypotheses[i] [n_hypotheses[i]], one malloc'ed block freed by
+ * lks_hypotheses_free. When one search fails, all do. */
 lks_status lks_search_run(lks_hypothesis **hypotheses, int *n_hypotheses, const lks_step_model *model,
-                          const lks_search_options *options, lks_error *err);
+                          const lks_search_options *options, int n_images, lks_error *err);
 void lks_hypotheses_free(lks_hypothesis *hypotheses);
 
 #endif

@@ -16,8 +16,7 @@ typedef struct candidate {
 
 typedef struct beam {
     lks_search *search;
-    int n_beams;   /* as asked for: the size of the finished list */
-    int n_running; /* beams in use */
+    int n_beams; /* as asked for: the size of the finished list */
     int n_finished;
     int capacity; /* of candidates */
     int n_candidates;
@@ -101,13 +100,13 @@ static void rank(beam *b)
     const lks_search_options *o = s->options;
     int keep = (o->n_end_tokens > 1 ? 1 + o->n_end_tokens : 2) * s->n_rows;
     b->n_candidates = 0;
-    for (int row = 0; row < b->n_running; row++) {
+    for (int row = 0; row < b->search->n_running; row++) {
         if (s->top.k > 0)
             offer_likeliest(b, row, keep);
         else
             offer_all(b, row, keep);
     }
-    for (int row = 0; o->n_required > 0 && row < b->n_running; row++)
+    for (int row = 0; o->n_required > 0 && row < b->search->n_running; row++)
         offer_required(b, row);
     for (int i = 0; i < b->n_candidates; i++)
         b->candidates[i].progress = lks_progress_next(o, b->progress[b->candidates[i].row], b->candidates[i].token);
@@ -127,7 +126,7 @@ static void finish(beam *b, const candidate *c)
         s->finished[at] = s->finished[at - 1];
         at--;
     }
-    lks_path_extend(&slot, path, c->token, c->logprob, c->row);
+    lks_path_extend(&slot, path, c->token, c->logprob, s->first_row + c->row);
     slot.score = score;
     s->finished[at] = slot;
     if (b->n_finished < b->n_beams)
@@ -139,7 +138,7 @@ static void run_on(beam *b, int *n_next, candidate *c)
     lks_search *s = b->search;
     c->taken = true;
     lks_path *to = &s->next[*n_next];
-    lks_path_extend(to, &s->running[c->row], c->token, c->logprob, c->row);
+    lks_path_extend(to, &s->running[c->row], c->token, c->logprob, s->first_row + c->row);
     to->score = c->score;
     s->parents[*n_next] = c->row;
     s->tokens[*n_next] = c->token;
@@ -179,71 +178,78 @@ static bool can_improve(const beam *b)
         return false;
     int n = o->early_stopping == 2 && o->length_penalty > 0.0f ? s->limit - s->n_prefix : s->running[0].n - s->n_prefix;
     float best = s->running[0].score;
-    for (int i = 1; i < b->n_running; i++)
+    for (int i = 1; i < b->search->n_running; i++)
         best = s->running[i].score > best ? s->running[i].score : best;
     return best / powf((float)n, o->length_penalty) > s->finished[b->n_finished - 1].score;
 }
 
-static lks_status run(beam *b)
+static void beam_close(lks_search *s)
 {
-    lks_search *s = b->search;
-    const lks_search_options *o = s->options;
-    for (;;) {
-        bool last = s->running[0].n + 1 == s->limit;
-        rank(b);
-        for (int i = 0; i < b->n_candidates; i++) {
-            candidate c = b->candidates[i];
-            bool ends = lks_search_is_end(o, c.token) || last;
-            if (ends && (i < s->n_rows || o->n_required > 0) && lks_progress_done(o, c.progress))
-                finish(b, &c);
-        }
-        int n_next = last ? 0 : choose_running(b);
-        if (n_next == 0)
-            return LKS_OK;
-        lks_path *swap = s->running;
-        s->running = s->next;
-        s->next = swap;
-        lks_progress *swap_progress = b->progress;
-        b->progress = b->next_progress;
-        b->next_progress = swap_progress;
-        b->n_running = n_next;
-        if (!can_improve(b))
-            return LKS_OK;
-        lks_status st = lks_search_step(s, n_next, true);
-        if (st != LKS_OK)
-            return st;
-    }
+    beam *b = s->own;
+    if (!b)
+        return;
+    free(b->candidates);
+    free(b->progress);
+    free(b->next_progress);
+    free(b);
+    s->own = NULL;
 }
 
-lks_status lks_search_beam(lks_hypothesis **out, int *n_out, lks_search *s)
+static lks_status beam_open(lks_search *s)
 {
     const lks_search_options *o = s->options;
     size_t rows = (size_t)s->n_rows;
-    beam b = {.search = s, .n_beams = o->n_beams, .n_running = 1};
-    b.capacity = ((o->n_end_tokens > 1 ? 1 + o->n_end_tokens : 2) + o->n_required) * s->n_rows;
-    b.candidates = calloc((size_t)b.capacity, sizeof *b.candidates);
-    b.progress = malloc(rows * sizeof *b.progress);
-    b.next_progress = malloc(rows * sizeof *b.next_progress);
-    lks_status st = LKS_OK;
-    if (!b.candidates || !b.progress || !b.next_progress) {
-        st = lks_error_set(s->err, LKS_ERR_NOMEM, "out of memory");
-        goto done;
-    }
-    b.progress[0] = lks_progress_start(o);
-    st = run(&b);
-    if (st != LKS_OK)
-        goto done;
-    if (b.n_finished == 0) {
-        st = lks_error_set(s->err, LKS_ERR_ARGUMENT,
-                           "no caption of %d tokens holds all required words; allow more tokens or ask for fewer words",
-                           s->limit - s->n_prefix);
-        goto done;
-    }
-    *n_out = b.n_finished < o->n_best ? b.n_finished : o->n_best;
-    st = lks_search_pack(out, s, s->finished, *n_out, s->err);
-done:
-    free(b.candidates);
-    free(b.progress);
-    free(b.next_progress);
-    return st;
+    beam *b = s->own = calloc(1, sizeof *b);
+    if (!b)
+        return lks_error_set(s->err, LKS_ERR_NOMEM, "out of memory");
+    *b = (beam){.search = s, .n_beams = o->n_beams};
+    b->capacity = ((o->n_end_tokens > 1 ? 1 + o->n_end_tokens : 2) + o->n_required) * s->n_rows;
+    b->candidates = calloc((size_t)b->capacity, sizeof *b->candidates);
+    b->progress = malloc(rows * sizeof *b->progress);
+    b->next_progress = malloc(rows * sizeof *b->next_progress);
+    if (!b->candidates || !b->progress || !b->next_progress)
+        return lks_error_set(s->err, LKS_ERR_NOMEM, "out of memory");
+    b->progress[0] = lks_progress_start(o);
+    return LKS_OK;
 }
+
+static lks_status beam_advance(lks_search *s)
+{
+    beam *b = s->own;
+    const lks_search_options *o = s->options;
+    bool last = s->running[0].n + 1 == s->limit;
+    rank(b);
+    for (int i = 0; i < b->n_candidates; i++) {
+        candidate c = b->candidates[i];
+        bool ends = lks_search_is_end(o, c.token) || last;
+        if (ends && (i < s->n_rows || o->n_required > 0) && lks_progress_done(o, c.progress))
+            finish(b, &c);
+    }
+    int n_next = last ? 0 : choose_running(b);
+    s->n_running = n_next;
+    if (n_next == 0)
+        return LKS_OK;
+    lks_path *swap = s->running;
+    s->running = s->next;
+    s->next = swap;
+    lks_progress *swap_progress = b->progress;
+    b->progress = b->next_progress;
+    b->next_progress = swap_progress;
+    if (!can_improve(b))
+        s->n_running = 0;
+    return LKS_OK;
+}
+
+static lks_status beam_finish(lks_hypothesis **out, int *n_out, lks_search *s)
+{
+    const beam *b = s->own;
+    if (b->n_finished == 0)
+        return lks_error_set(
+            s->err, LKS_ERR_ARGUMENT,
+            "no caption of %d tokens holds all required words; allow more tokens or ask for fewer words",
+            s->limit - s->n_prefix);
+    *n_out = b->n_finished < s->options->n_best ? b->n_finished : s->options->n_best;
+    return lks_search_pack(out, s, s->finished, *n_out, s->err);
+}
+
+const lks_strategy lks_strategy_beam = {beam_open, beam_advance, beam_finish, beam_close};

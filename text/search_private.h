@@ -13,35 +13,43 @@ typedef struct lks_path {
     float score;     /* sum of processed log-probabilities */
 } lks_path;
 
-/* The work space of one search, taken in one block. */
-typedef struct lks_search {
+typedef struct lks_search lks_search;
+
+/* How the next tokens are chosen: by likelihood or at random (search_sample.c), by beams (search_beam.c). */
+typedef struct lks_strategy {
+    lks_status (*open)(lks_search *search); /* sets search->own */
+    /* From what the last step said of the running rows to the next ones: search->n_running, parents and tokens. No running rows: the
+     * search is over. */
+    lks_status (*advance)(lks_search *search);
+    lks_status (*finish)(lks_hypothesis **out, int *n_out, lks_search *search);
+    void (*close)(lks_search *search); /* own may be NULL */
+} lks_strategy;
+
+extern const lks_strategy lks_strategy_sample, lks_strategy_beam;
+
+/* The search of one image: its paths in one block, and its rows of what all searches of a run share. */
+struct lks_search {
     const lks_step_model *model;
     const lks_search_options *options;
+    const lks_strategy *strategy;
+    void *own; /* of the strategy */
     lks_error *err;
     int n_rows;                /* rows that may run at a time */
+    int n_running;             /* rows of the last step, or of the next */
+    int first_row;             /* of the last step among the rows of all searches */
     int n_prefix;              /* start token and prompt */
     int limit;                 /* n_prefix and the tokens that may be generated */
-    float *logits;             /* [n_rows, vocab] raw */
-    float *log_sum_exp;        /* [n_rows] of the raw logits */
-    float *scores;             /* [n_rows, vocab] processed */
+    const float *logits;       /* [n_running, vocab] raw, of the last step */
+    const float *log_sum_exp;  /* [n_running] of the raw logits */
     lks_top top;               /* k > 0: the likeliest tokens, and no logits and scores */
+    float *scores;             /* [n_rows, vocab] processed; shared: no search reads what another wrote */
+    unsigned char *seen;       /* [vocab] marks for the repetition penalty; shared */
     lks_path *running;         /* [n_rows] */
     lks_path *next;            /* [n_rows] */
     lks_path *finished;        /* [n_rows] */
-    int32_t *parents, *tokens; /* [n_rows] of the next step */
-    unsigned char *seen;       /* [vocab] marks for the repetition penalty */
+    int32_t *parents, *tokens; /* [n_rows] of the next step; parents count from first_row */
     void *block;
-} lks_search;
-
-/* Takes the work space for n_rows rows; search->block is freed by lks_search_release. */
-lks_status lks_search_init(lks_search *search, const lks_step_model *model, const lks_search_options *options,
-                           int n_rows, lks_error *err);
-void lks_search_release(lks_search *search);
-
-/* Runs the decoder on start token and prompt; one row of logits. */
-lks_status lks_search_begin(lks_search *search);
-/* Feeds search->tokens to n_rows rows that continue search->parents. */
-lks_status lks_search_step(lks_search *search, int n_rows, bool reorder);
+};
 
 /* scores[row] = the row's raw logits (normalised: log-probabilities) after all processors, given the path's history. */
 void lks_search_process(lks_search *search, int row, const lks_path *path, bool normalised);
@@ -54,9 +62,6 @@ void lks_path_extend(lks_path *out, const lks_path *path, int32_t token, float l
 /* Packs the best `n` of paths (already sorted) into hypotheses. */
 lks_status lks_search_pack(lks_hypothesis **out, const lks_search *search, const lks_path *paths, int n,
                            lks_error *err);
-
-lks_status lks_search_sample(lks_hypothesis **out, int *n_out, lks_search *search);
-lks_status lks_search_beam(lks_hypothesis **out, int *n_out, lks_search *search);
 
 /* How far a path is with the required phrases. */
 typedef struct lks_progress {

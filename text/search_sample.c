@@ -103,62 +103,76 @@ static int compare_paths(const void *a, const void *b)
     return (x->score < y->score) - (x->score > y->score);
 }
 
-lks_status lks_search_sample(lks_hypothesis **out, int *n_out, lks_search *s)
+typedef struct sampler {
+    choice *choices;   /* [vocab] scratch; NULL when nothing is drawn */
+    uint64_t *streams; /* [n_rows] of the running rows */
+    bool begun;
+    int n_done;
+} sampler;
+
+static void sample_close(lks_search *s)
+{
+    sampler *own = s->own;
+    if (!own)
+        return;
+    free(own->choices);
+    free(own->streams);
+    free(own);
+    s->own = NULL;
+}
+
+static lks_status sample_open(lks_search *s)
 {
     const lks_search_options *o = s->options;
-    int vocab = s->model->vocab_size, n_active = s->n_rows, n_done = 0;
-    choice *choices = o->sample ? malloc((size_t)vocab * sizeof *choices) : NULL;
-    uint64_t *streams = malloc((size_t)s->n_rows * sizeof *streams);
-    if (!streams || (o->sample && !choices)) {
-        free(choices);
-        free(streams);
+    sampler *own = s->own = calloc(1, sizeof *own);
+    if (own)
+        own->streams = malloc((size_t)s->n_rows * sizeof *own->streams);
+    if (own && o->sample)
+        own->choices = malloc((size_t)s->model->vocab_size * sizeof *own->choices);
+    if (!own || !own->streams || (o->sample && !own->choices))
         return lks_error_set(s->err, LKS_ERR_NOMEM, "out of memory");
-    }
-    lks_status st = LKS_OK;
     for (int i = 0; i < s->n_rows; i++)
-        streams[i] = o->seed + (uint64_t)i * 0xD1B54A32D192ED03u;
-
-    bool first = true;
-    while (n_active > 0) {
-        int n_next = 0;
-        for (int i = 0; i < n_active; i++) {
-            int row = first ? 0 : i;
-            const lks_path *path = &s->running[row];
-            float logprob;
-            int token = next_token(s, &logprob, row, path, choices, &streams[i]);
-            if (token < 0) {
-                st = lks_error_set(s->err, LKS_ERR_ARGUMENT, "every token is banned at position %d",
-                                   path->n - s->n_prefix);
-                goto done;
-            }
-            bool ends = lks_search_is_end(o, token) || path->n + 1 == s->limit;
-            lks_path *to = ends ? &s->finished[n_done++] : &s->next[n_next];
-            lks_path_extend(to, path, token, logprob, row);
-            if (!ends) {
-                s->parents[n_next] = row;
-                s->tokens[n_next] = token;
-                streams[n_next++] = streams[i];
-            }
-        }
-        if (n_next == 0)
-            break;
-        lks_path *swap = s->running;
-        s->running = s->next;
-        s->next = swap;
-        bool moved = n_next != (first ? 1 : n_active);
-        n_active = n_next;
-        first = false;
-        st = lks_search_step(s, n_active, moved);
-        if (st != LKS_OK)
-            goto done;
-    }
-    for (int i = 0; i < n_done; i++)
-        s->finished[i].score = mean_logprob(s, &s->finished[i]);
-    qsort(s->finished, (size_t)n_done, sizeof *s->finished, compare_paths);
-    *n_out = n_done < o->n_best ? n_done : o->n_best;
-    st = lks_search_pack(out, s, s->finished, *n_out, s->err);
-done:
-    free(choices);
-    free(streams);
-    return st;
+        own->streams[i] = o->seed + (uint64_t)i * 0xD1B54A32D192ED03u;
+    return LKS_OK;
 }
+
+static lks_status sample_advance(lks_search *s)
+{
+    sampler *own = s->own;
+    int n_active = own->begun ? s->n_running : s->n_rows, n_next = 0;
+    for (int i = 0; i < n_active; i++) {
+        int row = own->begun ? i : 0; /* all samples begin with the one row of the first step */
+        const lks_path *path = &s->running[row];
+        float logprob;
+        int token = next_token(s, &logprob, row, path, own->choices, &own->streams[i]);
+        if (token < 0)
+            return lks_error_set(s->err, LKS_ERR_ARGUMENT, "every token is banned at position %d",
+                                 path->n - s->n_prefix);
+        bool ends = lks_search_is_end(s->options, token) || path->n + 1 == s->limit;
+        lks_path *to = ends ? &s->finished[own->n_done++] : &s->next[n_next];
+        lks_path_extend(to, path, token, logprob, s->first_row + row);
+        if (!ends) {
+            s->parents[n_next] = row;
+            s->tokens[n_next] = token;
+            own->streams[n_next++] = own->streams[i];
+        }
+    }
+    lks_path *swap = s->running;
+    s->running = s->next;
+    s->next = swap;
+    s->n_running = n_next;
+    own->begun = true;
+    return LKS_OK;
+}
+
+static lks_status sample_finish(lks_hypothesis **out, int *n_out, lks_search *s)
+{
+    int n = ((const sampler *)s->own)->n_done;
+    for (int i = 0; i < n; i++)
+        s->finished[i].score = mean_logprob(s, &s->finished[i]);
+    qsort(s->finished, (size_t)n, sizeof *s->finished, compare_paths);
+    *n_out = n < s->options->n_best ? n : s->options->n_best;
+    return lks_search_pack(out, s, s->finished, *n_out, s->err);
+}
+
+const lks_strategy lks_strategy_sample = {sample_open, sample_advance, sample_finish, sample_close};

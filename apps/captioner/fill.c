@@ -239,7 +239,7 @@ lks_status lks_fill(lks_session *session, lks_fillings **out, const char *text, 
     watch->n_gaps = fillings->n_gaps;
     watch->max_tokens = tokens_a_gap(model, fillings->n_gaps);
     st = lks_source_attend(session, &n_memory, &fillings->read_ms, &fillings->encode_ms, &source, picture, err);
-    double began = lks_session_now_ms();
+    double began = lks_now_ms();
     if (st == LKS_OK) {
         lks_search_options search = lks_source_search(model, &model->languages.fill_token);
         search.n_beams = search.n_best = options->n_beams;
@@ -248,11 +248,11 @@ lks_status lks_fill(lks_session *session, lks_fillings **out, const char *text, 
         search.stop = options->stop ? should_stop : NULL;
         search.stop_context = (void *)(uintptr_t)options;
         const lks_guide guide = {watch, follow_gaps, reorder_gaps};
-        st = lks_session_search(session, &hypotheses, &n, n_memory, &search, &guide, false, err);
+        st = lks_session_search(session, &hypotheses, &n, n_memory, &search, &guide, err);
     }
     if (st == LKS_OK)
         st = collect(fillings, watch, hypotheses, n, text, options->n_best, err);
-    fillings->decode_ms = lks_session_now_ms() - began;
+    fillings->decode_ms = lks_now_ms() - began;
     lks_hypotheses_free(hypotheses);
     lks_source_release(&source);
     free(watch);

@@ -2,7 +2,7 @@
 #ifndef LKS_SESSION_H
 #define LKS_SESSION_H
 
-#include "apps/captioner/model.h"
+#include "apps/captioner/look.h"
 
 struct lks_session {
     const lks_model *model;
@@ -13,12 +13,20 @@ struct lks_session {
     float *memory; /* [n, d]: the tokens that are attended to, of pictures first, then of a source text */
     size_t memory_floats;
     lks_decoder_state *state;
-    int state_rows, state_positions, state_memory;
-    bool state_maps;
-    bool state_half;
+    int state_rows, state_positions;
+    int state_memory, state_total; /* tokens to attend to: of one image at most, of all images */
+    bool state_maps, state_half;
+    struct lks_desk *desks; /* [n_threads] of lks_caption_batch; NULL until it is called */
 };
 
-double lks_session_now_ms(void);
+/* NULL is safe. */
+void lks_desks_close(struct lks_desk *desks, int n);
+
+/* The session as a looker at picture `at` of n_pictures, whose tokens the memory has room for. */
+lks_status lks_session_looker(lks_session *s, lks_looker *out, int at, int n_pictures, bool keep_maps, lks_error *err);
+
+/* Makes room for a memory of n_floats; keeps what is in it. */
+lks_status lks_session_reserve_memory(lks_session *s, size_t n_floats, lks_error *err);
 
 /* Encodes a picture into the first tokens of the memory. Adds to the times. */
 lks_status lks_session_look(lks_session *s, double *read_ms, double *encode_ms, const lks_image_source *picture,
@@ -35,11 +43,19 @@ typedef struct lks_guide {
     void (*reorder)(void *context, const int32_t *parents, int n_rows); /* see lks_step_model.reorder */
 } lks_guide;
 
-/* Searches for what follows the start token and the options' prompt, attending to the first n_memory tokens. `hypotheses` is freed
- * with lks_hypotheses_free. guide: NULL, or consulted at every step; log-probabilities are then among what it allows. keep_maps:
- * s->state then holds the attention of every step. */
+/* Makes room for a search, and for what it attends to: n_images images of n_memory tokens, which lks_decoder_look then fills in.
+ * keep_maps: s->state keeps the attention of every step. */
+lks_status lks_session_prepare(lks_session *s, int n_images, int n_memory, const lks_search_options *options,
+                               bool keep_maps, lks_error *err);
+
+/* Searches for what follows the start token and the options' prompt, given each of these images (NULL: image 0). hypotheses[i]
+ * [n[i]] are freed with lks_hypotheses_free. guide: NULL, or consulted at every step; log-probabilities are then among what it
+ * allows. */
+lks_status lks_session_find(lks_session *s, lks_hypothesis **hypotheses, int *n, const int32_t *images, int n_images,
+                            const lks_search_options *options, const lks_guide *guide, lks_error *err);
+
+/* Both, for the first n_memory tokens of the memory. */
 lks_status lks_session_search(lks_session *s, lks_hypothesis **hypotheses, int *n, int n_memory,
-                              const lks_search_options *options, const lks_guide *guide, bool keep_maps,
-                              lks_error *err);
+                              const lks_search_options *options, const lks_guide *guide, lks_error *err);
 
 #endif

@@ -59,10 +59,10 @@ lks_status lks_source_attend(lks_session *session, int *n_memory, double *read_m
     lks_status st = LKS_OK;
     if (picture)
         st = lks_session_look(session, read_ms, encode_ms, picture, err);
-    double began = lks_session_now_ms();
+    double began = lks_now_ms();
     if (st == LKS_OK)
         st = lks_session_read(session, n_image, source->tokens, source->n, err);
-    *encode_ms += lks_session_now_ms() - began;
+    *encode_ms += lks_now_ms() - began;
     *n_memory = n_image + source->n;
     return st;
 }

@@ -75,7 +75,7 @@ lks_status lks_translate(lks_session *session, lks_caption **out, const char *te
     lks_hypothesis *hypotheses = NULL;
     lks_caption *caption = NULL;
     st = lks_source_attend(session, &n_memory, &read_ms, &encode_ms, &source, picture, err);
-    double began = lks_session_now_ms();
+    double began = lks_now_ms();
     if (st == LKS_OK) {
         lks_search_options search = lks_source_search(model, &to->token);
         search.n_beams = options->n_beams;
@@ -84,7 +84,7 @@ lks_status lks_translate(lks_session *session, lks_caption **out, const char *te
         search.length_penalty = options->length_penalty;
         search.stop = options->stop ? should_stop : NULL;
         search.stop_context = (void *)(uintptr_t)options;
-        st = lks_session_search(session, &hypotheses, &n, n_memory, &search, NULL, false, err);
+        st = lks_session_search(session, &hypotheses, &n, n_memory, &search, NULL, err);
     }
     if (st == LKS_OK)
         st = lks_result_make(&caption, model, NULL, hypotheses, n, &to->token, 1, err);
@@ -98,7 +98,7 @@ lks_status lks_translate(lks_session *session, lks_caption **out, const char *te
     }
     caption->read_ms = read_ms;
     caption->encode_ms = encode_ms;
-    caption->decode_ms = lks_session_now_ms() - began;
+    caption->decode_ms = lks_now_ms() - began;
     *out = caption;
     return LKS_OK;
 }

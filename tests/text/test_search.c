@@ -92,6 +92,17 @@ static void reorder(void *context, const int32_t *parents, int n_rows)
         memcpy(t->last[row], old[parents[row]], sizeof old[0]);
 }
 
+static lks_step_model step_model_of(table *t, bool with_top)
+{
+    return (lks_step_model){.context = t,
+                            .vocab_size = VOCAB,
+                            .max_positions = 64,
+                            .step = step,
+                            .step_top = with_top ? step_top : NULL,
+                            .max_top = VOCAB,
+                            .reorder = reorder};
+}
+
 /* --- golden cases --- */
 
 typedef struct golden {
@@ -212,7 +223,7 @@ static bool run_case(size_t i, const json_t *c, bool with_top, int *n_tops)
     lks_hypothesis *said = NULL;
     int n_said = 0;
     lks_error err = {0};
-    bool well = lks_search_run(&said, &n_said, &model, &g.options, &err) == LKS_OK;
+    bool well = lks_search_run(&said, &n_said, &model, &g.options, 1, &err) == LKS_OK;
     if (!well)
         print_error("case %zu: %s\n", i, err.message);
     well = well && equal(i, json_object_get(c, "hypotheses"), said, n_said);
@@ -245,16 +256,10 @@ static void searches_equal_transformers(void **state)
 
 static int say(lks_hypothesis **said, golden *g, bool with_top)
 {
-    const lks_step_model model = {.context = &g->model,
-                                  .vocab_size = VOCAB,
-                                  .max_positions = 64,
-                                  .step = step,
-                                  .step_top = with_top ? step_top : NULL,
-                                  .max_top = VOCAB,
-                                  .reorder = reorder};
+    const lks_step_model model = step_model_of(&g->model, with_top);
     int n = 0;
     lks_error err = {0};
-    if (lks_search_run(said, &n, &model, &g->options, &err) != LKS_OK)
+    if (lks_search_run(said, &n, &model, &g->options, 1, &err) != LKS_OK)
         fail_msg("%s", err.message);
     assert_int_equal(g->model.n_tops > 0, with_top);
     return n;
@@ -303,6 +308,46 @@ static void the_likeliest_are_enough(void **state)
     assert_true(n_compared > 150);
 }
 
+/* The cases again, as three images side by side: each gets what one alone gets. The table's images are all the same, so this is
+ * about rows that come, go and belong to somebody. */
+static void images_side_by_side(void **state)
+{
+    (void)state;
+    enum { N_IMAGES = 3 };
+    json_t *cases = json_load_file("tests/text/fixtures/search.json", 0, NULL);
+    size_t n_compared = 0;
+    for (size_t i = 0; i < json_array_size(cases); i++) {
+        golden g;
+        read_case(&g, json_array_get(cases, i));
+        if (lks_search_rows(&g.options) * N_IMAGES > MAX_ROWS)
+            continue;
+        for (int with_top = 0; with_top < 2; with_top++) {
+            const lks_step_model model = step_model_of(&g.model, with_top);
+            lks_hypothesis *one = NULL, *several[N_IMAGES] = {NULL};
+            int n_one = 0, n_several[N_IMAGES] = {0};
+            restart(&g.model);
+            assert_int_equal(lks_search_run(&one, &n_one, &model, &g.options, 1, NULL), LKS_OK);
+            restart(&g.model);
+            assert_int_equal(lks_search_run(several, n_several, &model, &g.options, N_IMAGES, NULL), LKS_OK);
+            for (int k = 0; k < N_IMAGES; k++) {
+                assert_int_equal(n_several[k], n_one);
+                for (int h = 0; h < n_one; h++) {
+                    size_t n = (size_t)one[h].n_tokens;
+                    assert_int_equal(several[k][h].n_tokens, one[h].n_tokens);
+                    assert_memory_equal(several[k][h].tokens, one[h].tokens, n * sizeof *one[h].tokens);
+                    assert_memory_equal(several[k][h].logprobs, one[h].logprobs, n * sizeof *one[h].logprobs);
+                    assert_memory_equal(&several[k][h].score, &one[h].score, sizeof one[h].score);
+                }
+                lks_hypotheses_free(several[k]);
+            }
+            lks_hypotheses_free(one);
+            n_compared++;
+        }
+    }
+    json_decref(cases);
+    assert_true(n_compared > 200);
+}
+
 /* --- sampling --- */
 
 /* What transformers' warpers leave of a distribution: softmax(logits / temperature), the k likeliest, then the fewest of
@@ -342,7 +387,7 @@ static int32_t draw(table *t, const lks_search_options *o)
     int n_said = 0;
     lks_error err = {0};
     restart(t);
-    assert_int_equal(lks_search_run(&said, &n_said, &model, o, &err), LKS_OK);
+    assert_int_equal(lks_search_run(&said, &n_said, &model, o, 1, &err), LKS_OK);
     assert_int_equal(n_said, 1);
     const int32_t token = said[0].tokens[0];
     lks_hypotheses_free(said);
@@ -407,7 +452,7 @@ static void a_seed_draws_the_same_caption(void **state)
         int n_said = 0;
         o.seed = i < 2 ? 42 : 43;
         restart(&t);
-        assert_int_equal(lks_search_run(&said[i], &n_said, &model, &o, NULL), LKS_OK);
+        assert_int_equal(lks_search_run(&said[i], &n_said, &model, &o, 1, NULL), LKS_OK);
     }
     assert_int_equal(said[0]->n_tokens, said[1]->n_tokens);
     assert_memory_equal(said[0]->tokens, said[1]->tokens, (size_t)said[0]->n_tokens * sizeof *said[0]->tokens);
@@ -420,9 +465,8 @@ static void a_seed_draws_the_same_caption(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(searches_equal_transformers),
-        cmocka_unit_test(the_likeliest_are_enough),
-        cmocka_unit_test(samples_follow_the_warped_distribution),
+        cmocka_unit_test(searches_equal_transformers),   cmocka_unit_test(the_likeliest_are_enough),
+        cmocka_unit_test(images_side_by_side),           cmocka_unit_test(samples_follow_the_warped_distribution),
         cmocka_unit_test(a_seed_draws_the_same_caption),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,32 @@
+/* From a picture to what the decoder attends to. Private to the captioner. */
+#ifndef LKS_LOOK_H
+#define LKS_LOOK_H
+
+#include "apps/captioner/model.h"
+#include "vision/image.h"
+
+/* What looking takes: threads that look at pictures of their own have one each. */
+typedef struct lks_looker {
+    lks_compute compute;
+    float *pixels; /* [height, width, 3] */
+    float *tokens; /* [n_tokens, d] where a picture's tokens go */
+} lks_looker;
+
+/* What was seen in a picture. */
+typedef struct lks_seen {
+    lks_features features; /* tokens: the looker's, or those that were given */
+    lks_image image;       /* released by the caller; empty where given features made reading it needless */
+    double read_ms, encode_ms;
+} lks_seen;
+
+/* Reads and encodes a picture, or recalls what was kept of it. Of the options count those about reading, and keep_picture. */
+lks_status lks_look(lks_seen *out, const lks_model *model, const lks_looker *with, const lks_image_source *picture,
+                    const lks_caption_options *options, lks_error *err);
+
+/* Numbers in the tokens of one picture, and in its pixels. */
+size_t lks_look_tokens(const lks_model *model);
+size_t lks_look_pixels(const lks_model *model);
+
+double lks_now_ms(void);
+
+#endif
