@@ -24,11 +24,17 @@ static bool caption_row(evaluation *v, const dataset_row *row)
 {
     json_t *extra = json_object();
     json_object_set(extra, "references", (json_t *)(uintptr_t)row->references);
-    const lks_caption *caption = NULL;
-    lks_error err;
+    photo item;
+    if (!photo_init(&item, row->path)) {
+        complain("out of memory");
+        json_decref(extra);
+        return false;
+    }
     double began = engine_now_ms();
-    lks_status st = photos_caption(&v->photos, &caption, row->path, &err);
+    photos_caption(&v->photos, &item, 1);
     double ms = engine_now_ms() - began;
+    const lks_caption *caption = item.caption;
+    lks_status st = item.err.status;
     bool scored = true;
     if (st == LKS_OK) {
         const lks_sequence *best = &caption->sequences[0];
@@ -39,8 +45,9 @@ static bool caption_row(evaluation *v, const dataset_row *row)
         report_caption(&v->report, row->image, caption, ms, extra);
     } else if (st != LKS_ERR_INTERRUPTED) {
         scored = dataset_score(v->scores, "", row);
-        report_error(&v->report, row->image, &err, ms, extra);
+        report_error(&v->report, row->image, &item.err, ms, extra);
     }
+    photo_release(&item);
     json_decref(extra);
     return scored;
 }

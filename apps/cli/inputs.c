@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fnmatch.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -188,6 +189,9 @@ bool inputs_open(inputs *out, const settings *s)
             inputs_close(&in);
             return false;
         }
+        struct stat info;
+        if (!s->dry_run && fstat(fileno(in.list), &info) == 0 && !S_ISREG(info.st_mode))
+            setvbuf(in.list, NULL, _IONBF, 0); /* a pipe: what is there can then be told from what is still to come */
     }
     *out = in;
     return true;
@@ -256,6 +260,16 @@ const char *inputs_next(inputs *in)
             return in->line;
     }
     return in->watch ? wait_for_next(in) : NULL;
+}
+
+bool inputs_ready(const inputs *in)
+{
+    if (in->next < in->n_paths)
+        return !in->waits;
+    if (in->watch || !in->list)
+        return !in->watch;
+    struct pollfd list = {.fd = fileno(in->list), .events = POLLIN};
+    return poll(&list, 1, 0) == 1;
 }
 
 void inputs_ignore(inputs *in, const char *path)

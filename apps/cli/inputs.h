@@ -46,6 +46,9 @@ bool inputs_open(inputs *out, const settings *s);
 /* The next path, or NULL at the end. "-" means the bytes on standard input. Valid until the next call. */
 const char *inputs_next(inputs *in);
 
+/* Whether the next path, or the end, is known without waiting for it. */
+bool inputs_ready(const inputs *in);
+
 /* The path has been written to by ourselves: that is no news. */
 void inputs_ignore(inputs *in, const char *path);
 

@@ -19,6 +19,16 @@ typedef struct photo_twin {
     lks_caption *caption; /* NULL: free */
 } photo_twin;
 
+/* Photos that are looked at together, and what the cache knew of them. */
+struct looks {
+    size_t n;
+    photo *photos[LKS_MAX_BATCH];
+    lks_image_source pictures[LKS_MAX_BATCH];
+    lks_features *known[LKS_MAX_BATCH];
+    lks_caption *captions[LKS_MAX_BATCH];
+    lks_error errors[LKS_MAX_BATCH];
+};
+
 bool photos_check(const settings *s)
 {
     if (s->feature_cache && !feature_cache_is_built()) {
@@ -36,11 +46,16 @@ bool photos_open(photos *out, const settings *s, const engine *e, const lks_capt
 {
     photos p = {.engine = e, .options = *options};
     uint64_t mib = s->feature_cache_mib == OPTION_UNSET ? DEFAULT_MIB : (uint64_t)s->feature_cache_mib;
-    if (!p.options.keep_picture && !(p.twins = calloc(N_PLACES, sizeof *p.twins))) {
+    p.looks = calloc(1, sizeof *p.looks);
+    p.twins = p.options.keep_picture ? NULL : calloc(N_PLACES, sizeof *p.twins);
+    if (!p.looks || (!p.twins && !p.options.keep_picture)) {
         complain("out of memory");
+        free(p.looks);
+        free(p.twins);
         return false;
     }
     if (s->feature_cache && !feature_cache_open(&p.cache, s->feature_cache, mib << 20, e->path, e->model, s->lenient)) {
+        free(p.looks);
         free(p.twins);
         return false;
     }
@@ -61,7 +76,7 @@ void photos_close(photos *p)
 {
     forget_twins(p);
     free(p->twins);
-    lks_caption_free(p->alone);
+    free(p->looks);
     feature_cache_close(p->cache);
     *p = (photos){.engine = NULL};
 }
@@ -102,65 +117,151 @@ static void *read_file(const char *path, size_t *n_bytes)
     return bytes;
 }
 
-/* Captions the bytes of an image, with what the cache has of it. */
-static lks_status caption_bytes(photos *p, lks_caption **out, content_id id, const void *bytes, size_t n_bytes,
-                                const char *name, lks_error *err)
+bool photo_init(photo *out, const char *path)
 {
-    lks_session *session = p->engine->session;
-    lks_caption_options o = p->options;
-    lks_features *known = p->cache ? feature_cache_get(p->cache, id) : NULL;
-    o.features = known;
-    o.keep_features = p->cache && !known;
-    lks_status st = lks_caption_bytes(session, out, bytes, n_bytes, name, &o, err);
-    if (known && st == LKS_ERR_ARGUMENT) { /* features of another kind, or options that nothing can serve */
-        free(known);
-        known = NULL;
-        o.features = NULL;
-        o.keep_features = 1;
-        st = lks_caption_bytes(session, out, bytes, n_bytes, name, &o, err);
-    }
-    if (st == LKS_OK && o.keep_features)
-        feature_cache_put(p->cache, id, (*out)->features);
-    p->n_recalled += st == LKS_OK && known;
-    free(known);
-    return st;
+    *out = (photo){.path = strdup(path)};
+    return out->path != NULL;
 }
 
-lks_status photos_caption(photos *p, const lks_caption **out, const char *path, lks_error *err)
+void photo_release(photo *item)
 {
-    bool piped = strcmp(path, "-") == 0;
-    void *bytes = NULL;
-    size_t n_bytes = 0;
-    lks_caption *caption = NULL;
-    lks_status st = LKS_OK;
-    lks_caption_free(p->alone);
-    p->alone = NULL;
-    if (piped)
-        st = engine_read_stdin(&bytes, &n_bytes, err);
-    else
-        bytes = read_file(path, &n_bytes);
-    if (st == LKS_OK && !bytes)
-        st = lks_caption_file(p->engine->session, &caption, path, &p->options, err);
-    content_id id = content_identify(bytes, bytes ? n_bytes : 0);
-    if (bytes && p->n_twins == MAX_TWINS)
-        forget_twins(p);
-    photo_twin *twin = bytes && p->twins ? find_twin(p, id) : NULL;
-    bool same = twin && twin->caption;
-    if (bytes && !same)
-        st = caption_bytes(p, &caption, id, bytes, n_bytes, piped ? "standard input" : path, err);
-    free(bytes);
-    if (st != LKS_OK)
-        return st;
-    p->n_done++;
-    p->n_same += same;
-    if (twin && !same) {
-        *twin = (photo_twin){id, caption};
-        p->n_twins++;
-    } else if (!same) {
-        p->alone = caption;
+    lks_caption_free(item->own);
+    free(item->bytes);
+    free(item->path);
+    item->own = NULL;
+    item->bytes = NULL;
+    item->path = NULL;
+}
+
+static bool is_piped(const photo *item)
+{
+    return strcmp(item->path, "-") == 0;
+}
+
+void photo_read(photo *item)
+{
+    if (!item->bytes && !is_piped(item))
+        item->bytes = read_file(item->path, &item->n_bytes);
+    item->id = content_identify(item->bytes, item->bytes ? item->n_bytes : 0);
+}
+
+static void add_look(photos *p, photo *item)
+{
+    looks *l = p->looks;
+    size_t i = l->n++;
+    l->photos[i] = item;
+    l->known[i] = p->cache && item->bytes ? feature_cache_get(p->cache, item->id) : NULL;
+    l->pictures[i] = (lks_image_source){.path = item->bytes ? NULL : item->path,
+                                        .bytes = item->bytes,
+                                        .n_bytes = item->n_bytes,
+                                        .name = is_piped(item) ? "standard input" : item->path,
+                                        .features = l->known[i]};
+}
+
+/* Captions some of them; what fails for all is tried one by one, so that those before the cause have their captions. */
+static void run_looks(photos *p, size_t first, size_t n)
+{
+    looks *l = p->looks;
+    lks_caption_options o = p->options;
+    lks_error err;
+    o.keep_features = p->cache != NULL;
+    if (lks_caption_batch(p->engine->session, l->captions + first, l->errors + first, l->pictures + first, (int)n, &o,
+                          &err) == LKS_OK)
+        return;
+    bool alone = n == 1 || err.status == LKS_ERR_INTERRUPTED;
+    for (size_t i = first; i < first + n; i++) {
+        l->captions[i] = NULL;
+        l->errors[i] = err;
+        if (!alone)
+            run_looks(p, i, 1);
     }
-    *out = same ? twin->caption : caption;
-    return LKS_OK;
+}
+
+/* Gives the photo what looking has brought. */
+static void take_look(photos *p, size_t i)
+{
+    looks *l = p->looks;
+    photo *item = l->photos[i];
+    if (l->known[i] && l->errors[i].status == LKS_ERR_ARGUMENT) { /* features of another kind, perhaps */
+        free(l->known[i]);
+        l->known[i] = NULL;
+        l->pictures[i].features = NULL;
+        run_looks(p, i, 1);
+    }
+    lks_caption *caption = l->captions[i];
+    item->err = l->errors[i];
+    if (caption && p->cache) {
+        if (!l->known[i] && item->bytes)
+            feature_cache_put(p->cache, item->id, caption->features);
+        free((void *)(uintptr_t)caption->features);
+        caption->features = NULL;
+    }
+    p->n_done += caption != NULL;
+    p->n_recalled += caption && l->known[i];
+    free(l->known[i]);
+    item->caption = caption;
+    if (caption && item->bytes && p->twins) {
+        *find_twin(p, item->id) = (photo_twin){item->id, caption};
+        p->n_twins++;
+    } else {
+        item->own = caption;
+    }
+}
+
+static bool recall_twin(photos *p, photo *item)
+{
+    const photo_twin *twin = item->bytes && p->twins ? find_twin(p, item->id) : NULL;
+    if (!twin || !twin->caption)
+        return false;
+    item->caption = twin->caption;
+    p->n_done++;
+    p->n_same++;
+    return true;
+}
+
+/* Whether a photo with the same bytes is among those to be looked at. */
+static bool is_looked_at(const photos *p, const photo *item)
+{
+    const looks *l = p->looks;
+    bool same = false;
+    for (size_t i = 0; i < l->n && item->bytes && p->twins && !same; i++)
+        same = l->photos[i]->bytes && l->photos[i]->id.hash == item->id.hash && l->photos[i]->id.size == item->id.size;
+    return same;
+}
+
+static void look_at_all(photos *p)
+{
+    if (p->looks->n > 0)
+        run_looks(p, 0, p->looks->n);
+    for (size_t i = 0; i < p->looks->n; i++)
+        take_look(p, i);
+    p->looks->n = 0;
+}
+
+void photos_caption(photos *p, photo *list, size_t n)
+{
+    if (p->n_twins + n > MAX_TWINS)
+        forget_twins(p);
+    size_t n_later = 0, later[LKS_MAX_BATCH];
+    for (size_t i = 0; i < n; i++) {
+        photo *item = &list[i];
+        if (is_piped(item) && engine_read_stdin(&item->bytes, &item->n_bytes, &item->err) != LKS_OK)
+            continue;
+        photo_read(item);
+        if (recall_twin(p, item))
+            continue;
+        if (is_looked_at(p, item))
+            later[n_later++] = i;
+        else
+            add_look(p, item);
+    }
+    look_at_all(p);
+    for (size_t i = 0; i < n_later; i++) {
+        if (recall_twin(p, &list[later[i]]))
+            continue;
+        add_look(p, &list[later[i]]);
+        look_at_all(p);
+    }
 }
 
 void photos_summarize(const photos *p)

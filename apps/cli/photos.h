@@ -5,6 +5,26 @@
 #include "apps/cli/engine.h"
 #include "apps/common/feature_cache.h"
 
+/* One photo of a batch. */
+typedef struct photo {
+    char *path; /* "-" is standard input */
+    void *bytes;
+    size_t n_bytes;
+    content_id id;
+    lks_error err;              /* status LKS_OK: */
+    const lks_caption *caption; /* of the photo, borrowed until its photos are next asked for captions */
+    lks_caption *own;           /* the same, when nobody else keeps it */
+} photo;
+
+/* Returns false when memory is out. */
+bool photo_init(photo *out, const char *path);
+void photo_release(photo *item);
+
+/* Reads the bytes of a photo, "-" excepted; what cannot be read is found out later. May run on a thread of its own. */
+void photo_read(photo *item);
+
+typedef struct looks looks;
+
 typedef struct photos {
     const engine *engine;
     lks_caption_options options;
@@ -12,7 +32,7 @@ typedef struct photos {
     struct photo_twin
         *twins; /* captions by content, open addressing; NULL: with their pixels they are too large to keep */
     size_t n_twins;
-    lks_caption *alone;                /* the last caption, when it is not among the twins */
+    looks *looks;
     size_t n_done, n_same, n_recalled; /* captioned; as one before with the same bytes; with features from the cache */
 } photos;
 
@@ -23,8 +43,9 @@ void photos_close(photos *p);
 /* What fits together: false after a message. */
 bool photos_check(const settings *s);
 
-/* Captions the image at `path`; "-" is standard input. *out is borrowed, until the next call. */
-lks_status photos_caption(photos *p, const lks_caption **out, const char *path, lks_error *err);
+/* Captions n photos, at most LKS_MAX_BATCH, together: each gets its caption, or its error. What belongs to no photo alone, such as an
+ * interrupt, is the error of the first it kept from a caption, and of those behind it. */
+void photos_caption(photos *p, photo *list, size_t n);
 
 /* What came from elsewhere than the photo itself, on standard error. */
 void photos_summarize(const photos *p);

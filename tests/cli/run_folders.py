@@ -7,6 +7,7 @@ Standard library only.
 """
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -141,6 +142,46 @@ class Walk(TestCase):
         status, out, _ = run("-r", "-f", "jsonl", folder)
         self.assertEqual(status, SOME_FAILED)
         self.assertEqual([r["status"] for r in rows_of(out)], ["error", "ok"])
+
+
+class Batch(TestCase):
+    def test_rows_do_not_depend_on_the_batch(self):
+        folder = self.photos("wide.jpg", "tall.png", "grey.jpg", "tiny.png", "turned.jpg")
+        shutil.copy(folder / "wide.jpg", folder / "a copy.jpg")
+        (folder / "damaged.jpg").write_bytes(b"no photo")
+        (folder / "shy.jpg").symlink_to("nowhere.jpg")
+        listed = "".join(f"{p}\n" for p in sorted(folder.iterdir())) * 2 + f"{folder}/none.jpg\n"
+        expected = None
+        for batch in (1, 2, 3, 8, 256):
+            for threads in (1, 2, 3):
+                words = ("--beams", "2", "-f", "jsonl", "--details", "--batch", str(batch), "-t", str(threads))
+                status, out, err = run(*words, "--files-from", "-", stdin=listed.encode())
+                self.assertEqual(status, SOME_FAILED)
+                rows = rows_of(out)
+                for row in rows:
+                    row.pop("ms", None)
+                    row.pop("timings", None)
+                self.assertEqual(len(rows), 17)
+                expected = expected or (rows, err)
+                self.assertEqual((rows, err), expected, (batch, threads))
+        self.assertEqual([r["status"] for r in expected[0]].count("error"), 5)
+        self.assertIn("copies", expected[1])
+
+    def test_a_photo_that_is_named_twice_gets_its_caption_once(self):
+        folder = self.photos("wide.jpg", "tall.png")
+        words = [folder / name for name in ("wide.jpg", "tall.png", "wide.jpg", "wide.jpg")]
+        _, _, err = run("-f", "txt", *words, check=OK)
+        self.assertIn("2 of 4 images have a caption already", err)
+
+    def test_a_list_that_is_being_written_is_not_waited_for(self):
+        command = [run_cli.LOOKSAY, "--model", run_cli.MODEL, "-f", "jsonl", "--files-from", "-"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            for name in ("wide.jpg", "tall.png"):
+                process.stdin.write(os.fsencode(PHOTOS / name) + b"\n")
+                process.stdin.flush()
+                self.assertIn(os.fsencode(name), process.stdout.readline())
+            process.stdin.close()
+            self.assertEqual(process.wait(timeout=60), OK)
 
 
 if __name__ == "__main__":
