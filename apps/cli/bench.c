@@ -14,14 +14,17 @@
 #include "apps/cli/commands.h"
 #include "apps/cli/engine.h"
 
-enum { DEFAULT_REPEAT = 9, DRAWN_WIDTH = 640, DRAWN_HEIGHT = 480 };
+enum { DEFAULT_REPEAT = 9, DEFAULT_TOKENS = 20, FOLDER_PHOTOS = 16, DRAWN_WIDTH = 640, DRAWN_HEIGHT = 480 };
 #define MACHINE_SECONDS 3.0
 
 extern char **environ;
 
 typedef struct figures {
-    double read_ms, encode_ms, decode_ms_per_token, caption_ms, maps_ms, floor_ms, start_ms, peak_mib, file_mib;
-    int n_steps;
+    double read_ms, encode_ms, decode_ms_per_token, caption_ms, maps_ms, start_ms, peak_mib, file_mib;
+    double encode_floor_ms, decode_floor_ms_per_token, floor_ms; /* the least that the machine could take */
+    double greedy_ms, three_beams_ms;                            /* a caption's encoding and words */
+    double folder_photos_per_s;
+    int n_steps, n_beams;
 } figures;
 
 static int by_size(const void *a, const void *b)
@@ -104,75 +107,124 @@ static double size_mib(const char *path)
     return stat(path, &info) == 0 && S_ISREG(info.st_mode) ? (double)info.st_size / (1 << 20) : 0.0;
 }
 
-/* One caption more, with the maps that `looksay explain` shows, in a session of its own so that neither rebuilds its buffers. */
-static bool time_maps(double *ms, lks_session *session, const char *image, lks_caption_options options)
+/* Milliseconds of one caption's stages. */
+typedef struct stages {
+    double read, encode, decode;
+    int n_steps;
+} stages;
+
+static bool time_caption(stages *out, lks_session *session, const char *image, const lks_caption_options *options)
 {
     lks_caption *caption;
     lks_error err;
-    options.keep_maps = 1;
-    if (lks_caption_file(session, &caption, image, &options, &err) != LKS_OK) {
+    if (lks_caption_file(session, &caption, image, options, &err) != LKS_OK) {
         complain("%s", err.message);
         return false;
     }
-    *ms = caption->read_ms + caption->encode_ms + caption->decode_ms;
+    *out = (stages){caption->read_ms, caption->encode_ms, caption->decode_ms, caption->n_steps};
     lks_caption_free(caption);
     return true;
+}
+
+/* Photos per second of a folder whose photos all look like this one, captioned together as `looksay caption` does. */
+static bool time_folder(double *photos_per_s, lks_session *session, const char *image,
+                        const lks_caption_options *options)
+{
+    lks_image_source pictures[FOLDER_PHOTOS] = {{.path = NULL}};
+    lks_caption *captions[FOLDER_PHOTOS];
+    lks_error errors[FOLDER_PHOTOS], err;
+    for (int i = 0; i < FOLDER_PHOTOS; i++)
+        pictures[i].path = image;
+    double began = engine_now_ms();
+    lks_status st = lks_caption_batch(session, captions, errors, pictures, FOLDER_PHOTOS, options, &err);
+    *photos_per_s = FOLDER_PHOTOS * 1e3 / (engine_now_ms() - began);
+    if (st != LKS_OK)
+        complain("%s", err.message);
+    for (int i = 0; st == LKS_OK && i < FOLDER_PHOTOS; i++)
+        lks_caption_free(captions[i]);
+    return st == LKS_OK;
+}
+
+/* One round of everything, kept as sample k. */
+enum { READ, ENCODE, DECODE, ALL, MAPS, GREEDY, THREE_BEAMS, FOLDER, N_SERIES };
+
+static bool run_round(double *samples[N_SERIES], int k, figures *out, lks_session *session, lks_session *explainer,
+                      const char *image, const lks_caption_options *options)
+{
+    lks_caption_options maps = *options, greedy = *options, beams = *options;
+    stages own, kept, one, three;
+    maps.keep_maps = 1;
+    greedy.n_beams = greedy.n_best = 1;
+    beams.n_beams = 3;
+    beams.n_best = 1;
+    if (!time_caption(&own, session, image, options) || !time_caption(&kept, explainer, image, &maps) ||
+        !time_caption(&one, session, image, &greedy) || !time_caption(&three, session, image, &beams) ||
+        !time_folder(&samples[FOLDER][k], session, image, options))
+        return false;
+    out->n_steps = own.n_steps;
+    samples[READ][k] = own.read;
+    samples[ENCODE][k] = own.encode;
+    samples[DECODE][k] = own.decode / own.n_steps;
+    samples[ALL][k] = own.read + own.encode + own.decode;
+    samples[MAPS][k] = kept.read + kept.encode + kept.decode - samples[ALL][k];
+    samples[GREEDY][k] = one.encode + one.decode;
+    samples[THREE_BEAMS][k] = three.encode + three.decode;
+    return true;
+}
+
+/* What no implementation in the model's precision could do faster on this machine, by arithmetic or by memory reads. */
+static void find_floors(figures *out, const lks_model *model, const lks_machine_speed *machine)
+{
+    lks_model_cost cost;
+    lks_model_cost_estimate(model, &cost);
+    bool bf16 = strcmp(lks_model_dtype(model), "bf16") == 0;
+    double peak = (bf16 ? machine->bf16_gflops : machine->f32_gflops) * 1e6, int8_peak = machine->int8_gops * 1e6;
+    double flops = ((cost.decode_flops_per_token - cost.decode_int8_ops_per_token) / peak +
+                    cost.decode_int8_ops_per_token / int8_peak) *
+                   out->n_beams;
+    double bytes = cost.decode_bytes_per_token / (machine->dram_gbps * 1e6); /* per millisecond */
+    out->encode_floor_ms = (cost.encode_flops - cost.encode_int8_ops) / peak + cost.encode_int8_ops / int8_peak;
+    out->decode_floor_ms_per_token = flops > bytes ? flops : bytes;
+    out->floor_ms = out->encode_floor_ms + out->n_steps * out->decode_floor_ms_per_token;
 }
 
 static bool measure_model(figures *out, engine *e, const settings *s, const char *image, int n,
                           const lks_machine_speed *machine)
 {
-    double *samples = calloc((size_t)n * 5, sizeof *samples);
-    double *read = samples, *encode = samples + n, *decode = samples + 2 * n, *all = samples + 3 * n;
-    double *maps = samples + 4 * n;
+    double *block = calloc((size_t)n * N_SERIES, sizeof *block), *samples[N_SERIES];
+    for (int i = 0; i < N_SERIES; i++)
+        samples[i] = block + i * n;
     lks_caption_options options;
     engine_caption_options(&options, e, s);
+    if (s->max_tokens == OPTION_UNSET)
+        options.max_tokens = DEFAULT_TOKENS;
+    if (s->min_tokens == OPTION_UNSET) /* all of them, whatever the picture shows */
+        options.min_tokens = options.max_tokens;
+    out->n_beams = options.n_beams;
     lks_session_options session_options = {.size = sizeof session_options,
                                            .n_threads = s->n_threads == OPTION_UNSET ? 0 : s->n_threads};
+    /* Maps are kept in a session of their own, so that neither rebuilds its buffers. */
     lks_session *explainer = NULL;
     lks_error err;
-    bool done = samples && lks_session_open(&explainer, e->model, &session_options, &err) == LKS_OK;
-    if (samples && !done)
+    bool done = block && lks_session_open(&explainer, e->model, &session_options, &err) == LKS_OK;
+    if (block && !done)
         complain("%s", err.message);
-    for (int i = -1; i < n && done; i++) { /* the first is thrown away: it warms caches */
-        lks_caption *caption;
-        done = lks_caption_file(e->session, &caption, image, &options, &err) == LKS_OK;
-        if (!done) {
-            complain("%s", err.message);
-            break;
-        }
-        int k = i < 0 ? 0 : i;
-        out->n_steps = caption->n_steps;
-        read[k] = caption->read_ms;
-        encode[k] = caption->encode_ms;
-        decode[k] = caption->decode_ms / caption->n_steps;
-        all[k] = caption->read_ms + caption->encode_ms + caption->decode_ms;
-        lks_caption_free(caption);
-        done = time_maps(&maps[k], explainer, image, options);
-        maps[k] -= all[k];
-    }
+    for (int i = -1; i < n && done; i++) /* the first is thrown away: it warms caches */
+        done = run_round(samples, i < 0 ? 0 : i, out, e->session, explainer, image, &options);
     lks_session_close(explainer);
     if (done) {
-        lks_model_cost cost;
-        lks_model_cost_estimate(e->model, &cost);
-        bool bf16 = strcmp(lks_model_dtype(e->model), "bf16") == 0;
-        double peak = (bf16 ? machine->bf16_gflops : machine->f32_gflops) * 1e6,
-               memory = machine->dram_gbps * 1e6; /* per millisecond */
-        double int8_peak = machine->int8_gops * 1e6;
-        double flops = ((cost.decode_flops_per_token - cost.decode_int8_ops_per_token) / peak +
-                        cost.decode_int8_ops_per_token / int8_peak) *
-                       options.n_beams;
-        double bytes = cost.decode_bytes_per_token / memory;
-        out->floor_ms = (cost.encode_flops - cost.encode_int8_ops) / peak + cost.encode_int8_ops / int8_peak +
-                        out->n_steps * (flops > bytes ? flops : bytes);
-        out->read_ms = median(read, n);
-        out->encode_ms = median(encode, n);
-        out->decode_ms_per_token = median(decode, n);
-        out->caption_ms = median(all, n);
-        out->maps_ms = median(maps, n);
+        out->read_ms = median(samples[READ], n);
+        out->encode_ms = median(samples[ENCODE], n);
+        out->decode_ms_per_token = median(samples[DECODE], n);
+        out->caption_ms = median(samples[ALL], n);
+        out->maps_ms = median(samples[MAPS], n);
+        out->greedy_ms = median(samples[GREEDY], n);
+        out->three_beams_ms = median(samples[THREE_BEAMS], n);
+        out->folder_photos_per_s = median(samples[FOLDER], n);
         out->file_mib = size_mib(e->path);
+        find_floors(out, e->model, machine);
     }
-    free(samples);
+    free(block);
     return done;
 }
 
@@ -189,15 +241,18 @@ static void print_json(const lks_machine_speed *m, const figures *f, const engin
         json_array_append_new(rows, json_pack("{s:i, s:f, s:f, s:f, s:f}", "rows", m->rows[i].n_rows, "f32_gbps",
                                               m->rows[i].f32_gbps, "bf16_gbps", m->rows[i].bf16_gbps, "int8_gbps",
                                               m->rows[i].int8_gbps, "int4_gbps", m->rows[i].int4_gbps));
+    json_t *model =
+        json_pack("{s:s, s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "model",
+                  e->name, "dtype", lks_model_dtype(e->model), "tokens", f->n_steps, "beams", f->n_beams, "read_ms",
+                  f->read_ms, "encode_ms", f->encode_ms, "encode_floor_ms", f->encode_floor_ms, "decode_ms_per_token",
+                  f->decode_ms_per_token, "decode_floor_ms_per_token", f->decode_floor_ms_per_token, "caption_ms",
+                  f->caption_ms, "floor_ms", f->floor_ms, "maps_ms", f->maps_ms, "greedy_ms", f->greedy_ms,
+                  "three_beams_ms", f->three_beams_ms, "photos_per_s", f->folder_photos_per_s, "start_to_caption_ms",
+                  f->start_ms, "peak_mib", f->peak_mib);
     json_t *root =
-        json_pack("{s:{s:i, s:s, s:f, s:f, s:f, s:f, s:o, s:o}, s:[{s:s, s:s, s:f, s:f, s:f, s:i, s:f, s:f, s:f, s:f, "
-                  "s:f, s:f}]}",
-                  "machine", "threads", m->n_threads, "isa", m->isa, "f32_gflops", m->f32_gflops, "bf16_gflops",
-                  m->bf16_gflops, "int8_gops", m->int8_gops, "dram_gbps", m->dram_gbps, "layers", layers, "decode_rows",
-                  rows, "models", "model", e->name, "dtype", lks_model_dtype(e->model), "read_ms", f->read_ms,
-                  "encode_ms", f->encode_ms, "decode_ms_per_token", f->decode_ms_per_token, "tokens", f->n_steps,
-                  "caption_ms", f->caption_ms, "maps_ms", f->maps_ms, "floor_ms", f->floor_ms, "photos_per_s",
-                  1e3 / f->caption_ms, "start_to_caption_ms", f->start_ms, "peak_mib", f->peak_mib);
+        json_pack("{s:{s:i, s:s, s:f, s:f, s:f, s:f, s:o, s:o}, s:[o]}", "machine", "threads", m->n_threads, "isa",
+                  m->isa, "f32_gflops", m->f32_gflops, "bf16_gflops", m->bf16_gflops, "int8_gops", m->int8_gops,
+                  "dram_gbps", m->dram_gbps, "layers", layers, "decode_rows", rows, "models", model);
     json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(5));
     putchar('\n');
     json_decref(root);
@@ -223,11 +278,17 @@ static void print_text(const lks_machine_speed *m, const figures *f, const engin
             100.0 * m->rows[i].bf16_gbps / m->dram_gbps, m->rows[i].int8_gbps,
             100.0 * m->rows[i].int8_gbps / m->dram_gbps, m->rows[i].int4_gbps,
             100.0 * m->rows[i].int4_gbps / m->dram_gbps);
-    printf("model      %s, %s, %d tokens a caption\n", e->name, lks_model_dtype(e->model), f->n_steps);
-    printf("stages     read %.2f ms, encode %.2f ms, decode %.3f ms a token\n", f->read_ms, f->encode_ms,
-           f->decode_ms_per_token);
-    printf("caption    %.2f ms (%.1f photos/s); floor %.2f ms, %.0f %% of the time\n", f->caption_ms,
-           1e3 / f->caption_ms, f->floor_ms, 100.0 * f->floor_ms / f->caption_ms);
+    printf("model      %s, %s, %d tokens a caption, %d beam%s\n", e->name, lks_model_dtype(e->model), f->n_steps,
+           f->n_beams, f->n_beams == 1 ? "" : "s");
+    printf(
+        "stages     read %.2f ms; encode %.2f ms, floor %.2f, %.0f %%; decode %.3f ms a token, floor %.3f, %.0f %%\n",
+        f->read_ms, f->encode_ms, f->encode_floor_ms, 100.0 * f->encode_floor_ms / f->encode_ms, f->decode_ms_per_token,
+        f->decode_floor_ms_per_token, 100.0 * f->decode_floor_ms_per_token / f->decode_ms_per_token);
+    printf("caption    %.2f ms; floor %.2f ms, %.0f %% of the time\n", f->caption_ms, f->floor_ms,
+           100.0 * f->floor_ms / f->caption_ms);
+    printf("beams      3 take %.2f x as long as greedy: %.2f ms, %.2f ms\n", f->three_beams_ms / f->greedy_ms,
+           f->three_beams_ms, f->greedy_ms);
+    printf("folder     %.1f photos/s\n", f->folder_photos_per_s);
     printf("maps       %+.2f ms, %+.1f %%, to keep what looksay explain shows\n", f->maps_ms,
            100.0 * f->maps_ms / f->caption_ms);
     printf("process    %.1f ms from start to end with one caption, peak memory %.1f MiB", f->start_ms, f->peak_mib);
@@ -238,7 +299,7 @@ static void print_text(const lks_machine_speed *m, const figures *f, const engin
 
 static int measure(const settings *s, const char *image)
 {
-    figures f = {.n_steps = 0};
+    figures f = {.read_ms = 0.0};
     int n = s->repeat == OPTION_UNSET ? DEFAULT_REPEAT : s->repeat;
     char model[PATH_MAX];
     if (engine_find_model(model, sizeof model, s) && !measure_process(&f, model, s, image, n))

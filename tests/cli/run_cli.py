@@ -566,7 +566,11 @@ class Commands(TestCase):
         self.assertEqual([rows["rows"] for rows in machine["decode_rows"]], [1, 3, 8])
         for rows in machine["decode_rows"]:
             self.assertTrue(all(rows[f"{dtype}_gbps"] > 0.01 for dtype in ("f32", "bf16", "int8", "int4")), rows)
-        self.assertGreater(model["caption_ms"], 0)
+        self.assertEqual((model["tokens"], model["beams"]), (20, 1))
+        for part in ("read_ms", "encode_ms", "encode_floor_ms", "decode_ms_per_token", "decode_floor_ms_per_token", "caption_ms",
+                     "floor_ms", "greedy_ms", "three_beams_ms", "photos_per_s", "peak_mib"):
+            self.assertGreater(model[part], 0, part)
+        self.assertAlmostEqual(model["floor_ms"], model["encode_floor_ms"] + 20 * model["decode_floor_ms_per_token"], places=6)
         self.assertGreater(model["start_to_caption_ms"], 0)
         self.assertEqual(model["dtype"], "f32")
         self.assertIn(", int8,", run("bench", "--repeat", "1", "--dtype", "int8", PHOTOS / "wide.jpg", check=OK)[1])
