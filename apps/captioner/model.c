@@ -100,8 +100,7 @@ static lks_status check_precision(const lks_weights *weights, lks_precision aske
                          lks_weights_path(weights), lks_precision_name(stored), lks_precision_name(asked));
 }
 
-static lks_status open_parts(lks_model *model, const lks_model_files *files, const lks_bind_options *bind,
-                             lks_error *err)
+static lks_status open_parts(lks_model *model, lks_model_files *files, const lks_bind_options *bind, lks_error *err)
 {
     anatomy parts = {0};
     lks_status st = check_precision(model->weights, bind->precision, err);
@@ -133,6 +132,8 @@ static lks_status open_parts(lks_model *model, const lks_model_files *files, con
     if (st == LKS_OK && json_is_object(reader))
         st = lks_text_encoder_open(&model->reader, model->weights, reader, model->decoder, bind, model->path, err);
     if (st == LKS_OK)
+        st = lks_model_files_tokenizer(files, &model->tokenizer, err);
+    if (st == LKS_OK)
         st = lks_languages_parse(&model->languages, files->config, model->tokenizer, model->path, err);
     if (st == LKS_OK)
         st = lks_generation_parse(&model->generation, files->generation, files->config, parts.text, parts.blip,
@@ -152,11 +153,12 @@ lks_status lks_model_open_files(lks_model **out, lks_model_files *files, const c
     }
     model->ops = bind->ops;
     model->weights = files->weights;
-    model->tokenizer = files->tokenizer;
     files->weights = NULL;
-    files->tokenizer = NULL;
     lks_status st = open_parts(model, files, bind, err);
     if (st != LKS_OK) {
+        lks_tokenizer *unread = NULL; /* its text lies in the weights, maybe */
+        if (files->tokenizer && lks_model_files_tokenizer(files, &unread, NULL) == LKS_OK)
+            model->tokenizer = unread;
         lks_model_close(model);
         return st;
     }

@@ -44,10 +44,12 @@ typedef struct lks_model_files {
     char *preprocessor; /* JSON text, or NULL */
     size_t n_preprocessor;
     lks_weights *weights;
-    lks_tokenizer *tokenizer;
+    struct lks_tokenizer_reader *tokenizer; /* being read, beside what the weights need; NULL: moved out */
 } lks_model_files;
 
 lks_status lks_model_files_open(lks_model_files *files, const char *path, lks_error *err);
+/* Waits for the tokenizer, and moves it out. Once, before the weights are closed, which its text may lie in. */
+lks_status lks_model_files_tokenizer(lks_model_files *files, lks_tokenizer **out, lks_error *err);
 /* Closes what has not been moved out (set to NULL). */
 void lks_model_files_close(lks_model_files *files);
 

@@ -1,5 +1,7 @@
 /* Finding a model's parts: a Hugging Face directory, or one GGUF file that carries everything. */
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,6 +76,69 @@ static lks_status read_processor(lks_model_files *files, const char *path, lks_e
     return st;
 }
 
+/* A vocabulary takes about as long to read as weights take to bind, and neither needs the other. */
+typedef struct lks_tokenizer_reader {
+    char *path;
+    const char *text; /* [n_text] of a tokenizer.json; NULL: what the directory at `path` holds */
+    size_t n_text;
+    bool runs;
+    pthread_t thread;
+    lks_status status;
+    lks_tokenizer *tokenizer;
+    lks_error err;
+} lks_tokenizer_reader;
+
+static void *read_tokenizer(void *argument)
+{
+    lks_tokenizer_reader *r = argument;
+    r->status = r->text ? lks_tokenizer_open_json(&r->tokenizer, r->text, r->n_text, r->path, &r->err)
+                        : lks_tokenizer_open_dir(&r->tokenizer, r->path, &r->err);
+    return NULL;
+}
+
+static void await_tokenizer(lks_tokenizer_reader *r)
+{
+    if (r->runs)
+        pthread_join(r->thread, NULL);
+    r->runs = false;
+}
+
+static lks_status begin_tokenizer(lks_model_files *files, const char *path, const char *text, size_t n_text,
+                                  lks_error *err)
+{
+    lks_tokenizer_reader *r = calloc(1, sizeof *r);
+    if (!r || !(r->path = strdup(path))) {
+        free(r);
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
+    }
+    r->text = text;
+    r->n_text = n_text;
+    sigset_t all, before; /* signals belong to the caller's threads */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    r->runs = pthread_create(&r->thread, NULL, read_tokenizer, r) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!r->runs)
+        read_tokenizer(r);
+    files->tokenizer = r;
+    return LKS_OK;
+}
+
+lks_status lks_model_files_tokenizer(lks_model_files *files, lks_tokenizer **out, lks_error *err)
+{
+    lks_tokenizer_reader *r = files->tokenizer;
+    await_tokenizer(r);
+    lks_status st = r->status;
+    if (st == LKS_OK)
+        *out = r->tokenizer;
+    else if (err)
+        *err = r->err;
+    free(r->path);
+    free(r);
+    files->tokenizer = NULL;
+    return st;
+}
+
 static lks_status open_directory(lks_model_files *files, const char *path, lks_error *err)
 {
     lks_status st = read_json(&files->config, path, "config.json", false, err);
@@ -85,9 +150,7 @@ static lks_status open_directory(lks_model_files *files, const char *path, lks_e
         st = read_processor(files, path, err);
     if (st == LKS_OK)
         st = lks_weights_open(&files->weights, path, err);
-    if (st == LKS_OK)
-        st = lks_tokenizer_open_dir(&files->tokenizer, path, err);
-    return st;
+    return st == LKS_OK ? begin_tokenizer(files, path, NULL, 0, err) : st;
 }
 
 /* A string value of the GGUF file as JSON. */
@@ -129,7 +192,7 @@ static lks_status open_gguf(lks_model_files *files, const char *path, lks_error 
     if (!text)
         return lks_error_set(err, LKS_ERR_MODEL, "%s: the key 'looksay.tokenizer' is missing; this is no Looksay model",
                              path);
-    return lks_tokenizer_open_json(&files->tokenizer, text, n, path, err);
+    return begin_tokenizer(files, path, text, n, err);
 }
 
 lks_status lks_model_files_open(lks_model_files *files, const char *path, lks_error *err)
@@ -146,10 +209,12 @@ lks_status lks_model_files_open(lks_model_files *files, const char *path, lks_er
 
 void lks_model_files_close(lks_model_files *files)
 {
+    lks_tokenizer *unused = NULL;
+    if (files->tokenizer && lks_model_files_tokenizer(files, &unused, NULL) == LKS_OK)
+        lks_tokenizer_close(unused);
     json_decref(files->config);
     json_decref(files->generation);
     free(files->preprocessor);
     lks_weights_close(files->weights);
-    lks_tokenizer_close(files->tokenizer);
     *files = (lks_model_files){0};
 }
