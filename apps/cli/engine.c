@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "apps/cli/packed_cache.h"
 #include "apps/common/default_model.h"
 
 #define MAX_STDIN_BYTES ((size_t)1 << 30)
@@ -112,8 +114,15 @@ bool engine_open(engine *out, const settings *s)
         .size = sizeof model_options, .n_threads = n_threads, .isa = s->isa, .dtype = s->dtype};
     lks_session_options session_options = {.size = sizeof session_options, .n_threads = n_threads};
     lks_error err = {.message = ""};
-    if (lks_model_open(&e->model, e->path, &model_options, &err) != LKS_OK ||
-        lks_session_open(&e->session, e->model, &session_options, &err) != LKS_OK) {
+    char packed[PATH_MAX];
+    packed_cache_resolve(packed, sizeof packed, e->path, s);
+    lks_status st = lks_model_open(&e->model, packed, &model_options, &err);
+    if (st != LKS_OK && strcmp(packed, e->path) != 0) {
+        complain("%s; going on without it", err.message);
+        unlink(packed);
+        st = lks_model_open(&e->model, e->path, &model_options, &err);
+    }
+    if (st != LKS_OK || lks_session_open(&e->session, e->model, &session_options, &err) != LKS_OK) {
         complain("%s", err.message);
         engine_close(e);
         return false;

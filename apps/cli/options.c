@@ -42,6 +42,7 @@ static const option options[] = {
     NUMBER("threads", 't', KIND_INT, GROUP_MODEL | GROUP_CONVERT | GROUP_QUANTIZE, n_threads, "N", 1, 1024, "CPU threads; default: all this process may use"),
     TEXT("isa", 0, KIND_CHOICE, GROUP_MODEL, isa, "auto|ref|blas|avx2|avx-vnni|avx512|avx512-vnni|avx512-bf16|neon|neon-dotprod", "instruction set; auto takes the best this CPU has"),
     TEXT("dtype", 0, KIND_CHOICE, GROUP_MODEL, dtype, "auto|f32|bf16|int8|int4", "precision of linear layers; auto takes what the model file holds"),
+    TEXT("packed-cache", 0, KIND_TEXT, GROUP_MODEL, packed_cache, "DIR", "keep what --dtype packs of a Hugging Face directory there: the next start need not pack again"),
 
     TEXT("from", 0, KIND_TEXT, GROUP_TRANSLATE, from, "CODE", "language of the text, such as en; 'looksay info' lists those of the model"),
     TEXT("to", 0, KIND_TEXT, GROUP_TRANSLATE, to, "CODE", "language to translate into"),
@@ -75,7 +76,7 @@ static const option options[] = {
     FLAG("watch", 0, GROUP_INPUT, watch, "then wait for photos to come into the folders, until interrupted"),
     FLAG("dry-run", 0, GROUP_INPUT, dry_run, "print which images would be captioned, and stop"),
 
-    NUMBER("batch", 0, KIND_INT, GROUP_CAPTION_OUTPUT, n_batch, "N", 1, 256, "photos captioned together; captions do not depend on it; default: 8, or more where there are more threads"),
+    NUMBER("batch", 0, KIND_INT, GROUP_INPUT, n_batch, "N", 1, 256, "photos captioned together; captions do not depend on it; default: 8, or more where there are more threads"),
     TEXT("format", 'f', KIND_CHOICE, GROUP_CAPTION_OUTPUT, format, "text|jsonl|csv|html|txt|xmp|embed", "html is a page with thumbnails; txt writes PHOTO.txt beside every photo, xmp PHOTO.jpg.xmp, embed XMP into it"),
     FLAG("details", 0, GROUP_CAPTION_OUTPUT, details, "with jsonl: tokens, log-probabilities, sizes and timings"),
     TEXT("existing", 0, KIND_CHOICE, GROUP_CAPTION_OUTPUT, existing, "skip|overwrite|append|prepend", "what to do with captions that are there; default: skip, where xmp and embed fill what is empty"),
