@@ -668,13 +668,14 @@ class DefaultModel(TestCase):
     def test_concepts_that_do_not_fit(self):
         good = (ROOT / "assets/model/looksay.gguf").read_bytes()
         bad = self.work / "bad.gguf"
-        for said, key, changed in (("vision.concepts.classifier", b'"num_concepts": 1000', b'"num_concepts": 1001'),
-                                   ("num_concepts", b'"num_concepts": 1000', b'"num_concepts": -100'),
-                                   ("num_concepts", b'"num_concepts": 1000', b'"num_concepts":    2'),
-                                   ("vision.positions", b'"num_concept_tokens": 3', b'"num_concept_tokens": 4'),
-                                   ("num_concept_tokens", b'"num_concept_tokens": 3', b'"num_concept_tokens":99')):
-            self.assertEqual(good.count(key), 1)
-            bad.write_bytes(good.replace(key, changed))
+        both = b'"num_concepts":1000,"num_concept_tokens":3'  # what replaces it is as long
+        for said, changed in (("vision.concepts.classifier", b'"num_concepts":1001,"num_concept_tokens":3'),
+                              ("num_concepts", b'"num_concepts":-100,"num_concept_tokens":3'),
+                              ("num_concepts", b'"num_concepts":   2,"num_concept_tokens":3'),
+                              ("vision.positions", b'"num_concepts":1000,"num_concept_tokens":4'),
+                              ("num_concept_tokens", b'"num_concepts":100,"num_concept_tokens":99')):
+            self.assertEqual((good.count(both), len(changed)), (1, len(both)))
+            bad.write_bytes(good.replace(both, changed))
             status, out, err = run(ROOT / "assets/photos/china.jpg", model=bad)
             self.assertEqual((status, out), (BAD_MODEL, ""), changed)
             self.assertIn(said, err)
