@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "apps/cli/explain.h"
-#include "apps/cli/explain_lettering.h"
+#include "apps/cli/lettering.h"
 #include "apps/cli/options.h"
 #include "apps/common/heat.h"
 

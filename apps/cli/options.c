@@ -91,7 +91,7 @@ static const option options[] = {
     TEXT("format", 'f', KIND_CHOICE, GROUP_REPORT, report_format, "text|json", "for people or for programs"),
     TEXT("format", 'f', KIND_CHOICE, GROUP_TRANSLATE | GROUP_FILL, text_format, "text|jsonl", "lines for people or rows for programs"),
     TEXT("format", 'f', KIND_CHOICE, GROUP_EXPLAIN, explain_format, "png|html|json", "default: what the name of FILE ends in, and json without one"),
-    TEXT("format", 'f', KIND_CHOICE, GROUP_VIDEO, video_format, "srt|vtt|jsonl", "default: what the name of FILE ends in, and srt without one"),
+    TEXT("format", 'f', KIND_CHOICE, GROUP_VIDEO, video_format, "srt|vtt|jsonl|clip", "clip: a copy with the captions in its pictures, .mp4, .mov, .mkv or .webm; default: what the name of FILE ends in, and srt without one"),
 
     NUMBER("every", 0, KIND_REAL, GROUP_VIDEO, every, "S", 0, 86400, "seconds after which a shot gets another caption if it has changed; 0: never; default: 2"),
     NUMBER("scene", 0, KIND_REAL, GROUP_VIDEO, scene, "T", 0, 1, "a frame that differs from the one before by more is a cut; 0: no cuts; default: 0.1"),

@@ -1,14 +1,18 @@
-/* looksay video: a clip or camera becomes subtitles, or rows with time codes. */
+/* looksay video: a clip or camera becomes subtitles, rows with time codes, or a copy with captions in its pictures. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "apps/cli/commands.h"
 #include "apps/cli/engine.h"
+#include "apps/cli/lettering.h"
 #include "apps/cli/progress.h"
+#include "apps/cli/video_burn.h"
 #include "apps/cli/video_cues.h"
+#include "apps/common/sink.h"
 #include "apps/common/utf8.h"
 #include "apps/video/load.h"
 
@@ -20,6 +24,13 @@ typedef struct watch {
     const video_api *api;
     video *clip;
     const settings *settings;
+    const char *kind; /* what the output's name ends in, without the dot; "" */
+    bool burns;       /* into a copy; otherwise rows of `format` */
+    subtitles_format format;
+    sink out;
+    burn *burn;                   /* of a copy */
+    char *clip_name, *model_name; /* UTF-8 */
+    long n_rows;
     cues cues;
     shots shots;
     progress line;
@@ -33,23 +44,62 @@ static const struct {
     subtitles_format format;
 } formats[] = {{"srt", SUBTITLES_SRT}, {"vtt", SUBTITLES_VTT}, {"jsonl", SUBTITLES_JSONL}};
 
-/* --format, else the end of the output's name, else SubRip for standard output. Returns false after a message. */
-static bool find_format(subtitles_format *out, const settings *s)
+static bool is_any_of(const char *const *names, size_t n, const char *name)
 {
-    const char *wanted = s->video_format;
-    if (!wanted && s->output && strcmp(s->output, "-") != 0) {
-        const char *dot = strrchr(s->output, '.');
-        wanted = dot && !strchr(dot, '/') ? dot + 1 : "";
+    for (size_t i = 0; i < n; i++)
+        if (strcasecmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* --format, else the end of the output's name, else SubRip for standard output. Returns false after a message. */
+static bool find_format(watch *w)
+{
+    static const char *const copies[] = {"mp4", "m4v", "mov", "mkv", "webm"};
+    const settings *s = w->settings;
+    bool named = s->output && strcmp(s->output, "-") != 0;
+    const char *dot = named ? strrchr(s->output, '.') : NULL;
+    w->kind = dot && !strchr(dot, '/') ? dot + 1 : "";
+    bool names_copy = is_any_of(copies, sizeof copies / sizeof *copies, w->kind);
+    const char *wanted = s->video_format ? s->video_format : named ? w->kind : "srt";
+    w->burns = strcmp(wanted, "clip") == 0 || (!s->video_format && names_copy);
+    if (w->burns && !names_copy) {
+        complain("--format clip writes a file: name it with --output, and end it in .mp4, .m4v, .mov, .mkv or .webm");
+        return false;
     }
-    if (!wanted)
-        wanted = "srt";
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+    for (size_t i = 0; !w->burns && i < sizeof formats / sizeof *formats; i++)
         if (strcasecmp(formats[i].name, wanted) == 0) {
-            *out = formats[i].format;
+            w->format = formats[i].format;
             return true;
         }
-    complain("%s: the name does not tell what to write; end it in .srt, .vtt or .jsonl, or say --format", s->output);
-    return false;
+    if (!w->burns)
+        complain("%s: the name does not tell what to write; end it in .srt, .vtt, .jsonl, .mp4, .mkv or .webm, or say "
+                 "--format",
+                 s->output);
+    return w->burns;
+}
+
+static bool is_regular(const char *path, struct stat *info)
+{
+    return stat(path, info) == 0 && S_ISREG(info->st_mode);
+}
+
+/* A copy is made of a file that can be read again, and is another one. Returns false after a message. */
+static bool check_burn(const watch *w)
+{
+    struct stat clip, copy;
+    const char *name = w->settings->operands[0], *wrong = NULL;
+    bool regular = is_regular(name, &clip);
+    if (!lettering_is_built())
+        wrong = "this program was built without FreeType and Fontconfig, which captions in pictures need";
+    else if (!regular && (strcmp(name, "-") == 0 || access(name, F_OK) == 0 || strstr(name, "://")))
+        wrong = "a copy with captions is made of a file, which is read twice";
+    else if (regular && is_regular(w->settings->output, &copy) && clip.st_dev == copy.st_dev &&
+             clip.st_ino == copy.st_ino)
+        wrong = "it would take its own place; give the copy another name";
+    if (wrong)
+        complain("%s: %s", name, wrong);
+    return !wrong;
 }
 
 static shots_options choose(const settings *s)
@@ -64,9 +114,21 @@ static shots_options choose(const settings *s)
     return o;
 }
 
-static int is_stopped(void)
+static int is_stopped(void *context)
 {
+    (void)context;
     return engine_is_interrupted();
+}
+
+static bool take_row(void *context, const subtitles_cue *row)
+{
+    watch *w = context;
+    if (w->burns) {
+        w->n_rows += row->text != NULL;
+        return burn_take(w->burn, row);
+    }
+    w->n_rows += subtitles_write(w->out.stream, w->format, row, w->n_rows + 1, w->clip_name, w->model_name);
+    return sink_end_row(&w->out);
 }
 
 /* One frame of the clip. */
@@ -142,7 +204,7 @@ static int sum_up(const watch *w, lks_status st, const lks_error *err, double ms
         complain("%s: %zu captions failed", name, w->cues.n_failed);
     if (w->settings->verbose)
         complain("%s: %s, %.3f s, %ld frames, %ld looked at, %zu captions for %ld cues, %.1f frames/s", name,
-                 w->info.codec, w->end, w->n_frames, w->n_looked_at, w->cues.n_captioned, w->cues.n_rows,
+                 w->info.codec, w->end, w->n_frames, w->n_looked_at, w->cues.n_captioned, w->n_rows,
                  (double)w->n_frames / fmax(ms, 1e-3) * 1e3);
     if (w->cues.lost)
         return EXIT_OUTPUT;
@@ -153,39 +215,79 @@ static int sum_up(const watch *w, lks_status st, const lks_error *err, double ms
     return engine_exit_status(st);
 }
 
-/* Captions the open clip into the open sink, which is closed. */
-static int run_clip(watch *w, const engine *e, sink *out)
+/* All captions of the open clip. */
+static int caption_clip(watch *w, const engine *e)
 {
     const settings *s = w->settings;
     lks_caption_options options;
     engine_caption_options(&options, e, s);
     options.stop = NULL; /* the caption in hand is finished; a second signal ends the process */
-    bool rows_shown = out->stream == stdout && isatty(STDOUT_FILENO);
-    cues *c = &w->cues;
-    c->api = w->api;
-    c->clip = w->clip;
-    c->session = e->session;
-    c->options = &options;
-    c->n_joint = s->n_joint == OPTION_UNSET ? 1 : s->n_joint;
-    c->out = out;
-    char *clip_name = utf8_repair(s->operands[0]), *model_name = utf8_repair(e->name);
-    c->clip_name = clip_name ? clip_name : "";
-    c->model_name = model_name ? model_name : "";
+    bool rows_shown = w->out.stream == stdout && isatty(STDOUT_FILENO);
+    w->cues = (cues){.api = w->api,
+                     .clip = w->clip,
+                     .session = e->session,
+                     .options = &options,
+                     .n_joint = s->n_joint == OPTION_UNSET ? 1 : s->n_joint,
+                     .take = take_row,
+                     .context = w};
     const shots_options chosen = choose(s);
     shots_begin(&w->shots, &chosen);
     w->api->describe(&w->info, w->clip);
     progress_begin(&w->line, 0, !s->quiet && !rows_shown);
-    subtitles_begin(out->stream, c->format);
+    if (!w->burns)
+        subtitles_begin(w->out.stream, w->format);
     double began = engine_now_ms();
     lks_error err = {.message = ""};
     lks_status st = look_at_all(w, &err);
     int status = sum_up(w, st, &err, engine_now_ms() - began);
-    cues_release(c);
-    free(clip_name);
-    free(model_name);
-    if (c->n_rows > 0 || status == EXIT_ALL_DONE || engine_is_interrupted())
-        return sink_close(out) ? status : EXIT_OUTPUT;
-    sink_leave(out, false);
+    cues_release(&w->cues);
+    return status;
+}
+
+/* The copy, all captions being known. An interrupted one is none. */
+static int finish_copy(watch *w, int status)
+{
+    lks_error err = {.message = ""};
+    if (engine_is_interrupted() || w->cues.lost || w->n_frames == 0)
+        return status;
+    progress_begin(&w->line, 0, !w->settings->quiet);
+    lks_status st = burn_write(w->burn, &w->line, &err);
+    if (st == LKS_OK)
+        return status;
+    if (st == LKS_ERR_INTERRUPTED || engine_is_interrupted())
+        return EXIT_INTERRUPTED;
+    complain("%s", err.message);
+    return EXIT_OUTPUT;
+}
+
+/* Whether what was written is worth its name. */
+static bool is_kept(const watch *w, int status)
+{
+    if (w->burns)
+        return status == EXIT_ALL_DONE || (status == EXIT_SOME_FAILED && w->n_frames > 0);
+    return w->n_rows > 0 || status == EXIT_ALL_DONE || engine_is_interrupted();
+}
+
+static int run_clip(watch *w, const engine *e, const video_options *options)
+{
+    const settings *s = w->settings;
+    if (!sink_open(&w->out, s->output))
+        return EXIT_OUTPUT;
+    lks_error err = {.message = ""};
+    int status = EXIT_ALL_DONE;
+    if (w->burns && burn_open(&w->burn, w->api, s->operands[0], w->out.stream, w->kind, options, &err) != LKS_OK) {
+        complain("%s", err.message);
+        status = EXIT_OUTPUT;
+    }
+    if (status == EXIT_ALL_DONE)
+        status = caption_clip(w, e);
+    if (w->burn) {
+        status = finish_copy(w, status);
+        burn_close(w->burn);
+    }
+    if (is_kept(w, status))
+        return sink_close(&w->out) ? status : EXIT_OUTPUT;
+    sink_leave(&w->out, false);
     return status;
 }
 
@@ -200,8 +302,15 @@ static int open_and_run(watch *w, const engine *e)
         complain("%s", err.message);
         return engine_is_interrupted() ? EXIT_INTERRUPTED : EXIT_SOME_FAILED;
     }
-    sink out;
-    int status = sink_open(&out, s->output) ? run_clip(w, e, &out) : EXIT_OUTPUT;
+    w->clip_name = utf8_repair(s->operands[0]);
+    w->model_name = utf8_repair(e->name);
+    int status = EXIT_OUTPUT;
+    if (w->clip_name && w->model_name)
+        status = run_clip(w, e, &options);
+    else
+        complain("out of memory");
+    free(w->clip_name);
+    free(w->model_name);
     w->api->close(w->clip);
     return status;
 }
@@ -213,7 +322,7 @@ int command_video(const settings *s)
         complain("video takes one clip, - for standard input, a camera such as /dev/video0, or an rtsp:// address");
         return EXIT_USAGE;
     }
-    if (!find_format(&w.cues.format, s))
+    if (!find_format(&w) || (w.burns && !check_burn(&w)))
         return EXIT_USAGE;
     lks_error err;
     w.api = video_load(&err);

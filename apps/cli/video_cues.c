@@ -34,7 +34,7 @@ static lks_status read_pictures(const cues *c, lks_picture *pictures, cue *q, in
     for (int i = 0; i < n; i++) {
         int k = shots_sample_pick(i, q->sample.n, n), width, height;
         uint8_t *rgb;
-        lks_status st = c->api->picture(c->clip, &rgb, &width, &height, q->held[k], err);
+        lks_status st = c->api->picture(c->clip, &rgb, &width, &height, q->held[k], 0, err);
         if (st != LKS_OK)
             return st;
         pictures[i] = (lks_picture){.rgb = rgb, .width = width, .height = height, .stride = (size_t)width * 3};
@@ -81,10 +81,10 @@ static lks_status write_former(cues *c, lks_error *err)
         return LKS_OK;
     cue *q = &c->former;
     q->row.seen = q->seen;
-    c->n_rows += subtitles_write(c->out->stream, c->format, &q->row, c->n_rows + 1, c->clip_name, c->model_name);
+    bool taken = c->take(c->context, &q->row);
     release_cue(c, q);
     c->has_former = false;
-    if (sink_end_row(c->out))
+    if (taken)
         return LKS_OK;
     c->lost = true;
     *err = (lks_error){LKS_ERR_IO, "output was lost"};

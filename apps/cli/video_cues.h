@@ -3,7 +3,6 @@
 #define LOOKSAY_CLI_VIDEO_CUES_H
 
 #include "apps/captioner/looksay.h"
-#include "apps/common/sink.h"
 #include "apps/video/decode.h"
 #include "apps/video/shots.h"
 #include "apps/video/subtitles.h"
@@ -25,12 +24,10 @@ typedef struct cues {
     lks_session *session;
     const lks_caption_options *options;
     int n_joint;
-    subtitles_format format;
-    sink *out;
-    const char *clip_name, *model_name; /* UTF-8 */
-    cue current, former;                /* former: complete, but its end may yet move */
-    bool has_current, has_former, lost; /* lost: output failed */
-    long n_rows;
+    bool (*take)(void *context, const subtitles_cue *row); /* gets each cue when it is complete; false: output was lost */
+    void *context;
+    cue current, former; /* former: complete, but its end may yet move */
+    bool has_current, has_former, lost;
     size_t n_captioned, n_failed;
 } cues;
 

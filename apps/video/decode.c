@@ -1,9 +1,6 @@
 /* Frames out of FFmpeg: see decode.h.
  *
- *     bytes -> demuxer -> packets -> decoder -> frames -> { 32 x 32 grey thumbnail | RGB, square pixels, upright }
- *
- * A file is opened here and handed over as bytes; the demuxer is refused whatever else it asks to open, so that a playlist or a
- * description in place of a clip reaches neither files nor the network. */
+ *     bytes -> demuxer -> packets -> decoder -> frames -> { 32 x 32 grey thumbnail | RGB, square pixels, upright } */
 #include "apps/video/decode.h"
 
 #include <errno.h>
@@ -12,20 +9,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
-#include <libavutil/avstring.h>
 #include <libavutil/display.h>
 #include <libavutil/imgutils.h>
 #include <libavutil/opt.h>
 #include <libswscale/swscale.h>
-#ifdef LOOKSAY_CAMERAS
-#include <libavdevice/avdevice.h>
-#endif
 
+#include "apps/video/copy.h"
+#include "apps/video/demux.h"
 #include "apps/video/shots.h"
 #include "apps/video/turn.h"
 
@@ -36,9 +30,8 @@ static const double FALLBACK_RATE = 25.0, MAX_DURATION = 3600.0;
 struct video {
     char name[256]; /* for messages, perhaps cut */
     video_options options;
-    AVIOContext *bytes; /* of files and pipes */
-    AVFormatContext *demuxer;
-    AVStream *stream; /* borrowed from the demuxer */
+    demux from;
+    AVStream *stream; /* borrowed from it */
     AVCodecContext *decoder;
     AVPacket *packet;
     AVFrame *frame;
@@ -69,19 +62,7 @@ static lks_status fail(const video *v, lks_error *err, lks_status status, const 
 static int asks_to_stop(void *context)
 {
     const video *v = context;
-    return v->options.stop && v->options.stop();
-}
-
-/* A clip has no business with other files. */
-static int refuse_to_open(AVFormatContext *demuxer, AVIOContext **bytes, const char *url, int flags,
-                          AVDictionary **options)
-{
-    (void)demuxer;
-    (void)bytes;
-    (void)url;
-    (void)flags;
-    (void)options;
-    return AVERROR(EPERM);
+    return v->options.stop && v->options.stop(v->options.stop_context);
 }
 
 static void video_close(video *v)
@@ -93,64 +74,8 @@ static void video_close(video *v)
     av_frame_free(&v->frame);
     av_packet_free(&v->packet);
     avcodec_free_context(&v->decoder);
-    avformat_close_input(&v->demuxer);
-    avio_closep(&v->bytes);
+    demux_close(&v->from);
     free(v);
-}
-
-static bool is_camera(const char *name)
-{
-    return strncmp(name, "/dev/video", 10) == 0;
-}
-
-static bool is_stream(const char *name)
-{
-    return strncasecmp(name, "rtsp://", 7) == 0 || strncasecmp(name, "rtsps://", 8) == 0;
-}
-
-/* Opens files and pipes as bytes. "file:" keeps a name with a colon from being read as an address. */
-static int open_bytes(video *v, const char *name)
-{
-    bool standard = strcmp(name, "-") == 0;
-    char *url = standard ? av_strdup("pipe:0") : av_asprintf("file:%s", name);
-    if (!url)
-        return AVERROR(ENOMEM);
-    const AVIOInterruptCB stop = {.callback = asks_to_stop, .opaque = v};
-    AVDictionary *options = NULL;
-    av_dict_set(&options, "protocol_whitelist", "file,pipe", 0);
-    int status = avio_open2(&v->bytes, url, AVIO_FLAG_READ, &stop, &options);
-    av_dict_free(&options);
-    av_free(url);
-    return status;
-}
-
-static int open_demuxer(video *v, const char *name)
-{
-    v->demuxer = avformat_alloc_context();
-    if (!v->demuxer)
-        return AVERROR(ENOMEM);
-    v->demuxer->interrupt_callback = (AVIOInterruptCB){.callback = asks_to_stop, .opaque = v};
-    AVDictionary *options = NULL;
-    const AVInputFormat *format = NULL;
-    int status = 0;
-    if (is_camera(name)) {
-        format = av_find_input_format("video4linux2");
-        if (!format)
-            status = AVERROR_DEMUXER_NOT_FOUND;
-    } else if (is_stream(name)) {
-        av_dict_set(&options, "rtsp_transport", "tcp", 0);
-        av_dict_set(&options, "timeout", "10000000", 0); /* microseconds */
-        av_dict_set(&options, "protocol_whitelist", "rtsp,rtp,rtcp,udp,tcp,tls", 0);
-    } else {
-        v->demuxer->io_open = refuse_to_open;
-        status = open_bytes(v, name);
-        v->demuxer->pb = v->bytes;
-    }
-    if (status >= 0)
-        status = avformat_open_input(&v->demuxer, v->bytes ? NULL : name, format,
-                                     &options); /* frees the demuxer on failure */
-    av_dict_free(&options);
-    return status;
 }
 
 /* The matrix by which pictures are shown, or NULL. */
@@ -178,14 +103,14 @@ static turn read_turn(const uint8_t *bytes, size_t n)
 static lks_status open_decoder(video *v, lks_error *err)
 {
     const AVCodec *codec = NULL;
-    int index = av_find_best_stream(v->demuxer, AVMEDIA_TYPE_VIDEO, -1, -1, &codec, 0);
+    int index = av_find_best_stream(v->from.format, AVMEDIA_TYPE_VIDEO, -1, -1, &codec, 0);
     if (index == AVERROR_DECODER_NOT_FOUND)
         return fail(v, err, LKS_ERR_UNSUPPORTED, "this FFmpeg has no decoder for its video");
-    if (index < 0 || (v->demuxer->streams[index]->disposition & AV_DISPOSITION_ATTACHED_PIC))
+    if (index < 0 || (v->from.format->streams[index]->disposition & AV_DISPOSITION_ATTACHED_PIC))
         return fail(v, err, LKS_ERR_IMAGE, "there is no video in it");
-    for (unsigned i = 0; i < v->demuxer->nb_streams; i++)
-        v->demuxer->streams[i]->discard = (int)i == index ? AVDISCARD_DEFAULT : AVDISCARD_ALL;
-    v->stream = v->demuxer->streams[index];
+    for (unsigned i = 0; i < v->from.format->nb_streams; i++)
+        v->from.format->streams[i]->discard = (int)i == index ? AVDISCARD_DEFAULT : AVDISCARD_ALL;
+    v->stream = v->from.format->streams[index];
     v->decoder = avcodec_alloc_context3(codec);
     v->packet = av_packet_alloc();
     v->frame = av_frame_alloc();
@@ -217,12 +142,12 @@ static lks_status explain_open(const video *v, const char *name, int status, lks
 {
     if (asks_to_stop((void *)(uintptr_t)v))
         return fail(v, err, LKS_ERR_INTERRUPTED, "interrupted");
-    if (is_camera(name) && status == AVERROR_DEMUXER_NOT_FOUND)
+    if (demux_is_camera(name) && status == AVERROR_DEMUXER_NOT_FOUND)
         return fail(v, err, LKS_ERR_UNSUPPORTED,
                     "this build reads no cameras; install libavdevice (Debian: libavdevice-dev) and build again");
-    if (status == AVERROR(EPERM) && v->bytes)
+    if (status == AVERROR(EPERM) && v->from.bytes)
         return fail(v, err, LKS_ERR_IMAGE, "it is no clip but a list of other files, which are not opened");
-    if (is_empty(v->bytes))
+    if (is_empty(v->from.bytes))
         return fail(v, err, LKS_ERR_IMAGE, "it is empty");
     if (status == AVERROR_INVALIDDATA)
         return fail(v, err, LKS_ERR_IMAGE, "it is damaged, or no clip that FFmpeg knows");
@@ -232,11 +157,6 @@ static lks_status explain_open(const video *v, const char *name, int status, lks
 static lks_status video_open(video **out, const char *name, const video_options *options, lks_error *err)
 {
     av_log_set_level(options->verbose ? AV_LOG_WARNING : AV_LOG_QUIET);
-#ifdef LOOKSAY_CAMERAS
-    avdevice_register_all();
-#endif
-    if (is_stream(name))
-        avformat_network_init();
     video *v = calloc(1, sizeof *v);
     if (!v) {
         *err = (lks_error){LKS_ERR_NOMEM, "out of memory"};
@@ -246,9 +166,8 @@ static lks_status video_open(video **out, const char *name, const video_options 
     v->now.number = -1;
     snprintf(v->name, sizeof v->name, "%s", strcmp(name, "-") == 0 ? "standard input" : name);
     lks_status st = LKS_OK;
-    int status = open_demuxer(v, name);
-    if (status >= 0)
-        status = avformat_find_stream_info(v->demuxer, NULL);
+    const AVIOInterruptCB stop = {.callback = asks_to_stop, .opaque = v};
+    int status = demux_open(&v->from, name, &stop);
     if (status < 0)
         st = explain_open(v, name, status, err);
     else
@@ -257,9 +176,9 @@ static lks_status video_open(video **out, const char *name, const video_options 
         video_close(v);
         return st;
     }
-    bool live = is_camera(name) || is_stream(name);
-    if (!live && v->demuxer->start_time != AV_NOPTS_VALUE)
-        v->origin = (double)v->demuxer->start_time / AV_TIME_BASE;
+    bool live = demux_is_camera(name) || demux_is_stream(name);
+    if (!live && v->from.format->start_time != AV_NOPTS_VALUE)
+        v->origin = (double)v->from.format->start_time / AV_TIME_BASE;
     else
         v->origin = NAN; /* the first frame's */
     *out = v;
@@ -275,7 +194,7 @@ static double frame_rate(const video *v)
 
 static void video_describe(video_info *out, const video *v)
 {
-    double seconds = v->demuxer->duration > 0 ? (double)v->demuxer->duration / AV_TIME_BASE : 0.0;
+    double seconds = v->from.format->duration > 0 ? (double)v->from.format->duration / AV_TIME_BASE : 0.0;
     *out =
         (video_info){.codec = avcodec_get_name(v->decoder->codec_id), .seconds = seconds, .frame_rate = frame_rate(v)};
 }
@@ -309,7 +228,7 @@ static void clock_frame(video *v)
 /* One more packet into the decoder; at the end of the clip the decoder is told to give what it has. */
 static void feed(video *v)
 {
-    int status = av_read_frame(v->demuxer, v->packet);
+    int status = av_read_frame(v->from.format, v->packet);
     if (status == AVERROR(EAGAIN)) { /* a camera between two pictures */
         usleep(WAIT_US);
         return;
@@ -431,11 +350,23 @@ static int square_width(const AVFrame *f)
     return width >= 1.0 && width * f->height <= VIDEO_MAX_PIXELS ? (int)width : f->width;
 }
 
-static lks_status video_picture(video *v, uint8_t **rgb, int *width, int *height, const video_held *held,
+/* The size at which no side is longer than max_side; 0: any is fine. */
+static void fit(int *width, int *height, int max_side)
+{
+    int longest = *width > *height ? *width : *height;
+    if (max_side <= 0 || longest <= max_side)
+        return;
+    double by = (double)max_side / longest;
+    *width = (int)fmax(1.0, round(*width * by));
+    *height = (int)fmax(1.0, round(*height * by));
+}
+
+static lks_status video_picture(video *v, uint8_t **rgb, int *width, int *height, const video_held *held, int max_side,
                                 lks_error *err)
 {
     const AVFrame *f = (const AVFrame *)held;
     int w = square_width(f), h = f->height;
+    fit(&w, &h, max_side);
     /* A row more: swscale's vector code writes beyond the last pixel of a row. */
     uint8_t *flat = malloc((size_t)w * 3 * ((size_t)h + 1) + 64), *upright = NULL;
     if (!flat)
@@ -480,4 +411,8 @@ const video_api lks_video_api = {
     .let_go = video_let_go,
     .picture = video_picture,
     .count_damaged = video_count_damaged,
+    .copy_open = video_copy_open,
+    .copy_add = video_copy_add,
+    .copy_end = video_copy_end,
+    .copy_close = video_copy_close,
 };

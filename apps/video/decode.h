@@ -8,16 +8,19 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "apps/captioner/looksay.h"
 
 typedef struct video video;
 typedef struct video_held video_held; /* a decoded frame that outlives the next one */
+typedef struct video_copy video_copy;
 
 typedef struct video_options {
-    int n_threads;     /* of the decoder; 0: as many as are useful */
-    bool verbose;      /* FFmpeg's warnings go to standard error */
-    int (*stop)(void); /* asked while waiting for data; non-zero ends the clip */
+    int n_threads;              /* of the decoder or encoder; 0: as many as are useful */
+    bool verbose;               /* FFmpeg's warnings go to standard error */
+    int (*stop)(void *context); /* asked while waiting for data; non-zero ends the clip */
+    void *stop_context;
 } video_options;
 
 typedef struct video_info {
@@ -32,7 +35,7 @@ typedef struct video_frame {
     double duration; /* seconds; what the clip says, else what its rate says */
 } video_frame;
 
-enum { VIDEO_API_VERSION = 1, VIDEO_MAX_PIXELS = 50 * 1000 * 1000 };
+enum { VIDEO_API_VERSION = 2, VIDEO_MAX_PIXELS = 50 * 1000 * 1000 };
 
 /* What the module offers. */
 typedef struct video_api {
@@ -47,9 +50,19 @@ typedef struct video_api {
     lks_status (*thumbnail)(video *v, uint8_t *cells, lks_error *err);
     lks_status (*hold)(const video *v, video_held **out, lks_error *err);
     void (*let_go)(video_held *held); /* NULL is safe */
-    /* The frame as it is shown: upright, square pixels; rgb [height, width, 3] without gaps, malloc'ed. */
-    lks_status (*picture)(video *v, uint8_t **rgb, int *width, int *height, const video_held *held, lks_error *err);
+    /* The frame as it is shown: upright, square pixels, no side longer than max_side (0: as it is); rgb [height, width, 3] without
+     * gaps, malloc'ed. */
+    lks_status (*picture)(video *v, uint8_t **rgb, int *width, int *height, const video_held *held, int max_side,
+                          lks_error *err);
     long (*count_damaged)(const video *v); /* packets and frames that could not be decoded whole */
+
+    /* A copy of a clip with other pictures: see copy.h. */
+    lks_status (*copy_open)(video_copy **out, FILE *to, const char *kind, const char *name,
+                            const video_options *options, lks_error *err);
+    lks_status (*copy_add)(video_copy *c, const uint8_t *rgb, int width, int height, const video_frame *frame,
+                           lks_error *err);
+    lks_status (*copy_end)(video_copy *c, lks_error *err);
+    void (*copy_close)(video_copy *c);
 } video_api;
 
 #define VIDEO_API_SYMBOL "lks_video_api" /* a const video_api */

@@ -1,5 +1,5 @@
-/* Words on a picture: see explain_lettering.h. */
-#include "apps/cli/explain_lettering.h"
+/* Words on a picture: see lettering.h. */
+#include "apps/cli/lettering.h"
 
 #include <fontconfig/fontconfig.h>
 #include <freetype/freetype.h>
@@ -13,6 +13,11 @@ struct lettering {
     FT_Library library;
     FT_Face face;
 };
+
+bool lettering_is_built(void)
+{
+    return true;
+}
 
 static FT_ULong next_character(const char **text)
 {
@@ -61,7 +66,7 @@ bool lettering_open(lettering **out, const char *sample, int height)
     int index = 0;
     char *file = find_font(&index, sample);
     if (!file) {
-        complain("no font is installed; install one (Debian: fonts-dejavu-core), or write .html or .json");
+        complain("no font is installed, which words in pictures need; install one (Debian: fonts-dejavu-core)");
         return false;
     }
     lettering *l = calloc(1, sizeof *l);

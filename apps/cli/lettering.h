@@ -1,6 +1,6 @@
-/* Words on a picture: a font that has their letters (Fontconfig), drawn by FreeType. Private to apps/cli/explain*.c. */
-#ifndef LOOKSAY_CLI_EXPLAIN_LETTERING_H
-#define LOOKSAY_CLI_EXPLAIN_LETTERING_H
+/* Words on a picture: a font that has their letters (Fontconfig), drawn by FreeType. */
+#ifndef LOOKSAY_CLI_LETTERING_H
+#define LOOKSAY_CLI_LETTERING_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,6 +14,9 @@ typedef struct canvas {
     int width, height;
     int right; /* nothing is written from this column on */
 } canvas;
+
+/* Whether this program was built with letters; without them nothing opens. */
+bool lettering_is_built(void);
 
 /* Opens the sans-serif font that has most letters of `sample`, `height` pixels high. Returns false after a message. */
 bool lettering_open(lettering **out, const char *sample, int height);
