@@ -45,7 +45,7 @@ static const command commands[] = {
      .run = command_explain},
     {.name = "video",
      .synopsis = "video [OPTION...] CLIP|-|CAMERA",
-     .summary = "subtitles that say what a clip shows",
+     .summary = "subtitles that say what a clip shows, beside it or in it",
      .description =
          "Captions a clip, a camera (/dev/video0, rtsp://...) or, as -, standard input: one caption for each shot, "
          "and\n"
@@ -53,6 +53,7 @@ static const command commands[] = {
          "difference is the mean over the cells, 0 for the same and 1 for black against white.",
      .examples =
          "  looksay video holiday.mp4 -o holiday.srt\n"
+         "  looksay video holiday.mp4 -o captioned.mp4   a copy with the captions in its pictures\n"
          "  looksay video holiday.mp4 -f jsonl           one JSON object per caption, with time codes\n"
          "  looksay video --joint 4 clip.mkv             every word attends to four frames of its shot at once\n"
          "  looksay video --every 0 clip.mkv             one caption a shot\n"

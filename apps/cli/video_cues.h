@@ -24,7 +24,8 @@ typedef struct cues {
     lks_session *session;
     const lks_caption_options *options;
     int n_joint;
-    bool (*take)(void *context, const subtitles_cue *row); /* gets each cue when it is complete; false: output was lost */
+    bool (*take)(void *context,
+                 const subtitles_cue *row); /* gets each cue when it is complete; false: output was lost */
     void *context;
     cue current, former; /* former: complete, but its end may yet move */
     bool has_current, has_former, lost;

@@ -1,4 +1,7 @@
-/* The XMP packet inside a JPEG, PNG or WebP file. No other byte of a JPEG or PNG is touched. */
+/* The XMP packet inside a JPEG, PNG or WebP file. No other byte of a JPEG or PNG is touched.
+ *
+ * Libraries that write metadata into photos do more than that: exempi 2.6.3 puts the caption in place of EXIF's and IPTC's own
+ * words, loses an EXIF position on the way, and leaves WebP files without VP8X unreadable. */
 #ifndef LOOKSAY_COMMON_PHOTO_XMP_H
 #define LOOKSAY_COMMON_PHOTO_XMP_H
 

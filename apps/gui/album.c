@@ -1,6 +1,8 @@
 /* The photos of a window: see album.h. */
 #include "apps/gui/album.h"
 
+#include "apps/gui/clip.h"
+
 enum { MAX_PREVIEWS = 24 }; /* 2 MB each */
 
 struct album {
@@ -43,10 +45,10 @@ static bool is_there(const album *a, Photo *photo)
     return g_hash_table_lookup(a->by_path, photo->path) == photo;
 }
 
-static void on_opened(void *context, const char *model, const char *error)
+static void on_opened(void *context, const char *model, char **languages, const char *error)
 {
     album *a = context;
-    a->events.opened(a->context, model, error);
+    a->events.opened(a->context, model, languages, error);
 }
 
 static void on_begun(void *context, Photo *photo)
@@ -139,7 +141,7 @@ Photo *album_add(album *a, const char *path, bool is_live)
     photo = photo_new(path, is_live);
     g_hash_table_insert(a->by_path, photo->path, photo);
     g_list_store_append(a->photos, photo);
-    if (!is_live)
+    if (!clip_is_camera(path)) /* a camera is captioned while it plays */
         engine_add(a->engine, photo);
     g_object_unref(photo);
     count(a, photo, 1);
@@ -175,16 +177,16 @@ void album_clear(album *a)
     a->events.moved(a->context);
 }
 
-void album_use(album *a, const char *model, int n_beams)
+void album_use(album *a, const engine_choice *choice)
 {
-    engine_use(a->engine, model, n_beams);
+    engine_use(a->engine, choice);
     guint n = g_list_model_get_n_items(G_LIST_MODEL(a->photos));
     for (guint i = 0; i < n; i++) {
         Photo *photo = photo_at(a, i);
         count(a, photo, -1);
         photo_set_waiting(photo);
         count(a, photo, 1);
-        if (!photo->is_live)
+        if (!clip_is_camera(photo->path))
             engine_add(a->engine, photo);
     }
     if (a->selected)
@@ -210,10 +212,15 @@ void album_select(album *a, Photo *photo)
         return;
     if (photo->shown)
         remember(a, photo, photo->shown);
-    else if (photo->state == PHOTO_DONE && !photo->is_live)
+    else if (photo->state == PHOTO_DONE && !clip_is_camera(photo->path))
         engine_show(a->engine, photo);
     else
         engine_raise(a->engine, photo);
+}
+
+void album_fail(album *a, Photo *clip, const char *message)
+{
+    on_failed(a, clip, message);
 }
 
 void album_look(album *a, Photo *clip, GBytes *rgb, int width, int height)

@@ -4,6 +4,7 @@
 
 static const char rules[] = ".row { padding: 6px; }\n"
                             ".thumbnail { border-radius: 6px; background: alpha(currentColor, 0.08); }\n"
+                            "row:selected .error { color: inherit; }\n"
                             ".name { font-size: smaller; }\n"
                             ".detail { padding: 12px; }\n"
                             ".word { padding: 2px 7px; min-height: 0; min-width: 0; font-size: 1.25em; }\n"

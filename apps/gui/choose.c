@@ -1,4 +1,4 @@
-/* Asks for files and folders: see choose.h. */
+/* Asks for files, folders and cameras: see choose.h. */
 #include "apps/gui/choose.h"
 
 typedef struct question {
@@ -73,4 +73,61 @@ void choose(GtkWindow *parent, choose_what what, void (*chosen)(void *context, c
     gtk_native_dialog_set_modal(GTK_NATIVE_DIALOG(dialog), TRUE);
     g_signal_connect(dialog, "response", G_CALLBACK(on_response), q);
     gtk_native_dialog_show(GTK_NATIVE_DIALOG(dialog));
+}
+
+/* ---- cameras ---- */
+
+typedef struct camera_question {
+    void (*chosen)(void *context, const char *name);
+    void *context;
+    GtkEditable *name;
+} camera_question;
+
+static void on_camera_response(GtkDialog *dialog, int response, camera_question *q)
+{
+    char *name = g_strstrip(g_strdup(gtk_editable_get_text(q->name)));
+    if (response == GTK_RESPONSE_ACCEPT && *name)
+        q->chosen(q->context, name);
+    g_free(name);
+    gtk_window_destroy(GTK_WINDOW(dialog));
+}
+
+/* The first camera of this machine, or NULL. */
+static char *find_camera(void)
+{
+    for (int i = 0; i < 64; i++) {
+        char *path = g_strdup_printf("/dev/video%d", i);
+        if (g_file_test(path, G_FILE_TEST_EXISTS))
+            return path;
+        g_free(path);
+    }
+    return NULL;
+}
+
+void choose_camera(GtkWindow *parent, void (*chosen)(void *context, const char *name), void *context)
+{
+    GtkWidget *dialog =
+        gtk_dialog_new_with_buttons("Open a Camera", parent, GTK_DIALOG_MODAL | GTK_DIALOG_USE_HEADER_BAR, "_Cancel",
+                                    GTK_RESPONSE_CANCEL, "_Open", GTK_RESPONSE_ACCEPT, NULL);
+    GtkWidget *box = gtk_dialog_get_content_area(GTK_DIALOG(dialog));
+    GtkWidget *label = g_object_new(GTK_TYPE_LABEL, "label", "_Camera or address", "use-underline", TRUE, "xalign", 0.0,
+                                    "margin-start", 12, "margin-end", 12, "margin-top", 12, "margin-bottom", 6, NULL);
+    GtkWidget *entry =
+        g_object_new(GTK_TYPE_ENTRY, "placeholder-text", "/dev/video0 or rtsp://…", "activates-default", TRUE,
+                     "width-chars", 40, "margin-start", 12, "margin-end", 12, "margin-bottom", 12, NULL);
+    char *found = find_camera();
+    if (found)
+        gtk_editable_set_text(GTK_EDITABLE(entry), found);
+    g_free(found);
+    gtk_label_set_mnemonic_widget(GTK_LABEL(label), entry);
+    gtk_accessible_update_property(GTK_ACCESSIBLE(entry), GTK_ACCESSIBLE_PROPERTY_LABEL, "Camera or address", -1);
+    gtk_box_append(GTK_BOX(box), label);
+    gtk_box_append(GTK_BOX(box), entry);
+    gtk_dialog_set_default_response(GTK_DIALOG(dialog), GTK_RESPONSE_ACCEPT);
+    camera_question *q = g_new(camera_question, 1);
+    *q = (camera_question){chosen, context, GTK_EDITABLE(entry)};
+    g_signal_connect(dialog, "response", G_CALLBACK(on_camera_response), q);
+    g_object_set_data_full(G_OBJECT(dialog), "question", q, g_free);
+    gtk_window_present(GTK_WINDOW(dialog));
+    gtk_widget_grab_focus(entry);
 }

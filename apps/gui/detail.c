@@ -4,7 +4,9 @@
 #include "apps/gui/words.h"
 
 struct detail {
-    GtkWidget *box, *picture, *spinner, *sure, *sure_label, *model, *editor, *message;
+    void (*no_word)(void *context);
+    void *context;
+    GtkWidget *box, *picture, *transport, *time, *spinner, *sure, *sure_label, *model, *editor, *message;
     words *words;
     Photo *photo; /* or NULL */
     gulong handler;
@@ -88,6 +90,8 @@ static void on_word(void *context, int word)
     detail *d = context;
     d->word = word;
     show_word(d);
+    if (word < 0)
+        d->no_word(d->context);
 }
 
 /* ---- what is known of the photo ---- */
@@ -113,7 +117,8 @@ static void show_told(detail *d)
     words_show(d->words, told);
     gtk_widget_set_visible(d->sure, told != NULL);
     if (told) {
-        char *sure = g_strdup_printf("%.0f %% sure", 100.0 * told->confidence);
+        char *sure = g_strdup_printf("%.0f %% sure%s%s", 100.0 * told->confidence, told->doubt ? " · " : "",
+                                     told->doubt ? told->doubt : "");
         char *model =
             g_strdup_printf("%s · %.0f ms%s", told->model, told->ms, told->damaged ? " · the file is damaged" : "");
         gtk_level_bar_set_value(GTK_LEVEL_BAR(d->sure), told->confidence);
@@ -180,12 +185,39 @@ void detail_show(detail *d, Photo *photo)
     g_set_object(&d->photo, photo);
     if (photo)
         d->handler = g_signal_connect(photo, "changed", G_CALLBACK(on_changed), d);
+    gtk_widget_set_visible(d->transport, photo && photo->is_live);
+    gtk_label_set_text(GTK_LABEL(d->time), "");
     on_changed(photo, d);
     show_word(d);
 }
 
-void detail_show_frame(detail *d, GdkTexture *frame)
+static void print_time(GString *to, double seconds)
 {
+    int whole = (int)seconds;
+    g_string_append_printf(to, "%d:%02d", whole / 60, whole % 60);
+}
+
+static void show_time(detail *d, double seconds, double n_seconds)
+{
+    GString *text = g_string_new(NULL);
+    print_time(text, seconds);
+    if (n_seconds > 0.0) {
+        g_string_append(text, " / ");
+        print_time(text, n_seconds);
+    }
+    if (strcmp(gtk_label_get_text(GTK_LABEL(d->time)), text->str) != 0)
+        gtk_label_set_text(GTK_LABEL(d->time), text->str);
+    g_string_free(text, TRUE);
+}
+
+bool detail_has_word(const detail *d)
+{
+    return d->word >= 0;
+}
+
+void detail_show_frame(detail *d, GdkTexture *frame, double seconds, double n_seconds)
+{
+    show_time(d, seconds, n_seconds);
     g_set_object(&d->frame, frame);
     if (d->word < 0)
         show_plain(d);
@@ -218,6 +250,21 @@ static GtkWidget *make_picture(detail *d)
     return overlay;
 }
 
+/* Of clips and cameras. */
+static GtkWidget *make_transport(detail *d)
+{
+    d->transport = g_object_new(GTK_TYPE_BOX, "spacing", 8, "halign", GTK_ALIGN_CENTER, "visible", FALSE, NULL);
+    GtkWidget *play = gtk_toggle_button_new();
+    gtk_button_set_icon_name(GTK_BUTTON(play), "media-playback-start-symbolic");
+    gtk_actionable_set_action_name(GTK_ACTIONABLE(play), "win.play");
+    gtk_widget_set_tooltip_text(play, "Play (Ctrl+Space)");
+    gtk_accessible_update_property(GTK_ACCESSIBLE(play), GTK_ACCESSIBLE_PROPERTY_LABEL, "Play", -1);
+    d->time = gtk_label_new("");
+    gtk_box_append(GTK_BOX(d->transport), play);
+    gtk_box_append(GTK_BOX(d->transport), d->time);
+    return d->transport;
+}
+
 static GtkWidget *make_sure(detail *d)
 {
     GtkWidget *line = gtk_box_new(GTK_ORIENTATION_HORIZONTAL, 8);
@@ -246,10 +293,9 @@ static GtkWidget *make_editor(detail *d)
     return scroller;
 }
 
-static GtkWidget *make_button(const char *label, const char *accessible, const char *action, const char *tip)
+static GtkWidget *make_button(const char *label, const char *action, const char *tip)
 {
     GtkWidget *button = gtk_button_new_with_mnemonic(label);
-    gtk_accessible_update_property(GTK_ACCESSIBLE(button), GTK_ACCESSIBLE_PROPERTY_LABEL, accessible, -1);
     gtk_actionable_set_action_name(GTK_ACTIONABLE(button), action);
     gtk_widget_set_tooltip_text(button, tip);
     return button;
@@ -258,26 +304,27 @@ static GtkWidget *make_button(const char *label, const char *accessible, const c
 static GtkWidget *make_buttons(void)
 {
     GtkWidget *line = g_object_new(GTK_TYPE_BOX, "spacing", 6, "halign", GTK_ALIGN_END, NULL);
-    gtk_box_append(GTK_BOX(line), make_button("_Copy", "Copy", "win.copy", "Copy the caption (Ctrl+Shift+C)"));
-    gtk_box_append(GTK_BOX(line),
-                   make_button("_Revert", "Revert", "win.revert", "Back to what the model said (Ctrl+R)"));
-    GtkWidget *save = make_button("_Save", "Save", "win.save", "Save the caption with the photo (Ctrl+S)");
+    gtk_box_append(GTK_BOX(line), make_button("_Copy", "win.copy", "Copy the caption (Ctrl+Shift+C)"));
+    gtk_box_append(GTK_BOX(line), make_button("_Revert", "win.revert", "Back to what the model said (Ctrl+R)"));
+    GtkWidget *save = make_button("_Save", "win.save", "Save the caption with the photo (Ctrl+S)");
     gtk_widget_add_css_class(save, "suggested-action");
     gtk_box_append(GTK_BOX(line), save);
     return line;
 }
 
-detail *detail_new(void)
+detail *detail_new(void (*no_word)(void *context), void *context)
 {
     detail *d = g_new0(detail, 1);
+    d->no_word = no_word;
+    d->context = context;
     d->word = -1;
     d->words = words_new(on_word, d);
     d->box = gtk_box_new(GTK_ORIENTATION_VERTICAL, 8);
     gtk_widget_add_css_class(d->box, "detail");
     d->message = g_object_new(GTK_TYPE_LABEL, "wrap", TRUE, "xalign", 0.0, "selectable", TRUE, "visible", FALSE, NULL);
     gtk_widget_add_css_class(d->message, "error");
-    GtkWidget *parts[] = {make_picture(d), d->message,     words_widget(d->words),
-                          make_sure(d),    make_editor(d), make_buttons()};
+    GtkWidget *parts[] = {make_picture(d), make_transport(d), d->message,    words_widget(d->words),
+                          make_sure(d),    make_editor(d),    make_buttons()};
     for (gsize i = 0; i < G_N_ELEMENTS(parts); i++)
         gtk_box_append(GTK_BOX(d->box), parts[i]);
     g_object_ref_sink(d->box);

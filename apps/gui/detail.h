@@ -6,7 +6,8 @@
 
 typedef struct detail detail;
 
-detail *detail_new(void);
+/* `no_word` is called when no word is chosen any more. */
+detail *detail_new(void (*no_word)(void *context), void *context);
 void detail_free(detail *d); /* the widget is its parent's */
 
 GtkWidget *detail_widget(detail *d);
@@ -14,8 +15,11 @@ GtkWidget *detail_widget(detail *d);
 /* NULL: nothing is chosen. What was typed about the photo before stays with it. */
 void detail_show(detail *d, Photo *photo);
 
-/* The next frame of the clip that is shown; kept from sight while a word is chosen. */
-void detail_show_frame(detail *d, GdkTexture *frame);
+/* The next frame of the clip that is shown, and its time; kept from sight while a word is chosen. n_seconds: of all, or 0. */
+void detail_show_frame(detail *d, GdkTexture *frame, double seconds, double n_seconds);
+
+/* Whether a word is chosen: then the picture and the caption it belongs to had better stay. */
+bool detail_has_word(const detail *d);
 
 /* Chooses the word after (1) or before (-1) the chosen one; 0: none. */
 void detail_step_word(detail *d, int step);

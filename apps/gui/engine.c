@@ -7,6 +7,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "apps/gui/clip.h"
+
 enum { BACKGROUND_NICE = 10 }; /* the window goes before the work, also where the work has all CPUs */
 
 typedef struct frame {
@@ -21,6 +23,7 @@ typedef struct job {
     job_kind kind;
     Photo *photo;
     frame frame;
+    char *language;
     int n_beams;
     guint generation;
 } job;
@@ -37,8 +40,8 @@ struct engine {
     GQueue waiting; /* of Photo * */
     Photo *show;    /* or NULL */
     frame look;
-    Photo *in_work; /* from the queue; borrowed, or NULL */
-    char *model;    /* wanted */
+    Photo *in_work;         /* from the queue; borrowed, or NULL */
+    char *model, *language; /* wanted */
     int n_beams;
     guint generation; /* counts engine_use: what is of an older one is dropped */
     bool paused, ends;
@@ -60,7 +63,7 @@ typedef struct news {
     Photo *photo; /* or NULL; a reference unless NEWS_BEGUN */
     telling *told;
     preview *shown;
-    char *model, *message;
+    char *model, *message, **languages;
 } news;
 
 static void unref(engine *e)
@@ -70,6 +73,7 @@ static void unref(engine *e)
     g_mutex_clear(&e->mutex);
     g_cond_clear(&e->cond);
     g_free(e->model);
+    g_free(e->language);
     g_free(e);
 }
 
@@ -81,6 +85,7 @@ static void release_news(gpointer data)
     g_clear_object(&n->photo);
     g_free(n->model);
     g_free(n->message);
+    g_strfreev(n->languages);
     unref(n->engine);
     g_free(n);
 }
@@ -94,7 +99,7 @@ static gboolean bring(gpointer data)
         return G_SOURCE_REMOVE;
     switch (n->kind) {
     case NEWS_OPENED:
-        to->opened(e->context, n->model, n->message);
+        to->opened(e->context, n->model, n->languages, n->message);
         break;
     case NEWS_BEGUN:
         to->begun(e->context, n->photo);
@@ -143,12 +148,26 @@ static void close_model(engine *e)
     g_clear_pointer(&e->name, g_free);
 }
 
+/* Of the open model, NULL at the end. */
+static char **list_languages(const engine *e)
+{
+    GPtrArray *codes = g_ptr_array_new();
+    const char *code;
+    while (e->session && (code = lks_model_language(e->open_model, codes->len)))
+        g_ptr_array_add(codes, g_strdup(code));
+    g_ptr_array_add(codes, NULL);
+    return (char **)g_ptr_array_free(codes, FALSE);
+}
+
 /* Opens the model at `path`, which it takes over. */
 static void open_model(engine *e, char *path, guint generation)
 {
     e->open_generation = generation;
     if (e->session && g_strcmp0(path, e->open_path) == 0) {
-        send(e, (news){.kind = NEWS_OPENED, .generation = generation, .model = g_strdup(e->name)});
+        send(e, (news){.kind = NEWS_OPENED,
+                       .generation = generation,
+                       .model = g_strdup(e->name),
+                       .languages = list_languages(e)});
         g_free(path);
         return;
     }
@@ -161,7 +180,33 @@ static void open_model(engine *e, char *path, guint generation)
     send(e, (news){.kind = NEWS_OPENED,
                    .generation = generation,
                    .model = g_strdup(e->name),
+                   .languages = list_languages(e),
                    .message = e->session ? NULL : g_strdup(err.message)});
+}
+
+static bool has_language(const engine *e, const char *code)
+{
+    const char *one;
+    for (size_t i = 0; code && (one = lks_model_language(e->open_model, i)); i++)
+        if (strcmp(one, code) == 0)
+            return true;
+    return false;
+}
+
+/* The caption of a frame, of the first frame of a clip, or of a photo. */
+static lks_status look(engine *e, lks_caption **made, const job *j, const lks_caption_options *options, lks_error *err)
+{
+    frame f = j->frame;
+    if (j->kind != JOB_FRAME && !j->photo->is_live)
+        return lks_caption_file(e->session, made, j->photo->path, options, err);
+    const video_options reading = {.stop = stop, .stop_context = e};
+    f.rgb = f.rgb ? g_bytes_ref(f.rgb) : clip_first_picture(j->photo->path, &f.width, &f.height, &reading, err);
+    if (!f.rgb)
+        return stop(e) ? LKS_ERR_INTERRUPTED : err->status;
+    lks_status st = lks_caption_rgb(e->session, made, g_bytes_get_data(f.rgb, NULL), f.width, f.height,
+                                    (size_t)f.width * 3, options, err);
+    g_bytes_unref(f.rgb);
+    return st;
 }
 
 static news caption(engine *e, const job *j)
@@ -171,6 +216,8 @@ static news caption(engine *e, const job *j)
     lks_caption_options_init(&options, e->open_model);
     if (j->n_beams > 0)
         options.n_beams = j->n_beams;
+    if (has_language(e, j->language))
+        options.language = j->language;
     options.keep_picture = 1;
     options.keep_maps = j->kind != JOB_SHOW;
     options.stop = stop;
@@ -182,10 +229,7 @@ static news caption(engine *e, const job *j)
     lks_caption *made = NULL;
     lks_error err = {.message = ""};
     gint64 began = g_get_monotonic_time();
-    lks_status st = j->kind == JOB_FRAME
-                        ? lks_caption_rgb(e->session, &made, g_bytes_get_data(j->frame.rgb, NULL), j->frame.width,
-                                          j->frame.height, (size_t)j->frame.width * 3, &options, &err)
-                        : lks_caption_file(e->session, &made, j->photo->path, &options, &err);
+    lks_status st = look(e, &made, j, &options, &err);
     if (st != LKS_OK) {
         n.kind = st == LKS_ERR_INTERRUPTED || j->kind == JOB_SHOW ? NEWS_DROPPED : NEWS_FAILED;
         n.message = g_strdup(err.message);
@@ -202,7 +246,7 @@ static news caption(engine *e, const job *j)
 /* What to do next; called and left with the mutex held. */
 static job take(engine *e)
 {
-    job j = {.n_beams = e->n_beams, .generation = e->generation};
+    job j = {.language = g_strdup(e->language), .n_beams = e->n_beams, .generation = e->generation};
     if (e->look.clip) {
         j.kind = JOB_FRAME;
         j.frame = e->look;
@@ -220,12 +264,12 @@ static job take(engine *e)
     return j;
 }
 
-static void work(engine *e, const job *j)
+static void work(engine *e, job *j)
 {
     if (j->kind == JOB_CAPTION)
         send(e, (news){.kind = NEWS_BEGUN, .generation = j->generation, .photo = g_object_ref(j->photo)});
     news n = caption(e, j);
-    g_clear_pointer((GBytes **)&j->frame.rgb, g_bytes_unref);
+    g_clear_pointer(&j->frame.rgb, g_bytes_unref);
     send(e, n);
 }
 
@@ -243,6 +287,7 @@ static gpointer run(gpointer data)
         if (!wants && e->session)
             j = take(e);
         if (!wants && j.kind == JOB_NONE) {
+            g_free(j.language);
             g_cond_wait(&e->cond, &e->mutex);
             continue;
         }
@@ -251,6 +296,7 @@ static gpointer run(gpointer data)
             open_model(e, path, generation);
         else
             work(e, &j);
+        g_free(j.language);
         g_mutex_lock(&e->mutex);
         e->in_work = NULL;
     }
@@ -300,13 +346,15 @@ void engine_close(engine *e)
     unref(e);
 }
 
-void engine_use(engine *e, const char *model, int n_beams)
+void engine_use(engine *e, const engine_choice *choice)
 {
     g_mutex_lock(&e->mutex);
     empty(e);
     g_free(e->model);
-    e->model = g_strdup(model);
-    e->n_beams = n_beams;
+    g_free(e->language);
+    e->model = g_strdup(choice->model);
+    e->language = g_strdup(choice->language);
+    e->n_beams = choice->n_beams;
     e->generation++;
     g_cond_signal(&e->cond);
     g_mutex_unlock(&e->mutex);

@@ -7,8 +7,16 @@
 
 typedef struct engine engine;
 
+/* What to caption with. */
+typedef struct engine_choice {
+    const char *model;    /* path */
+    const char *language; /* code; NULL, or one that the model does not have: the model's own */
+    int n_beams;          /* 0: the model's own */
+} engine_choice;
+
 typedef struct engine_events {
-    void (*opened)(void *context, const char *model, const char *error); /* error NULL: the model is open */
+    /* error NULL: the model is open. languages: codes, the model's own first, ended by NULL; empty for a model of one language */
+    void (*opened)(void *context, const char *model, char **languages, const char *error);
     void (*begun)(void *context, Photo *photo);
     void (*told)(void *context, Photo *photo, telling *told, preview *shown); /* takes over neither */
     void (*shown)(void *context, Photo *photo, preview *shown); /* the picture again, asked by engine_show */
@@ -20,8 +28,8 @@ engine *engine_new(const engine_events *events, void *context);
 /* Ends the thread, after the step that it is in. No event comes any more. */
 void engine_close(engine *e);
 
-/* What to caption with from now on. The queue is emptied, the work in hand is dropped. n_beams 0: the model's own. */
-void engine_use(engine *e, const char *model, int n_beams);
+/* What to caption with from now on; copied. The queue is emptied, the work in hand is dropped. */
+void engine_use(engine *e, const engine_choice *choice);
 
 /* Adds to the end of the queue, or moves to its head. */
 void engine_add(engine *e, Photo *photo);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "apps/common/image_name.h"
+#include "apps/gui/clip.h"
 
 enum { BATCH = 64 };
 
@@ -35,17 +36,6 @@ static void unref(search *s)
     g_free(s);
 }
 
-bool gather_is_clip(const char *path)
-{
-    static const char *const extensions[] = {".mp4",  ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg",
-                                             ".mpeg", ".mts", ".ts",  ".ogv", ".wmv",  ".flv", ".3gp"};
-    const char *dot = strrchr(path, '.');
-    for (gsize i = 0; dot && i < G_N_ELEMENTS(extensions); i++)
-        if (g_ascii_strcasecmp(dot, extensions[i]) == 0)
-            return true;
-    return false;
-}
-
 static void release_delivery(gpointer data)
 {
     delivery *d = data;
@@ -60,7 +50,7 @@ static gboolean deliver(gpointer data)
     search *s = d->search;
     for (guint i = 0; i < d->paths->len && !g_cancellable_is_cancelled(s->cancellable); i++) {
         const char *path = g_ptr_array_index(d->paths, i);
-        s->found(s->context, path, gather_is_clip(path), NULL);
+        s->found(s->context, path, clip_is_known(path), NULL);
     }
     if (d->last && !g_cancellable_is_cancelled(s->cancellable))
         s->found(s->context, NULL, false, s->message);
@@ -107,7 +97,7 @@ static void walk(search *s, const char *folder)
     for (guint i = 0; i < names->len && !g_cancellable_is_cancelled(s->cancellable); i++) {
         const char *path = g_ptr_array_index(names, i);
         if (!g_file_test(path, G_FILE_TEST_IS_DIR)) {
-            if (image_name_is_known(path) || gather_is_clip(path))
+            if (image_name_is_known(path) || clip_is_known(path))
                 add(s, g_strdup(path));
         } else if (!g_file_test(path, G_FILE_TEST_IS_SYMLINK)) {
             walk(s, path);

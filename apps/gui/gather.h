@@ -12,7 +12,4 @@ typedef void (*gather_found)(void *context, const char *path, bool is_clip, cons
 
 void gather(char **paths, GCancellable *cancellable, gather_found found, void *context);
 
-/* By its name. */
-bool gather_is_clip(const char *path);
-
 #endif

@@ -6,6 +6,8 @@ static const struct key {
 } keys[] = {
     {"Photos", "win.open", "<Control>o", "Open photos"},
     {"Photos", "win.open-folder", "<Control><Shift>o", "Open a folder"},
+    {"Photos", "win.open-camera", "<Control><Shift>k", "Open a camera"},
+    {"Photos", "win.play", "<Control>space", "Play a clip, or stop it"},
     {"Photos", "win.remove", "<Control>Delete", "Take the photo off the list"},
     {"Photos", "win.pause", "<Control>p", "Pause, or go on captioning"},
     {"Photos", NULL, "Up Down", "Choose a photo in the list"},

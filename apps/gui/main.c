@@ -15,9 +15,10 @@ typedef struct program {
 
 static const GOptionEntry options[] = {
     {"model", 'm', G_OPTION_FLAG_NONE, G_OPTION_ARG_FILENAME, NULL, "Hugging Face directory or GGUF file", "PATH"},
+    {"lang", 'l', G_OPTION_FLAG_NONE, G_OPTION_ARG_STRING, NULL, "Language of captions, such as de", "CODE"},
     {"beams", 'b', G_OPTION_FLAG_NONE, G_OPTION_ARG_INT, NULL, "Beams of beam search; 1 is greedy", "N"},
     {"version", 0, G_OPTION_FLAG_NONE, G_OPTION_ARG_NONE, NULL, "Print the version and end", NULL},
-    {G_OPTION_REMAINING, 0, G_OPTION_FLAG_NONE, G_OPTION_ARG_FILENAME_ARRAY, NULL, NULL, "[PHOTO|CLIP|FOLDER…]"},
+    {G_OPTION_REMAINING, 0, G_OPTION_FLAG_NONE, G_OPTION_ARG_FILENAME_ARRAY, NULL, NULL, "[PHOTO|CLIP|CAMERA|FOLDER…]"},
     {NULL, 0, G_OPTION_FLAG_NONE, G_OPTION_ARG_NONE, NULL, NULL, NULL}};
 
 /* Options have twins in the environment; the option wins. */
@@ -83,8 +84,10 @@ static int on_command_line(GApplication *app, GApplicationCommandLine *line, pro
     if (!g_variant_dict_lookup(given, "model", "^&ay", &name))
         name = g_application_command_line_getenv(line, "LOOKSAY_MODEL");
     char *model = name ? absolute(line, name) : NULL;
-    int n_beams = read_beams(given);
-    window_use(p->window, model, n_beams);
+    engine_choice chosen = {.model = model, .n_beams = read_beams(given)};
+    if (!g_variant_dict_lookup(given, "lang", "&s", &chosen.language))
+        chosen.language = g_application_command_line_getenv(line, "LOOKSAY_LANG");
+    window_use(p->window, &chosen);
     g_free(model);
 
     const char **names = NULL;

@@ -25,7 +25,7 @@ struct _Photo {
     bool saved;     /* text is on the disk */
     char *message;  /* what failed: reading it, or saving it; NULL: nothing */
     telling *told;  /* NULL until there is one */
-    preview *shown; /* the picture, while it is remembered; see previews.h */
+    preview *shown; /* the picture, while it is remembered; see album.c */
 };
 
 Photo *photo_new(const char *path, bool is_live);

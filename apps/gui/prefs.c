@@ -33,6 +33,7 @@ void prefs_load(prefs *out)
         format = g_strdup("txt");
     }
     *out = (prefs){.model = g_key_file_get_string(file, GROUP, "model", NULL),
+                   .language = g_key_file_get_string(file, GROUP, "language", NULL),
                    .n_beams = read_int(file, "beams", 0, MAX_BEAMS, 0),
                    .format = format,
                    .replace = g_key_file_get_boolean(file, GROUP, "replace", NULL),
@@ -49,6 +50,8 @@ void prefs_save(const prefs *p)
     char *name = file_name(), *folder = g_path_get_dirname(name);
     if (p->model)
         g_key_file_set_string(file, GROUP, "model", p->model);
+    if (p->language)
+        g_key_file_set_string(file, GROUP, "language", p->language);
     g_key_file_set_integer(file, GROUP, "beams", p->n_beams);
     g_key_file_set_string(file, GROUP, "format", p->format);
     g_key_file_set_boolean(file, GROUP, "replace", p->replace);
@@ -65,6 +68,7 @@ void prefs_save(const prefs *p)
 void prefs_release(prefs *p)
 {
     g_free(p->model);
+    g_free(p->language);
     g_free(p->format);
     *p = (prefs){0};
 }

@@ -5,10 +5,11 @@
 #include <stdbool.h>
 
 typedef struct prefs {
-    char *model;  /* path; NULL: the default model */
-    int n_beams;  /* 0: the model's own */
-    char *format; /* of saved captions: "txt", "xmp" or "embed" */
-    bool replace; /* saving replaces captions that somebody else wrote */
+    char *model;    /* path; NULL: the default model */
+    char *language; /* NULL: the model's own */
+    int n_beams;    /* 0: the model's own */
+    char *format;   /* of saved captions: "txt", "xmp" or "embed" */
+    bool replace;   /* saving replaces captions that somebody else wrote */
     int width, height;
     bool maximized;
 } prefs;

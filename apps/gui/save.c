@@ -2,6 +2,7 @@
 #include "apps/gui/save.h"
 
 #include "apps/common/sidecar.h"
+#include "apps/gui/clip.h"
 #include "apps/gui/notice.h"
 
 typedef struct item {
@@ -42,7 +43,9 @@ static void run(GTask *task, gpointer source, gpointer data, GCancellable *cance
         bool replaces = it->edited || b->replace;
         sidecar s = sidecar_of(b->format, NULL, replaces ? "overwrite" : "skip");
         g_free(notice_take());
-        if (!replaces && sidecar_is_done(&s, it->photo->path))
+        if (clip_is_camera(it->photo->path))
+            it->message = g_strdup("A camera is no file that a caption could be saved with; copy or export it");
+        else if (!replaces && sidecar_is_done(&s, it->photo->path))
             it->message = g_strdup("It has a caption already, which stays as it is; edit this one, or choose Replace "
                                    "Captions That Are There");
         else if (sidecar_write(&s, it->photo->path, it->text, NULL) != SIDECAR_WRITTEN)

@@ -30,6 +30,8 @@ telling *telling_new(const lks_caption *caption, const char *model, double ms)
     g_atomic_ref_count_init(&t->references);
     t->text = g_strdup(best->text);
     t->model = g_strdup(model);
+    char doubt[DOUBT_BYTES];
+    t->doubt = caption_doubt(doubt, caption, NAN, false) ? g_strdup(doubt) : NULL;
     t->score = (double)best->score;
     t->confidence = caption_confidence(best);
     t->ms = ms;
@@ -69,6 +71,7 @@ void telling_unref(telling *t)
     g_free(t->logprobs);
     g_free(t->text);
     g_free(t->model);
+    g_free(t->doubt);
     g_clear_pointer(&t->thumbnail, g_bytes_unref);
     g_free(t);
 }

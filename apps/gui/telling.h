@@ -16,6 +16,7 @@ typedef struct telling_word {
 typedef struct telling {
     gatomicrefcount references;
     char *text, *model;
+    char *doubt; /* why this is no photo, or NULL */
     double score, confidence, ms;
     bool damaged; /* told of what could be read of a damaged file */
     float *logprobs;

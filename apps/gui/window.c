@@ -35,16 +35,48 @@ static void on_bar_response(GtkInfoBar *bar, int response, gpointer data)
 
 /* ---- from the album ---- */
 
-static void on_opened(void *context, const char *model, const char *error)
+/* Languages by their own names; others go by their code. */
+static const char *name_of_language(const char *code)
+{
+    static const char *const known[][2] = {{"en", "English"}, {"de", "Deutsch"}, {"fr", "Français"},
+                                           {"cs", "Čeština"}, {"es", "Español"}, {"it", "Italiano"}};
+    for (gsize i = 0; i < G_N_ELEMENTS(known); i++)
+        if (strcmp(known[i][0], code) == 0)
+            return known[i][1];
+    return code;
+}
+
+static void show_languages(window *w, char **codes)
+{
+    g_strfreev(w->codes);
+    w->codes = g_strdupv(codes);
+    GtkStringList *names = gtk_string_list_new(NULL);
+    guint chosen = 0;
+    for (guint i = 0; codes[i]; i++) {
+        gtk_string_list_append(names, name_of_language(codes[i]));
+        if (g_strcmp0(codes[i], w->language) == 0)
+            chosen = i;
+    }
+    w->fills = true;
+    gtk_drop_down_set_model(GTK_DROP_DOWN(w->languages), G_LIST_MODEL(names));
+    gtk_drop_down_set_selected(GTK_DROP_DOWN(w->languages), chosen);
+    w->fills = false;
+    gtk_widget_set_visible(w->languages_line, codes[0] && codes[1]);
+    g_object_unref(names);
+}
+
+static void on_opened(void *context, const char *model, char **languages, const char *error)
 {
     window *w = context;
     if (!w->widget)
         return;
     gtk_menu_button_set_label(GTK_MENU_BUTTON(w->model_button), error ? "No model" : model);
+    show_languages(w, languages);
     if (error)
         window_warn(w, error);
     else
         gtk_info_bar_set_revealed(GTK_INFO_BAR(w->bar), FALSE);
+    window_look_again(w);
 }
 
 static void on_moved(void *context)
@@ -79,6 +111,7 @@ static void on_selected(GtkSingleSelection *selection, GParamSpec *spec, window 
     Photo *photo = window_selected(w);
     album_select(w->album, photo);
     detail_show(w->detail, photo);
+    window_play(w, photo);
 }
 
 static void on_found(void *context, const char *path, bool is_clip, const char *message)
@@ -116,21 +149,20 @@ static gboolean on_drop(GtkDropTarget *target, const GValue *value, double x, do
 
 /* ---- the model ---- */
 
-static void use(window *w, const char *model, int n_beams)
+/* The strings may be the window's own. */
+static void use(window *w, const engine_choice *wanted)
 {
     char path[PATH_BYTES];
-    bool found = true;
-    if (!model) {
-        found = default_model_find(path, sizeof path);
-        model = path;
-    }
-    char *copy = g_strdup(model);
+    bool found = wanted->model || default_model_find(path, sizeof path);
+    char *model = g_strdup(wanted->model ? wanted->model : path), *language = g_strdup(wanted->language);
     g_free(w->model);
-    w->model = copy;
-    w->n_beams = n_beams;
-    gtk_spin_button_set_value(GTK_SPIN_BUTTON(w->beams), n_beams);
+    g_free(w->language);
+    w->model = model;
+    w->language = language;
+    w->n_beams = wanted->n_beams;
+    gtk_spin_button_set_value(GTK_SPIN_BUTTON(w->beams), w->n_beams);
     if (found) {
-        album_use(w->album, w->model, n_beams);
+        album_use(w->album, &(engine_choice){w->model, w->language, w->n_beams});
         return;
     }
     char *message = g_strdup_printf("%s: the default model is missing; install it there, or choose a model", w->model);
@@ -138,21 +170,23 @@ static void use(window *w, const char *model, int n_beams)
     g_free(message);
 }
 
-void window_use(window *w, const char *model, int n_beams)
+void window_use(window *w, const engine_choice *given)
 {
+    engine_choice is = {w->model, w->language, w->n_beams};
     if (!w->model)
-        use(w, model ? model : w->prefs.model, n_beams >= 0 ? n_beams : w->prefs.n_beams);
-    else if (model || n_beams >= 0)
-        use(w, model ? model : w->model, n_beams >= 0 ? n_beams : w->n_beams);
+        is = (engine_choice){w->prefs.model, w->prefs.language, w->prefs.n_beams};
+    else if (!given->model && !given->language && given->n_beams < 0)
+        return;
+    use(w, &(engine_choice){given->model ? given->model : is.model, given->language ? given->language : is.language,
+                            given->n_beams >= 0 ? given->n_beams : is.n_beams});
 }
 
-void window_set_model(window *w, const char *model, int n_beams)
+void window_set_model(window *w, const char *model)
 {
     char *copy = g_strdup(model);
     g_free(w->prefs.model);
     w->prefs.model = copy;
-    w->prefs.n_beams = n_beams;
-    use(w, copy, n_beams);
+    use(w, &(engine_choice){copy, w->language, w->n_beams});
 }
 
 static void on_beams(GtkSpinButton *spin, window *w)
@@ -161,7 +195,25 @@ static void on_beams(GtkSpinButton *spin, window *w)
     if (n == w->n_beams)
         return;
     w->prefs.n_beams = n;
-    use(w, w->model, n);
+    use(w, &(engine_choice){w->model, w->language, n});
+}
+
+static void on_language(GtkDropDown *list, GParamSpec *spec, window *w)
+{
+    (void)spec;
+    guint i = gtk_drop_down_get_selected(list);
+    if (w->fills || i == GTK_INVALID_LIST_POSITION)
+        return;
+    g_free(w->prefs.language);
+    w->prefs.language = g_strdup(w->codes[i]);
+    use(w, &(engine_choice){w->model, w->codes[i], w->n_beams});
+}
+
+static void on_no_word(void *context)
+{
+    window *w = context;
+    if (w->wants_caption)
+        window_look_again(w);
 }
 
 /* ---- beginning and end ---- */
@@ -213,6 +265,7 @@ static gboolean on_close(GtkWindow *widget, window *w)
     gtk_window_get_default_size(widget, &w->prefs.width, &w->prefs.height);
     prefs_save(&w->prefs);
     g_cancellable_cancel(w->gathering);
+    window_play(w, NULL);
     detail_show(w->detail, NULL);
     w->widget = NULL;
     return FALSE;
@@ -226,12 +279,13 @@ window *window_new(GtkApplication *app)
     w->gathering = g_cancellable_new();
     prefs_load(&w->prefs);
     w->album = album_new(&events, w);
-    w->detail = detail_new();
+    w->detail = detail_new(on_no_word, w);
     window_build(w);
     window_add_actions(w);
     g_signal_connect(w->selection, "notify::selected-item", G_CALLBACK(on_selected), w);
     g_signal_connect(w->bar, "response", G_CALLBACK(on_bar_response), NULL);
     g_signal_connect(w->beams, "value-changed", G_CALLBACK(on_beams), w);
+    g_signal_connect(w->languages, "notify::selected", G_CALLBACK(on_language), w);
     g_signal_connect(w->widget, "close-request", G_CALLBACK(on_close), w);
     GtkDropTarget *target = gtk_drop_target_new(GDK_TYPE_FILE_LIST, GDK_ACTION_COPY);
     g_signal_connect(target, "drop", G_CALLBACK(on_drop), w);
@@ -249,10 +303,14 @@ void window_free(window *w)
         return;
     while (w->n_saving > 0)
         g_main_context_iteration(NULL, TRUE);
+    if (w->player)
+        player_close(w->player);
     detail_free(w->detail);
     album_close(w->album);
     g_object_unref(w->gathering);
     prefs_release(&w->prefs);
+    g_strfreev(w->codes);
+    g_free(w->language);
     g_free(w->model);
     g_free(w);
 }

@@ -4,6 +4,8 @@
 
 #include <gtk/gtk.h>
 
+#include "apps/gui/engine.h"
+
 typedef struct window window;
 
 window *window_new(GtkApplication *app);
@@ -16,7 +18,8 @@ void window_present(window *w);
 /* Adds photos, clips and what is in folders. paths: ends with NULL. */
 void window_open(window *w, char **paths);
 
-/* model NULL, n_beams -1: as they are. Counts for this run of the program; what the reader chooses in the window is remembered. */
-void window_use(window *w, const char *model, int n_beams);
+/* model, language NULL, n_beams -1: as they are. Counts for this run of the program; what the reader chooses in the window is
+ * remembered. */
+void window_use(window *w, const engine_choice *given);
 
 #endif

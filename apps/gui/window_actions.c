@@ -23,7 +23,7 @@ static void on_chosen(void *context, choose_what what, char **paths)
         break;
     case CHOOSE_MODEL_FILE:
     case CHOOSE_MODEL_FOLDER:
-        window_set_model(w, paths[0], w->n_beams);
+        window_set_model(w, paths[0]);
         break;
     case CHOOSE_EXPORT:
         w->n_saving++;
@@ -49,6 +49,20 @@ static void on_open_folder(GSimpleAction *action, GVariant *parameter, gpointer 
     (void)action;
     (void)parameter;
     ask(CHOOSE_FOLDER, w);
+}
+
+static void on_camera(void *context, const char *name)
+{
+    char *paths[] = {g_strdup(name), NULL};
+    window_open(context, paths);
+    g_free(paths[0]);
+}
+
+static void on_open_camera(GSimpleAction *action, GVariant *parameter, gpointer w)
+{
+    (void)action;
+    (void)parameter;
+    choose_camera(((window *)w)->widget, on_camera, w);
 }
 
 static void on_open_model(GSimpleAction *action, GVariant *parameter, gpointer w)
@@ -77,7 +91,7 @@ static void on_default_model(GSimpleAction *action, GVariant *parameter, gpointe
     (void)action;
     (void)parameter;
     window *w = data;
-    window_set_model(w, NULL, w->n_beams);
+    window_set_model(w, NULL);
 }
 
 /* ---- captions ---- */
@@ -198,6 +212,12 @@ static void on_pause(GSimpleAction *action, GVariant *state, gpointer data)
     g_simple_action_set_state(action, state);
 }
 
+static void on_play(GSimpleAction *action, GVariant *state, gpointer data)
+{
+    (void)action;
+    window_set_playing(data, g_variant_get_boolean(state));
+}
+
 static void on_format(GSimpleAction *action, GVariant *state, gpointer data)
 {
     window *w = data;
@@ -244,6 +264,7 @@ void window_add_actions(window *w)
     static const GActionEntry entries[] = {
         {.name = "open", .activate = on_open},
         {.name = "open-folder", .activate = on_open_folder},
+        {.name = "open-camera", .activate = on_open_camera},
         {.name = "open-model", .activate = on_open_model},
         {.name = "open-model-folder", .activate = on_open_model_folder},
         {.name = "default-model", .activate = on_default_model},
@@ -258,6 +279,7 @@ void window_add_actions(window *w)
         {.name = "no-word", .activate = on_no_word},
         {.name = "remove", .activate = on_remove},
         {.name = "clear", .activate = on_clear},
+        {.name = "play", .state = "false", .change_state = on_play},
         {.name = "pause", .state = "false", .change_state = on_pause},
         {.name = "format", .parameter_type = "s", .state = "'txt'", .change_state = on_format},
         {.name = "replace", .state = "false", .change_state = on_replace},

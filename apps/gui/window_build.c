@@ -7,12 +7,11 @@ static void name(GtkWidget *widget, const char *text)
     gtk_accessible_update_property(GTK_ACCESSIBLE(widget), GTK_ACCESSIBLE_PROPERTY_LABEL, text, -1);
 }
 
-static GtkWidget *make_button(const char *label, const char *accessible, const char *action, const char *tip)
+static GtkWidget *make_button(const char *label, const char *action, const char *tip)
 {
     GtkWidget *button = gtk_button_new_with_mnemonic(label);
     gtk_actionable_set_action_name(GTK_ACTIONABLE(button), action);
     gtk_widget_set_tooltip_text(button, tip);
-    name(button, accessible); /* without the underline */
     return button;
 }
 
@@ -36,7 +35,8 @@ static void add_section(GMenu *menu, const char *const (*items)[2], gsize n)
 
 static GtkWidget *make_menu(void)
 {
-    static const char *const add[][2] = {{"_Open Photos…", "win.open"}, {"Open a _Folder…", "win.open-folder"}};
+    static const char *const add[][2] = {
+        {"_Open Photos…", "win.open"}, {"Open a _Folder…", "win.open-folder"}, {"Open a _Camera…", "win.open-camera"}};
     static const char *const save[][2] = {
         {"_Save the Caption", "win.save"}, {"Save _All Captions", "win.save-all"}, {"_Export…", "win.export"}};
     static const char *const where[][2] = {{"In a _Text File Beside the Photo", "win.format::txt"},
@@ -81,16 +81,30 @@ static int on_beams_input(GtkSpinButton *spin, double *value, gpointer data)
     return TRUE;
 }
 
+/* Hidden until a model has several. */
+static GtkWidget *make_languages(window *w)
+{
+    GtkWidget *line = gtk_box_new(GTK_ORIENTATION_HORIZONTAL, 6);
+    GtkWidget *label =
+        g_object_new(GTK_TYPE_LABEL, "label", "_Language", "use-underline", TRUE, "hexpand", TRUE, "xalign", 0.0, NULL);
+    w->languages = gtk_drop_down_new(NULL, NULL);
+    gtk_label_set_mnemonic_widget(GTK_LABEL(label), w->languages);
+    gtk_box_append(GTK_BOX(line), label);
+    gtk_box_append(GTK_BOX(line), w->languages);
+    gtk_widget_set_visible(line, FALSE);
+    w->languages_line = line;
+    return line;
+}
+
 static GtkWidget *make_model_button(window *w)
 {
-    static const char *const choices[][4] = {
-        {"Choose a Model _File…", "Choose a model file", "win.open-model", "A GGUF file (Ctrl+M)"},
-        {"Choose a Model F_older…", "Choose a model folder", "win.open-model-folder", "A Hugging Face directory"},
-        {"Use the _Default Model", "Use the default model", "win.default-model",
-         "The model that came with the program"}};
+    static const char *const choices[][3] = {
+        {"Choose a Model _File…", "win.open-model", "A GGUF file (Ctrl+M)"},
+        {"Choose a Model F_older…", "win.open-model-folder", "A Hugging Face directory"},
+        {"Use the _Default Model", "win.default-model", "The model that came with the program"}};
     GtkWidget *box = gtk_box_new(GTK_ORIENTATION_VERTICAL, 6);
     for (gsize i = 0; i < G_N_ELEMENTS(choices); i++) {
-        GtkWidget *button = make_button(choices[i][0], choices[i][1], choices[i][2], choices[i][3]);
+        GtkWidget *button = make_button(choices[i][0], choices[i][1], choices[i][2]);
         gtk_button_set_has_frame(GTK_BUTTON(button), FALSE);
         gtk_box_append(GTK_BOX(box), button);
     }
@@ -100,12 +114,15 @@ static GtkWidget *make_model_button(window *w)
     w->beams = gtk_spin_button_new_with_range(0.0, 32.0, 1.0);
     g_signal_connect(w->beams, "output", G_CALLBACK(on_beams_output), NULL);
     g_signal_connect(w->beams, "input", G_CALLBACK(on_beams_input), NULL);
+    gtk_editable_set_width_chars(GTK_EDITABLE(w->beams), 5);
+    gtk_spin_button_update(GTK_SPIN_BUTTON(w->beams)); /* 0 is what it has shown before it knew better */
     gtk_widget_set_tooltip_text(w->beams, "How many captions are weighed against each other; auto: the model's own");
     gtk_label_set_mnemonic_widget(GTK_LABEL(label), w->beams);
     gtk_accessible_update_relation(GTK_ACCESSIBLE(w->beams), GTK_ACCESSIBLE_RELATION_LABELLED_BY, label, NULL, -1);
     gtk_box_append(GTK_BOX(line), label);
     gtk_box_append(GTK_BOX(line), w->beams);
     gtk_box_append(GTK_BOX(box), line);
+    gtk_box_append(GTK_BOX(box), make_languages(w));
     GtkWidget *popover = g_object_new(GTK_TYPE_POPOVER, "child", box, NULL);
     GtkWidget *button = g_object_new(GTK_TYPE_MENU_BUTTON, "label", "No model", "popover", popover, "tooltip-text",
                                      "The model, and how it searches", NULL);
@@ -116,7 +133,7 @@ static GtkWidget *make_model_button(window *w)
 static GtkWidget *make_header(window *w)
 {
     GtkWidget *header = gtk_header_bar_new();
-    GtkWidget *open = make_button("_Open", "Open", "win.open", "Open photos (Ctrl+O)");
+    GtkWidget *open = make_button("_Open", "win.open", "Open photos (Ctrl+O)");
     w->pause = gtk_toggle_button_new();
     gtk_button_set_icon_name(GTK_BUTTON(w->pause), "media-playback-pause-symbolic");
     gtk_actionable_set_action_name(GTK_ACTIONABLE(w->pause), "win.pause");
@@ -139,9 +156,9 @@ static GtkWidget *make_welcome(void)
                                   GTK_ALIGN_CENTER, "valign", GTK_ALIGN_CENTER, NULL);
     GtkWidget *icon = g_object_new(GTK_TYPE_IMAGE, "icon-name", "image-x-generic-symbolic", "pixel-size", 96,
                                    "accessible-role", GTK_ACCESSIBLE_ROLE_PRESENTATION, NULL);
-    GtkWidget *label = gtk_label_new("Drop photos or a folder here");
+    GtkWidget *label = gtk_label_new("Drop photos, clips or a folder here");
     gtk_widget_add_css_class(label, "welcome");
-    GtkWidget *open = make_button("Open _Photos…", "Open photos", "win.open", "Open photos (Ctrl+O)");
+    GtkWidget *open = make_button("Open _Photos…", "win.open", "Open photos (Ctrl+O)");
     gtk_widget_add_css_class(open, "suggested-action");
     gtk_box_append(GTK_BOX(box), icon);
     gtk_box_append(GTK_BOX(box), label);

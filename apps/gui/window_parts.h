@@ -5,6 +5,7 @@
 #include "apps/gui/album.h"
 #include "apps/gui/choose.h"
 #include "apps/gui/detail.h"
+#include "apps/gui/player.h"
 #include "apps/gui/prefs.h"
 #include "apps/gui/window.h"
 
@@ -14,10 +15,17 @@ struct window {
     album *album;
     detail *detail;
     GtkSingleSelection *selection;
-    GtkWidget *stack, *list, *status, *progress, *bar, *bar_label, *pause, *model_button, *menu_button, *beams;
+    GtkWidget *stack, *list, *status, *progress, *bar, *bar_label, *pause, *model_button, *menu_button, *beams,
+        *languages, *languages_line;
     prefs prefs;
-    char *model;             /* in use */
-    int n_beams;             /* in use */
+    char *model, *language; /* in use */
+    int n_beams;            /* in use */
+    char **codes;           /* of the model's languages, as `languages` lists them */
+    bool fills;             /* `languages` is being filled, not chosen from */
+    player *player;         /* NULL until a clip is chosen */
+    Photo *clip;            /* that it plays, or NULL */
+    player_frame frame;     /* the last one of that; rgb NULL: there was none */
+    bool wants_caption, clip_ended;
     GCancellable *gathering; /* of all folders that are being read */
     int n_saving;            /* savings and exports on their way */
     bool paused, sure_to_close;
@@ -37,6 +45,13 @@ void window_warn(window *w, const char *message);
 /* A message in passing. */
 void window_say(window *w, const char *message);
 
-void window_set_model(window *w, const char *model, int n_beams); /* remembered */
+void window_set_model(window *w, const char *model); /* remembered */
+
+/* Plays the clip or camera, or nothing. */
+void window_play(window *w, Photo *photo);
+/* Goes on, or stands still; at the end of a clip it begins again. */
+void window_set_playing(window *w, bool playing);
+/* Captions the frame that is shown again: another model is open, or no word is looked at any more. */
+void window_look_again(window *w);
 
 #endif

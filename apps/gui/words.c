@@ -55,26 +55,51 @@ GtkWidget *words_widget(words *w)
     return w->box;
 }
 
+static void describe(GtkWidget *button, const telling_word *word)
+{
+    char *sure = g_strdup_printf("%.0f %% sure", 100.0 * word->sure);
+    gtk_widget_set_tooltip_text(button, sure);
+    gtk_accessible_update_property(GTK_ACCESSIBLE(button), GTK_ACCESSIBLE_PROPERTY_DESCRIPTION, sure, -1);
+    g_free(sure);
+}
+
 static GtkWidget *make_word(words *w, const telling_word *word, int number)
 {
     GtkWidget *button = gtk_toggle_button_new_with_label(word->text);
-    char *sure = g_strdup_printf("%.0f %% sure", 100.0 * word->sure);
     gtk_widget_add_css_class(button, "flat");
     gtk_widget_add_css_class(button, "word");
-    gtk_widget_set_tooltip_text(button, sure);
-    gtk_accessible_update_property(GTK_ACCESSIBLE(button), GTK_ACCESSIBLE_PROPERTY_DESCRIPTION, sure, -1);
+    describe(button, word);
     g_object_set_data(G_OBJECT(button), "number", GINT_TO_POINTER(number));
     g_signal_connect(button, "toggled", G_CALLBACK(on_toggled), w);
-    g_free(sure);
     return button;
 }
 
+/* The button that shows this word already, or NULL. */
+static GtkWidget *find_same(GtkWidget *button, const telling_word *word)
+{
+    bool same = button && strcmp(gtk_button_get_label(GTK_BUTTON(button)), word->text) == 0;
+    return same ? button : NULL;
+}
+
+/* While a clip plays, captions often begin alike: those words stay, and with them the keyboard's place. */
 void words_show(words *w, const telling *t)
 {
+    GtkToggleButton *before = w->active;
     w->active = NULL;
-    for (GtkWidget *child; (child = gtk_widget_get_first_child(w->box));)
+    if (before)
+        gtk_toggle_button_set_active(before, FALSE);
+    int n = t ? t->n_words : 0, i = 0;
+    GtkWidget *child = gtk_widget_get_first_child(w->box), *same;
+    for (; i < n && (same = find_same(child, &t->words[i])); i++) {
+        describe(same, &t->words[i]);
+        child = gtk_widget_get_next_sibling(same);
+    }
+    while (child) {
+        GtkWidget *next = gtk_widget_get_next_sibling(child);
         gtk_widget_unparent(child);
-    for (int i = 0; t && i < t->n_words; i++)
+        child = next;
+    }
+    for (; i < n; i++)
         gtk_widget_set_parent(make_word(w, &t->words[i], i), w->box);
 }
 

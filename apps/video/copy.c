@@ -182,8 +182,8 @@ static lks_status open_muxer(video_copy *c, FILE *to, const char *ends_in, lks_e
     if (!kind || !c->codec)
         return fail(c, err, LKS_ERR_UNSUPPORTED, "this FFmpeg writes no pictures into a .%s file; it lacks %s", ends_in,
                     kind ? kind->encoders[0] : "the container");
-    if (avformat_alloc_output_context2(&c->muxer, NULL, kind->muxer, NULL) < 0 ||
-        !(c->muxer->pb = open_bytes(c, to)) || !(c->pictures = avformat_new_stream(c->muxer, NULL)))
+    if (avformat_alloc_output_context2(&c->muxer, NULL, kind->muxer, NULL) < 0 || !(c->muxer->pb = open_bytes(c, to)) ||
+        !(c->pictures = avformat_new_stream(c->muxer, NULL)))
         return fail(c, err, LKS_ERR_NOMEM, "out of memory");
     return add_sound(c, ends_in, err);
 }

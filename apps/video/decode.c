@@ -36,7 +36,7 @@ struct video {
     AVPacket *packet;
     AVFrame *frame;
     struct SwsContext *to_grey, *to_rgb;
-    bool draining, ended;
+    bool draining, ended, live;
     lks_status broken; /* why the clip ended before its end */
     char reason[AV_ERROR_MAX_STRING_SIZE];
     double origin; /* time stamp of the beginning, in seconds */
@@ -176,8 +176,8 @@ static lks_status video_open(video **out, const char *name, const video_options 
         video_close(v);
         return st;
     }
-    bool live = demux_is_camera(name) || demux_is_stream(name);
-    if (!live && v->from.format->start_time != AV_NOPTS_VALUE)
+    v->live = demux_is_camera(name) || demux_is_stream(name);
+    if (!v->live && v->from.format->start_time != AV_NOPTS_VALUE)
         v->origin = (double)v->from.format->start_time / AV_TIME_BASE;
     else
         v->origin = NAN; /* the first frame's */
@@ -195,8 +195,10 @@ static double frame_rate(const video *v)
 static void video_describe(video_info *out, const video *v)
 {
     double seconds = v->from.format->duration > 0 ? (double)v->from.format->duration / AV_TIME_BASE : 0.0;
-    *out =
-        (video_info){.codec = avcodec_get_name(v->decoder->codec_id), .seconds = seconds, .frame_rate = frame_rate(v)};
+    *out = (video_info){.codec = avcodec_get_name(v->decoder->codec_id),
+                        .seconds = seconds,
+                        .frame_rate = frame_rate(v),
+                        .is_live = v->live};
 }
 
 /* Number, time and duration of the frame that was decoded. */

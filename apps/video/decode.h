@@ -27,6 +27,7 @@ typedef struct video_info {
     const char *codec; /* static */
     double seconds;    /* how long the clip says it is; 0: unknown, as of cameras */
     double frame_rate; /* what the clip says; 0: unknown */
+    bool is_live;      /* a camera or stream: frames come as they are filmed */
 } video_info;
 
 typedef struct video_frame {

@@ -76,8 +76,7 @@ int demux_open(demux *d, const char *name, const AVIOInterruptCB *stop)
         d->format->pb = d->bytes;
     }
     if (status >= 0)
-        status =
-            avformat_open_input(&d->format, d->bytes ? NULL : name, format, &options); /* frees it on failure */
+        status = avformat_open_input(&d->format, d->bytes ? NULL : name, format, &options); /* frees it on failure */
     av_dict_free(&options);
     return status >= 0 ? avformat_find_stream_info(d->format, NULL) : status;
 }
