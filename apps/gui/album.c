@@ -133,6 +133,13 @@ album_counts album_count(const album *a)
     return a->counts;
 }
 
+/* A camera is captioned while it plays, and so is a clip that is chosen; any other clip by its first frame. */
+static void add_to_queue(album *a, Photo *photo)
+{
+    if (!photo->is_live || (photo != a->selected && !clip_is_camera(photo->path)))
+        engine_add(a->engine, photo);
+}
+
 Photo *album_add(album *a, const char *path, bool is_live)
 {
     Photo *photo = g_hash_table_lookup(a->by_path, path);
@@ -141,8 +148,7 @@ Photo *album_add(album *a, const char *path, bool is_live)
     photo = photo_new(path, is_live);
     g_hash_table_insert(a->by_path, photo->path, photo);
     g_list_store_append(a->photos, photo);
-    if (!clip_is_camera(path)) /* a camera is captioned while it plays */
-        engine_add(a->engine, photo);
+    add_to_queue(a, photo);
     g_object_unref(photo);
     count(a, photo, 1);
     a->events.moved(a->context);
@@ -186,8 +192,7 @@ void album_use(album *a, const engine_choice *choice)
         count(a, photo, -1);
         photo_set_waiting(photo);
         count(a, photo, 1);
-        if (!clip_is_camera(photo->path))
-            engine_add(a->engine, photo);
+        add_to_queue(a, photo);
     }
     if (a->selected)
         engine_raise(a->engine, a->selected);
@@ -207,12 +212,19 @@ void album_pause(album *a, bool paused)
 
 void album_select(album *a, Photo *photo)
 {
+    Photo *before = a->selected;
     a->selected = photo;
+    if (before && before != photo && before->is_live && before->state == PHOTO_WAITING)
+        add_to_queue(a, before);
     if (!photo)
         return;
+    if (photo->is_live)
+        engine_forget(a->engine, photo);
+    if (photo->is_live && photo->state == PHOTO_WORKING)
+        photo_set_waiting(photo);
     if (photo->shown)
         remember(a, photo, photo->shown);
-    else if (photo->state == PHOTO_DONE && !clip_is_camera(photo->path))
+    else if (photo->state == PHOTO_DONE && !photo->is_live)
         engine_show(a->engine, photo);
     else
         engine_raise(a->engine, photo);

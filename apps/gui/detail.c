@@ -85,15 +85,6 @@ static void show_word(detail *d)
     g_object_unref(task);
 }
 
-static void on_word(void *context, int word)
-{
-    detail *d = context;
-    d->word = word;
-    show_word(d);
-    if (word < 0)
-        d->no_word(d->context);
-}
-
 /* ---- what is known of the photo ---- */
 
 static void show_preview(detail *d)
@@ -155,16 +146,35 @@ static void show_text(detail *d)
                                    *text ? text : "No picture", -1);
 }
 
+/* The next caption of a clip waits until no word of this one is looked at. */
+static bool is_held(const detail *d)
+{
+    return d->word >= 0 && d->photo && d->photo->is_live;
+}
+
 static void on_changed(Photo *photo, detail *d)
 {
-    show_preview(d);
-    show_told(d);
-    show_text(d);
+    if (!is_held(d)) {
+        show_preview(d);
+        show_told(d);
+        show_text(d);
+    }
     bool works = photo && photo->state == PHOTO_WORKING;
     gtk_spinner_set_spinning(GTK_SPINNER(d->spinner), works);
     gtk_widget_set_visible(d->spinner, works);
     gtk_label_set_text(GTK_LABEL(d->message), photo && photo->message ? photo->message : "");
     gtk_widget_set_visible(d->message, photo && photo->message);
+}
+
+static void on_word(void *context, int word)
+{
+    detail *d = context;
+    d->word = word;
+    show_word(d);
+    if (word >= 0)
+        return;
+    on_changed(d->photo, d);
+    d->no_word(d->context);
 }
 
 static void on_typed(GtkTextBuffer *buffer, detail *d)
@@ -182,6 +192,7 @@ void detail_show(detail *d, Photo *photo)
     if (d->photo)
         g_clear_signal_handler(&d->handler, d->photo);
     g_clear_object(&d->frame);
+    d->word = -1;
     g_set_object(&d->photo, photo);
     if (photo)
         d->handler = g_signal_connect(photo, "changed", G_CALLBACK(on_changed), d);

@@ -76,7 +76,6 @@ static void on_opened(void *context, const char *model, char **languages, const 
         window_warn(w, error);
     else
         gtk_info_bar_set_revealed(GTK_INFO_BAR(w->bar), FALSE);
-    window_look_again(w);
 }
 
 static void on_moved(void *context)
@@ -163,6 +162,7 @@ static void use(window *w, const engine_choice *wanted)
     gtk_spin_button_set_value(GTK_SPIN_BUTTON(w->beams), w->n_beams);
     if (found) {
         album_use(w->album, &(engine_choice){w->model, w->language, w->n_beams});
+        window_look_again(w);
         return;
     }
     char *message = g_strdup_printf("%s: the default model is missing; install it there, or choose a model", w->model);

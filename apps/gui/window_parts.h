@@ -51,7 +51,7 @@ void window_set_model(window *w, const char *model); /* remembered */
 void window_play(window *w, Photo *photo);
 /* Goes on, or stands still; at the end of a clip it begins again. */
 void window_set_playing(window *w, bool playing);
-/* Captions the frame that is shown again: another model is open, or no word is looked at any more. */
+/* Captions the frame that is shown again: with another model, or because no word is looked at any more. */
 void window_look_again(window *w);
 
 #endif

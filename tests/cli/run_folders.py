@@ -134,6 +134,32 @@ class Walk(TestCase):
         self.assertTrue(24000 < len(paths) < 26000, len(paths))
         self.assertLess(min(seconds), 2.0)
 
+    def test_ten_thousand_photos(self):
+        """Every one gets its row, in order, and memory does not grow with them. Copies of a few, so that it does not take an hour."""
+        originals = [(PHOTOS / name).read_bytes() for name in ("tiny.png", "wide.jpg", "tall.png", "palette.png")]
+        folder = self.work / "many"
+        for i in range(10000):
+            path = folder / f"{i % 50:02}" / f"{i:05}.{'jpg' if i % 4 == 1 else 'png'}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(originals[i % 4])
+        out = self.work / "out.jsonl"
+        peak = []
+        for words in (["--include", "00*", folder], [folder]):
+            command = [run_cli.LOOKSAY, "-r", "-f", "jsonl", "--model", run_cli.MODEL, "-o", out, *words]
+            with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+                _, process.returncode, usage = os.wait4(process.pid, 0)
+            self.assertEqual(process.returncode, OK)
+            peak.append(usage.ru_maxrss)
+        rows = rows_of(out.read_text())
+        self.assertEqual([r["image"] for r in rows], sorted(map(str, folder.rglob("*.*"))))
+        self.assertEqual({r["status"] for r in rows}, {"ok"})
+        said = {}
+        for row in rows:
+            said.setdefault(int(row["image"][-9:-4]) % 4, set()).add(row["caption"])
+        self.assertEqual([len(texts) for texts in said.values()], [1, 1, 1, 1])
+        print(f"{len(rows)} photos in {peak[1] // 1024} MiB at most, the first hundred of them in {peak[0] // 1024}", file=sys.stderr)
+        self.assertLess(peak[1], peak[0] + 16 * 1024)  # paths, 100 bytes each, and what malloc keeps
+
     def test_unreadable_folder_is_one_failed_row(self):
         folder = self.photos("wide.jpg")
         if os.geteuid() == 0:

@@ -100,7 +100,7 @@ class Node:
         return found[0] if found else None
 
 
-STATE_CHECKED, STATE_FOCUSED, STATE_SENSITIVE, STATE_VISIBLE, STATE_SHOWING = 4, 12, 24, 30, 25
+STATE_FOCUSED, STATE_PRESSED, STATE_SHOWING = 12, 20, 25
 
 
 class Picture:

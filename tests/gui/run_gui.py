@@ -17,7 +17,7 @@ import time
 import unittest
 from pathlib import Path
 
-from desk import ROOT, STATE_CHECKED, STATE_FOCUSED, STATE_SHOWING, Desk, Gui, wait_for
+from desk import ROOT, STATE_FOCUSED, STATE_PRESSED, STATE_SHOWING, Desk, Gui, wait_for
 
 sys.path.insert(0, str(ROOT / "tests/video"))
 from run_video import RtspServer  # noqa: E402
@@ -305,7 +305,7 @@ class Clips(TestCase):
         gui = self.gui(self.clip(20, "coffee"), model=SMALL)
         clock, play = self.clock(gui), gui.find("(toggle )?button", "^Play$")
         wait_for("the end", lambda: clock() == "0:19 / 0:20")
-        wait_for("the button", lambda: not play.has_state(STATE_CHECKED))
+        wait_for("the button", lambda: not play.has_state(STATE_PRESSED))
         gui.key("ctrl+space")
         wait_for("the beginning", lambda: clock() < "0:19")
         self.assertEqual(gui.quit(), 0)
