@@ -290,7 +290,7 @@ class Clips(TestCase):
         self.assertEqual(gui.quit(), 0)
 
     def test_it_stops_and_goes_on(self):
-        gui = self.gui(self.clip(300, "coffee"), model=SMALL)
+        gui = self.gui(self.clip(60, "coffee"), model=SMALL)
         clock = self.clock(gui)
         gui.key("ctrl+space")
         time.sleep(1)
