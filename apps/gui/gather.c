@@ -1,5 +1,6 @@
-/* Photos and clips in files and folders: see gather.h. What is found comes in batches, so that a folder of a hundred thousand photos
- * fills the list without stopping the window. */
+/* Photos and clips in files and folders: see gather.h. What is found comes in batches, one between two frames, so that a folder of a
+ * hundred thousand photos fills the list without stopping the window. The first ones are small: until the window is full, each photo
+ * makes a row of widgets. */
 #include "apps/gui/gather.h"
 
 #include <string.h>
@@ -7,7 +8,7 @@
 #include "apps/common/image_name.h"
 #include "apps/gui/clip.h"
 
-enum { BATCH = 64 };
+enum { BATCH = 64, FIRST_BATCH = 6, N_FIRST = 256 };
 
 typedef struct search {
     gatomicrefcount references;
@@ -17,10 +18,13 @@ typedef struct search {
     void *context;
     char *message; /* of the thread: the first thing that could not be read */
     GPtrArray *batch;
+    guint n_found;
+    GMutex mutex;
+    GQueue waiting; /* of delivery *, under the mutex */
+    bool delivers;  /* they are on their way, under the mutex */
 } search;
 
 typedef struct delivery {
-    search *search;
     GPtrArray *paths;
     bool last;
 } delivery;
@@ -33,43 +37,63 @@ static void unref(search *s)
     g_object_unref(s->cancellable);
     g_free(s->message);
     g_clear_pointer(&s->batch, g_ptr_array_unref);
+    g_mutex_clear(&s->mutex);
     g_free(s);
 }
 
-static void release_delivery(gpointer data)
+static delivery *take(search *s)
 {
-    delivery *d = data;
-    g_ptr_array_unref(d->paths);
-    unref(d->search);
-    g_free(d);
+    g_mutex_lock(&s->mutex);
+    delivery *d = g_queue_pop_head(&s->waiting);
+    s->delivers = d != NULL;
+    g_mutex_unlock(&s->mutex);
+    return d;
 }
 
+/* One batch; the next one comes when the window has been drawn. */
 static gboolean deliver(gpointer data)
 {
-    delivery *d = data;
-    search *s = d->search;
+    search *s = data;
+    delivery *d = take(s);
+    if (!d)
+        return G_SOURCE_REMOVE;
     for (guint i = 0; i < d->paths->len && !g_cancellable_is_cancelled(s->cancellable); i++) {
         const char *path = g_ptr_array_index(d->paths, i);
         s->found(s->context, path, clip_is_known(path), NULL);
     }
     if (d->last && !g_cancellable_is_cancelled(s->cancellable))
         s->found(s->context, NULL, false, s->message);
-    return G_SOURCE_REMOVE;
+    g_ptr_array_unref(d->paths);
+    g_free(d);
+    return G_SOURCE_CONTINUE;
+}
+
+static void release(gpointer data)
+{
+    unref(data);
 }
 
 static void send(search *s, bool last)
 {
     delivery *d = g_new(delivery, 1);
-    *d = (delivery){s, s->batch, last};
-    g_atomic_ref_count_inc(&s->references);
+    *d = (delivery){s->batch, last};
     s->batch = g_ptr_array_new_with_free_func(g_free);
-    g_main_context_invoke_full(NULL, G_PRIORITY_DEFAULT_IDLE, deliver, d, release_delivery);
+    g_mutex_lock(&s->mutex);
+    g_queue_push_tail(&s->waiting, d);
+    bool starts = !s->delivers;
+    s->delivers = true;
+    g_mutex_unlock(&s->mutex);
+    if (!starts)
+        return;
+    g_atomic_ref_count_inc(&s->references);
+    g_idle_add_full(G_PRIORITY_DEFAULT_IDLE, deliver, s, release);
 }
 
 static void add(search *s, char *path)
 {
     g_ptr_array_add(s->batch, path);
-    if (s->batch->len >= BATCH)
+    s->n_found++;
+    if (s->batch->len >= (s->n_found < N_FIRST ? FIRST_BATCH : BATCH))
         send(s, false);
 }
 
@@ -123,6 +147,8 @@ void gather(char **paths, GCancellable *cancellable, gather_found found, void *c
 {
     search *s = g_new0(search, 1);
     g_atomic_ref_count_init(&s->references);
+    g_mutex_init(&s->mutex);
+    g_queue_init(&s->waiting);
     s->paths = g_strdupv(paths);
     s->cancellable = g_object_ref(cancellable);
     s->found = found;

@@ -114,6 +114,7 @@ static GtkWidget *make_model_button(window *w)
     w->beams = gtk_spin_button_new_with_range(0.0, 32.0, 1.0);
     g_signal_connect(w->beams, "output", G_CALLBACK(on_beams_output), NULL);
     g_signal_connect(w->beams, "input", G_CALLBACK(on_beams_input), NULL);
+    gtk_spin_button_set_numeric(GTK_SPIN_BUTTON(w->beams), FALSE);
     gtk_editable_set_width_chars(GTK_EDITABLE(w->beams), 5);
     gtk_spin_button_update(GTK_SPIN_BUTTON(w->beams)); /* 0 is what it has shown before it knew better */
     gtk_widget_set_tooltip_text(w->beams, "How many captions are weighed against each other; auto: the model's own");
