@@ -5,6 +5,7 @@
 
 enum {
     I_ZERO_SHIFT = 0,
+    I_CENTRED = 1,
     I_WORDS = 2,
     I_PEAK_ROWS = 3 /* more would spill: products need registers of their own */
 };
@@ -21,12 +22,13 @@ static inline void i_unpack(ivec *words, ivec bytes)
     words[1] = _mm256_srai_epi16(bytes, 8);
 }
 
-/* 16 inputs as 8 words: inputs 0 and 2, then 1 and 3, of every group. */
+/* 16 inputs less their zero as 8 words: inputs 0 and 2, then 1 and 3, of every group. */
 static inline void i_quantise(uint32_t *words, const vec *x, vec inverse, ivec zero)
 {
     ivec rounded = i_rounded(x, inverse, zero);
     ivec clamped = _mm256_min_epi16(_mm256_set1_epi16(255), _mm256_max_epi16(i_zero(), rounded));
-    i_store(words, _mm256_shufflehi_epi16(_mm256_shufflelo_epi16(clamped, 0xD8), 0xD8));
+    ivec centred = _mm256_sub_epi16(clamped, _mm256_packs_epi32(zero, zero));
+    i_store(words, _mm256_shufflehi_epi16(_mm256_shufflelo_epi16(centred, 0xD8), 0xD8));
 }
 
 #include "fusion/cpu/kernels_int8_all.inc"

@@ -4,6 +4,7 @@
 enum {
     I_NEEDS_STRIPS = 1,
     I_ZERO_SHIFT = 0,
+    I_CENTRED = 1,
     I_WORDS = 2,
     I_PEAK_ROWS = 5 /* more would spill: products need registers of their own */
 };
@@ -20,12 +21,12 @@ static inline void i_unpack(ivec *words, ivec bytes)
     words[1] = _mm512_srai_epi16(bytes, 8);
 }
 
-/* 16 inputs as 8 words: inputs 0 and 2, then 1 and 3, of every group. */
+/* 16 inputs less their zero as 8 words: inputs 0 and 2, then 1 and 3, of every group. */
 static inline void i_quantise(uint32_t *words, const vec *x, vec inverse, ivec zero)
 {
     ivec rounded = _mm512_add_epi32(_mm512_cvtps_epi32(v_mul(x[0], inverse)), zero);
     ivec clamped = _mm512_min_epi32(i_set(255), _mm512_max_epi32(i_zero(), rounded));
-    __m256i numbers = _mm512_cvtepi32_epi16(clamped);
+    __m256i numbers = _mm512_cvtepi32_epi16(_mm512_sub_epi32(clamped, zero));
     _mm256_storeu_si256((__m256i *)(void *)words, _mm256_shufflehi_epi16(_mm256_shufflelo_epi16(numbers, 0xD8), 0xD8));
 }
 

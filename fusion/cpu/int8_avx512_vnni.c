@@ -1,7 +1,7 @@
 /* int8 linear layers on AVX-512 VNNI: vpdpbusd adds four products of an unsigned and a signed byte exactly in 32 bits. */
 #include "fusion/cpu/simd_words_512.h"
 
-enum { I_NEEDS_STRIPS = 0, I_ZERO_SHIFT = 0, I_WORDS = 1, I_PEAK_ROWS = I_TILE_ROWS };
+enum { I_NEEDS_STRIPS = 0, I_ZERO_SHIFT = 0, I_CENTRED = 0, I_WORDS = 1, I_PEAK_ROWS = I_TILE_ROWS };
 
 static inline ivec i_dot(ivec sum, ivec input, ivec weights)
 {

@@ -1,7 +1,7 @@
 /* int8 linear layers on AArch64 without dot products: both sides are widened to 16 bits, whose products are added in pairs. */
 #include "fusion/cpu/simd_words_neon.h"
 
-enum { I_WORDS = 2, I_ZERO_SHIFT = 0 };
+enum { I_WORDS = 2, I_ZERO_SHIFT = 0, I_CENTRED = 0 };
 
 static inline ivec i_dot(ivec sum, ivec input, ivec weights)
 {

@@ -2,7 +2,7 @@
  * so they are stored less 128, and so is their zero point. */
 #include "fusion/cpu/simd_words_neon.h"
 
-enum { I_WORDS = 1, I_ZERO_SHIFT = 128 };
+enum { I_WORDS = 1, I_ZERO_SHIFT = 128, I_CENTRED = 0 };
 
 static inline ivec i_dot(ivec sum, ivec input, ivec weights)
 {
