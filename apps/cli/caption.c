@@ -270,7 +270,7 @@ static int run_with_engine(const settings *s, inputs *in, engine *e)
     if (in->several)
         options.stop = NULL; /* the image in hand is finished; a second signal ends the process */
     photos p;
-    if (!photos_open(&p, s, e, &options))
+    if (!photos_open(&p, s, e, &options, in->several))
         return EXIT_OUTPUT;
     if (!report_open(&r, s, e->name, file_size(e->path), in->several)) {
         photos_close(&p);

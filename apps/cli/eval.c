@@ -100,7 +100,7 @@ int command_eval(const settings *s)
         complain("out of memory");
     lks_caption_options options;
     engine_caption_options(&options, &v.engine, s);
-    if (v.scores && photos_open(&v.photos, s, &v.engine, &options) &&
+    if (v.scores && photos_open(&v.photos, s, &v.engine, &options, true) &&
         report_open(&v.report, &rows, v.engine.name, 0, true)) {
         engine_catch_interrupts();
         status = run(&v, &data);

@@ -42,13 +42,14 @@ bool photos_check(const settings *s)
     return true;
 }
 
-bool photos_open(photos *out, const settings *s, const engine *e, const lks_caption_options *options)
+bool photos_open(photos *out, const settings *s, const engine *e, const lks_caption_options *options, bool several)
 {
     photos p = {.engine = e, .options = *options};
     uint64_t mib = s->feature_cache_mib == OPTION_UNSET ? DEFAULT_MIB : (uint64_t)s->feature_cache_mib;
     p.looks = calloc(1, sizeof *p.looks);
-    p.twins = p.options.keep_picture ? NULL : calloc(N_PLACES, sizeof *p.twins);
-    if (!p.looks || (!p.twins && !p.options.keep_picture)) {
+    bool keeps = several && !p.options.keep_picture;
+    p.twins = keeps ? calloc(N_PLACES, sizeof *p.twins) : NULL;
+    if (!p.looks || (keeps && !p.twins)) {
         complain("out of memory");
         free(p.looks);
         free(p.twins);

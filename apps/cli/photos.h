@@ -30,14 +30,15 @@ typedef struct photos {
     lks_caption_options options;
     feature_cache *cache; /* NULL: none */
     struct photo_twin
-        *twins; /* captions by content, open addressing; NULL: with their pixels they are too large to keep */
+        *twins; /* captions by content, open addressing; NULL: a single one, or with pixels, too large to keep */
     size_t n_twins;
     looks *looks;
     size_t n_done, n_same, n_recalled; /* captioned; as one before with the same bytes; with features from the cache */
 } photos;
 
-/* Opens the cache that the command line names. `options` are borrowed from. Returns false after a message. */
-bool photos_open(photos *out, const settings *s, const engine *e, const lks_caption_options *options);
+/* Opens the cache that the command line names. `options` are borrowed from. several: there may be more than one photo, and copies
+ * among them. Returns false after a message. */
+bool photos_open(photos *out, const settings *s, const engine *e, const lks_caption_options *options, bool several);
 void photos_close(photos *p);
 
 /* What fits together: false after a message. */
