@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from decoders import BlipDecoder, DefaultDecoder, Gpt2Decoder
-from models import Default
+from models import Default, conv1d_as_linear
 from photos import Pixels
 
 OPSET = 18
@@ -54,7 +54,7 @@ def load(model):
         net = BlipForConditionalGeneration.from_pretrained(model, dtype=torch.float32).eval()
         text = net.config.text_config
         return Tokens(net.vision_model), BlipDecoder(net), [text.bos_token_id], text.sep_token_id
-    net = VisionEncoderDecoderModel.from_pretrained(model, dtype=torch.float32).eval()
+    net = conv1d_as_linear(VisionEncoderDecoderModel.from_pretrained(model, dtype=torch.float32).eval())
     generation = net.generation_config
     return Tokens(net.encoder), Gpt2Decoder(net), [generation.decoder_start_token_id], generation.eos_token_id
 

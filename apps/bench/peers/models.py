@@ -55,6 +55,20 @@ def save_random(name, folder):
     part.rename(folder)
 
 
+def conv1d_as_linear(model):
+    """GPT-2's layers are linear by another name, under which neither torch nor exporters quantise them."""
+    from transformers.pytorch_utils import Conv1D
+
+    for module in list(model.modules()):
+        for name, layer in list(module.named_children()):
+            if isinstance(layer, Conv1D):
+                linear = torch.nn.Linear(*layer.weight.shape)
+                linear.weight = torch.nn.Parameter(layer.weight.detach().T.contiguous())
+                linear.bias = layer.bias
+                setattr(module, name, linear)
+    return model
+
+
 class Default(torch.nn.Module):
     """The default model as the recipe has it in torch, with the weights of the GGUF file; `start`: the tokens before a caption."""
 

@@ -35,7 +35,9 @@ class Transformers:
         self.dtype = torch.bfloat16 if given.precision == "bf16" else torch.float32
         self.model = kind.from_pretrained(given.model, dtype=self.dtype).eval()
         if given.precision == "int8":
-            self.model = torch.ao.quantization.quantize_dynamic(self.model, {torch.nn.Linear}, dtype=torch.qint8)
+            from models import conv1d_as_linear
+
+            self.model = torch.ao.quantization.quantize_dynamic(conv1d_as_linear(self.model), {torch.nn.Linear}, dtype=torch.qint8)
         self.pixels = Pixels(given.model)
         encoder = self.model.vision_model if blip else self.model.encoder
         encoder.register_forward_pre_hook(self.encoder_begins)

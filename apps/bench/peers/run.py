@@ -98,7 +98,7 @@ class Model:
         self.graphs.mkdir(parents=True, exist_ok=True)
         for precision in ("bf16", "int8"):
             packed = self.packed(precision)
-            if not packed.exists():
+            if not packed.exists() or packed.stat().st_mtime < self.program.stat().st_mtime:
                 call(self.program, "quantize", self.source, "--to", precision, "-o", packed)
 
     def packed(self, precision):
