@@ -16,7 +16,9 @@ GPT2_END = GPT2_VOCAB - 1
 def save_blip(folder):
     from transformers import BlipConfig, BlipForConditionalGeneration, BlipImageProcessor
 
-    config = BlipConfig(text_config={"vocab_size": BLIP_VOCAB, "encoder_hidden_size": 768}, vision_config={"image_size": 384})
+    # transformers' own range for the encoder, 1e-10, quantises to zeros: OpenVINO stores, and reads, equal layers once.
+    config = BlipConfig(text_config={"vocab_size": BLIP_VOCAB, "encoder_hidden_size": 768},
+                        vision_config={"image_size": 384, "initializer_range": 0.02})
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(BLIP_VOCAB - 7)), "[DEC]", "[ENC]"]
     (folder / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer", "do_lower_case": true}')

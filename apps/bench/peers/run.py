@@ -68,6 +68,7 @@ def call(*words):
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise contest.Failed(f"{shlex.join(map(str, words))} failed:\n{done.stderr[-2000:]}")
+    return done.stdout
 
 
 def cpu():
@@ -83,7 +84,7 @@ class Model:
     """Where a model and what was made of it lie."""
 
     def __init__(self, name, options):
-        self.name, self.program, self.threads = name, options.looksay, options.threads
+        self.name, self.program, self.threads = name, options.looksay.resolve(), options.threads
         self.graphs = options.work / "graphs" / name
         self.source = ROOT / "assets/model/looksay.gguf" if name == "default" else options.work / "models" / name
 
@@ -96,7 +97,9 @@ class Model:
             say(f"{self.name}: making graphs and their int8 forms in {self.graphs}")
             call(sys.executable, HERE / "graphs.py", self.source, self.graphs, *photos)
         self.graphs.mkdir(parents=True, exist_ok=True)
-        for precision in ("bf16", "int8"):
+        info = call(self.program, "info", "--model", self.source, "--format", "json")
+        self.holds_int8 = json.loads(info)["dtype"] == "int8"
+        for precision in () if self.holds_int8 else ("bf16", "int8"):
             packed = self.packed(precision)
             if not packed.exists() or packed.stat().st_mtime < self.program.stat().st_mtime:
                 call(self.program, "quantize", self.source, "--to", precision, "-o", packed)
@@ -106,7 +109,7 @@ class Model:
 
     def command(self, engine, precision, beams, photos=("--files-from", "-")):
         if engine == "looksay":
-            model = self.source if precision == "f32" else self.packed(precision)
+            model = self.source if precision == "f32" or self.holds_int8 else self.packed(precision)
             return [*contest.looksay_command(self.program, model, precision, self.threads, beams), *photos]
         return contest.peer_command(engine, precision, self.source, self.graphs, self.threads, beams)
 
@@ -119,7 +122,9 @@ class Model:
                 continue
             for precision in PRECISIONS[engine]:
                 contestant = f"{engine} {precision}"
-                if engine == "openvino" and precision == "bf16" and "avx512_bf16" not in flags and "amx_bf16" not in flags:
+                if engine == figures.OURS and self.holds_int8 and precision != "int8":
+                    skipped[contestant] = "the model file holds int8, which the peers were given as f32"
+                elif engine == "openvino" and precision == "bf16" and "avx512_bf16" not in flags and "amx_bf16" not in flags:
                     skipped[contestant] = "OpenVINO has no bf16 for a CPU without bf16 instructions"
                 else:
                     runs[contestant] = engine, precision
