@@ -11,7 +11,7 @@ UINT32, STRING, ARRAY = 4, 8, 9
 VALUE_BYTES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}  # of the other types
 KINDS = {0: np.dtype("<f4"), 1: np.dtype("<f2"), 24: np.dtype("i1"), 26: np.dtype("<i4"), 30: np.dtype("<u2")}
 STORED, BF16 = (0, 1), 30  # what write_gguf writes
-PANEL, GROUP = 64, 4  # of a packed int8 layer: output channels and inputs that stand together
+PANEL = 64  # output channels of a packed layer that stand together
 
 
 def packed(text):
@@ -81,15 +81,18 @@ def as_float(array, kind):
 
 
 def unpacked(tensors):
-    """Packed layers NAME.int8, with scale, sum and bias, become NAME.weight [out, in] and NAME.bias; the rest stays."""
-    layers = {name: tensor for name, tensor in tensors.items() if ".int8" not in name}
-    for name in [name for name in tensors if name.endswith(".int8")]:
-        panels, scale = tensors[name], tensors[f"{name}_scale"]
-        rows = panels.transpose(0, 2, 1, 3).reshape(panels.shape[0] * PANEL, panels.shape[1] * GROUP)[: len(scale)]
-        layer = name.removesuffix(".int8")
-        layers[f"{layer}.weight"] = rows * scale[:, None]
-        if f"{name}_bias" in tensors:
-            layers[f"{layer}.bias"] = tensors[f"{name}_bias"]
+    """Packed layers NAME.int8, with scale, sum and bias, and NAME.bf16, with bias, become NAME.weight [out, in] and NAME.bias; the rest
+    stays."""
+    layers = {name: tensor for name, tensor in tensors.items() if ".int8" not in name and ".bf16" not in name}
+    for name, panels in tensors.items():
+        layer, _, kind = name.rpartition(".")
+        if kind not in ("int8", "bf16"):
+            continue
+        rows = panels.transpose(0, 2, 1, 3).reshape(panels.shape[0] * PANEL, -1)
+        scale, bias = tensors.get(f"{name}_scale"), tensors.get(f"{name}_bias")
+        if bias is not None:
+            layers[f"{layer}.bias"] = bias
+        layers[f"{layer}.weight"] = rows[: len(bias)] if scale is None else rows[: len(scale)] * scale[:, None]
     return layers
 
 

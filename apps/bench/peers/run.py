@@ -5,7 +5,8 @@
 
 Models with random weights and everything that engines want made of them is made once, in the work folder. Each model and task is
 one run of all engines; its figures replace those of earlier runs in WORK/peers.json, from which WORK/peers.md and WORK/peers.svg
-are written. `./dev peers` makes the environment and calls this."""
+are written. `./dev peers` makes the environment and calls this. Nothing else should run meanwhile. apps/bench/peers/results holds
+those three files of the run that the README shows."""
 import argparse
 import datetime
 import json
@@ -33,6 +34,7 @@ PRECISIONS = {
     "openvino": ["f32", "bf16", "int8"],
 }
 PACKAGES = {"transformers": ["torch", "transformers"], "torch": ["torch"], "onnxruntime": ["onnxruntime"], "openvino": ["openvino"]}
+FLAGS = "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8"
 BEAMS = 3
 
 
@@ -72,12 +74,14 @@ def call(*words):
 
 
 def cpu():
-    """(name, flags) of /proc/cpuinfo."""
+    """(name, flags) of /proc/cpuinfo; the flags that decide about speed are part of the name."""
     fields = {}
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         key, _, value = line.partition(":")
         fields[key.strip()] = value.strip()
-    return fields.get("model name", "unknown CPU"), fields.get("flags", "").split()
+    flags = fields.get("flags", "").split()
+    name = fields.get("model name", "unknown CPU").replace("(R)", "")
+    return f"{name} ({', '.join(flag for flag in FLAGS if flag in flags)})", flags
 
 
 class Model:
