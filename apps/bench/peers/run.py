@@ -5,8 +5,7 @@
 
 Models with random weights and everything that engines want made of them is made once, in the work folder. Each model and task is
 one run of all engines; its figures replace those of earlier runs in WORK/peers.json, from which WORK/peers.md and WORK/peers.svg
-are written. `./dev peers` makes the environment and calls this. Nothing else should run meanwhile. apps/bench/peers/results holds
-those three files of the run that the README shows."""
+are written. `./dev peers` makes the environment and calls this. Nothing else should run meanwhile."""
 import argparse
 import datetime
 import json
