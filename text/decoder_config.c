@@ -22,6 +22,12 @@ static int read_int(reader *r, const char *key, int fallback, int low, int high)
     return value;
 }
 
+/* A key that has another name in transformers' attribute_map, which wins where a file has both. */
+static int read_mapped(reader *r, const char *key, const char *mapped, int fallback, int low, int high)
+{
+    return read_int(r, mapped, read_int(r, key, fallback, low, high), low, high);
+}
+
 static float read_float(reader *r, const char *key, double fallback)
 {
     float value = (float)fallback;
@@ -49,11 +55,11 @@ static lks_activation read_activation(reader *r, const char *key, const char *fa
 static void parse_gpt2(lks_decoder_config *c, reader *r)
 {
     c->vocab_size = read_int(r, "vocab_size", 50257, 1, MAX_VOCAB);
-    c->width = read_int(r, "n_embd", 768, 1, MAX_WIDTH);
-    c->n_layers = read_int(r, "n_layer", 12, 1, 1024);
-    c->n_heads = read_int(r, "n_head", 12, 1, 4096);
+    c->width = read_mapped(r, "n_embd", "hidden_size", 768, 1, MAX_WIDTH);
+    c->n_layers = read_mapped(r, "n_layer", "num_hidden_layers", 12, 1, 1024);
+    c->n_heads = read_mapped(r, "n_head", "num_attention_heads", 12, 1, 4096);
     c->d_mlp = read_int(r, "n_inner", 4 * c->width, 1, 1 << 20);
-    c->n_positions = read_int(r, "n_positions", 1024, 1, MAX_POSITIONS);
+    c->n_positions = read_mapped(r, "n_positions", "max_position_embeddings", 1024, 1, MAX_POSITIONS);
     c->eps = read_float(r, "layer_norm_epsilon", 1e-5);
     c->activation = read_activation(r, "activation_function", "gelu_new");
     c->scale_by_layer = read_bool(r, "scale_attn_by_inverse_layer_idx", false);
@@ -86,9 +92,9 @@ static void parse_bert(lks_decoder_config *c, reader *r)
 static void parse_trocr(lks_decoder_config *c, reader *r)
 {
     c->vocab_size = read_int(r, "vocab_size", 50265, 1, MAX_VOCAB);
-    c->width = read_int(r, "d_model", 1024, 1, MAX_WIDTH);
-    c->n_layers = read_int(r, "decoder_layers", 12, 1, 1024);
-    c->n_heads = read_int(r, "decoder_attention_heads", 16, 1, 4096);
+    c->width = read_mapped(r, "d_model", "hidden_size", 1024, 1, MAX_WIDTH);
+    c->n_layers = read_mapped(r, "decoder_layers", "num_hidden_layers", 12, 1, 1024);
+    c->n_heads = read_mapped(r, "decoder_attention_heads", "num_attention_heads", 16, 1, 4096);
     c->d_mlp = read_int(r, "decoder_ffn_dim", 4096, 1, 1 << 20);
     c->n_positions = read_int(r, "max_position_embeddings", 512, 1, MAX_POSITIONS);
     c->eps = 1e-5f;
@@ -132,6 +138,10 @@ lks_status lks_decoder_config_parse(lks_decoder_config *out, const json_t *confi
     lks_decoder_config c = {.family = families[f].family, .padding_id = -1, .embedding_scale = 1.0f};
     reader r = {.config = config, .path = path, .err = err};
     families[f].parse(&c, &r);
+    const char *places = lks_json_string(config, "position_embedding_type", "absolute");
+    if (r.status == LKS_OK && strcmp(places, "absolute") != 0)
+        return lks_error_set(err, LKS_ERR_UNSUPPORTED,
+                             "%s: position_embedding_type '%s' is not served, only 'absolute' is", path, places);
     if (r.status != LKS_OK)
         return r.status;
     if (c.family == LKS_DECODER_BLIP) /* BlipConfig overrides text_config.encoder_hidden_size */
