@@ -5,31 +5,50 @@
 #include "apps/captioner/model.h"
 #include "fusion/json.h"
 
-/* Where a key may stand, in order of precedence. */
+/* Where a key may stand, in order of precedence; absent ones are NULL. The start, end and padding tokens may stand in any; how to
+ * search and what to suppress counts in generation_config.json, or in the configuration of a model without that file. */
 typedef struct sources {
-    const json_t *objects[3];
+    const json_t *tokens[3], *settings[2];
     const char *path;
     lks_error *err;
 } sources;
 
-static const json_t *lookup(const sources *from, const char *key)
+static sources find_sources(const json_t *generation, const json_t *config, const json_t *text_config, bool blip,
+                            const char *path, lks_error *err)
 {
-    for (int i = 0; i < 3; i++) {
-        const json_t *item = json_object_get(from->objects[i], key);
+    if (blip) /* its generate() runs the text decoder alone, which was opened without settings */
+        return (sources){.tokens = {text_config}, .path = path, .err = err};
+    if (json_object_size(generation) == 0) /* a GGUF file of a model without that file holds {} */
+        generation = NULL;
+    sources from = {.tokens = {generation, config, text_config}, .path = path, .err = err};
+    from.settings[0] = generation ? generation : config;
+    from.settings[1] = generation ? NULL : text_config;
+    return from;
+}
+
+static const json_t *first_with(const json_t *const *objects, int n, const char *key)
+{
+    for (int i = 0; i < n; i++) {
+        const json_t *item = json_object_get(objects[i], key);
         if (item && !json_is_null(item))
-            return from->objects[i];
+            return objects[i];
     }
     return NULL;
 }
 
+static const json_t *find_setting(const sources *from, const char *key)
+{
+    return first_with(from->settings, 2, key);
+}
+
 static lks_status get_int(int *value, const sources *from, const char *key, int low, int high)
 {
-    return lks_json_int(value, lookup(from, key), key, *value, low, high, from->path, from->err);
+    return lks_json_int(value, find_setting(from, key), key, *value, low, high, from->path, from->err);
 }
 
 static lks_status get_float(float *value, const sources *from, const char *key)
 {
-    return lks_json_float(value, lookup(from, key), key, (double)*value, from->path, from->err);
+    return lks_json_float(value, find_setting(from, key), key, (double)*value, from->path, from->err);
 }
 
 static bool is_token(const json_t *item)
@@ -37,10 +56,10 @@ static bool is_token(const json_t *item)
     return json_is_integer(item) && json_integer_value(item) >= 0 && json_integer_value(item) <= INT32_MAX;
 }
 
-/* A token id, or the first of a list. */
-static lks_status get_token(int32_t *value, const sources *from, const char *key)
+/* A token id, or the first of a list; `owner` (may be NULL) holds the key. */
+static lks_status read_token(int32_t *value, const json_t *owner, const sources *from, const char *key)
 {
-    const json_t *owner = lookup(from, key), *item = json_object_get(owner, key);
+    const json_t *item = json_object_get(owner, key);
     if (json_is_array(item) && json_array_size(item) > 0)
         item = json_array_get(item, 0);
     if (!item)
@@ -49,6 +68,16 @@ static lks_status get_token(int32_t *value, const sources *from, const char *key
         return lks_error_set(from->err, LKS_ERR_MODEL, "%s: '%s' is not a token id", from->path, key);
     *value = (int32_t)json_integer_value(item);
     return LKS_OK;
+}
+
+static lks_status get_token(int32_t *value, const sources *from, const char *key)
+{
+    return read_token(value, first_with(from->tokens, 3, key), from, key);
+}
+
+static lks_status get_forced(int32_t *value, const sources *from, const char *key)
+{
+    return read_token(value, find_setting(from, key), from, key);
 }
 
 /* One id or a list of ids, malloc'ed; left as they are when the key is absent. */
@@ -74,9 +103,15 @@ static lks_status read_tokens(int32_t **values, int *n, const json_t *item, cons
     return LKS_OK;
 }
 
-static lks_status get_tokens(int32_t **values, int *n, const sources *from, const char *key)
+static lks_status get_end_tokens(int32_t **values, int *n, const sources *from, const char *key)
 {
-    const json_t *item = json_object_get(lookup(from, key), key);
+    const json_t *item = json_object_get(first_with(from->tokens, 3, key), key);
+    return item ? read_tokens(values, n, item, from, key) : LKS_OK;
+}
+
+static lks_status get_suppressed(int32_t **values, int *n, const sources *from, const char *key)
+{
+    const json_t *item = json_object_get(find_setting(from, key), key);
     return item ? read_tokens(values, n, item, from, key) : LKS_OK;
 }
 
@@ -84,7 +119,7 @@ static lks_status get_tokens(int32_t **values, int *n, const sources *from, cons
 static lks_status get_banned(lks_phrases *out, const lks_search_options *s, const sources *from)
 {
     static const char key[] = "bad_words_ids";
-    const json_t *list = json_object_get(lookup(from, key), key);
+    const json_t *list = json_object_get(find_setting(from, key), key);
     if (list && !json_is_array(list))
         return lks_error_set(from->err, LKS_ERR_MODEL, "%s: '%s' is not a list of token sequences", from->path, key);
     for (size_t i = 0; i < json_array_size(list); i++) {
@@ -102,7 +137,7 @@ static lks_status get_banned(lks_phrases *out, const lks_search_options *s, cons
 
 static lks_status get_early_stopping(int *value, const sources *from)
 {
-    const json_t *item = json_object_get(lookup(from, "early_stopping"), "early_stopping");
+    const json_t *item = json_object_get(find_setting(from, "early_stopping"), "early_stopping");
     if (json_is_string(item))
         *value = 2; /* "never" */
     else if (item)
@@ -144,11 +179,12 @@ static lks_status parse(lks_generation *g, const sources *from, bool blip)
     if ((st = get_token(&bos, from, "bos_token_id")) != LKS_OK ||
         (st = get_token(&start, from, "decoder_start_token_id")) != LKS_OK ||
         (st = get_token(&s->pad_token, from, "pad_token_id")) != LKS_OK ||
-        (st = get_tokens(&g->end_tokens, &s->n_end_tokens, from, blip ? "sep_token_id" : "eos_token_id")) != LKS_OK ||
-        (st = get_tokens(&g->suppressed, &s->n_suppressed, from, "suppress_tokens")) != LKS_OK ||
-        (st = get_tokens(&g->begin_suppressed, &s->n_begin_suppressed, from, "begin_suppress_tokens")) != LKS_OK ||
-        (st = get_token(&s->forced_first_token, from, "forced_bos_token_id")) != LKS_OK ||
-        (st = get_token(&s->forced_last_token, from, "forced_eos_token_id")) != LKS_OK ||
+        (st = get_end_tokens(&g->end_tokens, &s->n_end_tokens, from, blip ? "sep_token_id" : "eos_token_id")) !=
+            LKS_OK ||
+        (st = get_suppressed(&g->suppressed, &s->n_suppressed, from, "suppress_tokens")) != LKS_OK ||
+        (st = get_suppressed(&g->begin_suppressed, &s->n_begin_suppressed, from, "begin_suppress_tokens")) != LKS_OK ||
+        (st = get_forced(&s->forced_first_token, from, "forced_bos_token_id")) != LKS_OK ||
+        (st = get_forced(&s->forced_last_token, from, "forced_eos_token_id")) != LKS_OK ||
         (st = get_int(&s->n_beams, from, "num_beams", 1, 256)) != LKS_OK || (st = get_lengths(s, from)) != LKS_OK ||
         (st = get_int(&s->no_repeat_ngram, from, "no_repeat_ngram_size", 0, 1 << 20)) != LKS_OK ||
         (st = get_float(&s->length_penalty, from, "length_penalty")) != LKS_OK ||
@@ -181,9 +217,7 @@ static lks_status set_blip_end(lks_generation *g, lks_error *err)
 lks_status lks_generation_parse(lks_generation *out, const json_t *generation, const json_t *config,
                                 const json_t *text_config, bool blip, const char *path, lks_error *err)
 {
-    /* BLIP's generate() runs the text decoder alone, so only its configuration counts. */
-    const sources from = {
-        .objects = {blip ? NULL : generation, blip ? NULL : config, text_config}, .path = path, .err = err};
+    const sources from = find_sources(generation, config, text_config, blip, path, err);
     lks_generation g = {0};
     lks_search_defaults(&g.search);
     lks_status st = blip ? set_blip_end(&g, err) : LKS_OK;

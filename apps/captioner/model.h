@@ -61,7 +61,7 @@ bool lks_model_halves_memory(const lks_model *model, int n_memory);
 lks_status lks_model_open_files(lks_model **out, lks_model_files *files, const char *path, const lks_bind_options *bind,
                                 lks_error *err);
 
-/* Generation defaults in transformers' order of precedence: generation_config.json, then the model's configuration. */
+/* Generation defaults as transformers finds them in generation_config.json (NULL: there is none) and the model's configuration. */
 lks_status lks_generation_parse(lks_generation *out, const json_t *generation, const json_t *config,
                                 const json_t *text_config, bool blip, const char *path, lks_error *err);
 void lks_generation_release(lks_generation *generation);

@@ -174,7 +174,7 @@ class Html(TestCase):
             self.assertIn(printable(os.fsencode(photo.name).decode("utf-8", "replace")), page.text)
 
     def test_hostile_prompt(self):
-        page = self.page(PHOTOS / "tall.png", "--prompt", "<img src=x onerror=alert(1)>")
+        page = self.page(PHOTOS / "tall.png", "--prompt", "<img src=x onerror=alert(1)>", "--max-tokens", "4")
         self.assertEqual(len(page.all("img")), 1 + len(page.all("button")))
         self.assertFalse([i for i in page.all("img") if "onerror" in i])
 

@@ -43,6 +43,7 @@ MODELS = {
         "kind": "ved", "seed": 1, "end": 316, "encoder": ("vit", VIT), "decoder": ("gpt2", GPT2), "tokenizer": "gpt2",
         "config": {"decoder_start_token_id": 316, "bos_token_id": 316, "eos_token_id": 316, "pad_token_id": 316},
         "store": {"format": "bin", "strided": True}, "generation_config": None,
+        "add_config": [("decoder", "max_length", 11), ("decoder", "no_repeat_ngram_size", 2)],  # they count: no other file
         "processor": {"do_normalize": True, "do_resize": True, "feature_extractor_type": "ViTFeatureExtractor",
                       "image_mean": HALF, "image_std": HALF, "resample": 2, "size": 32},
     }, plain(ALL) + [
@@ -55,6 +56,7 @@ MODELS = {
         ("grey.png", {"max_tokens": 20, "min_tokens": 14}),
         ("grey.png", {"max_tokens": 20, "beams": 3, "min_tokens": 14}),
         ("palette.png", {"max_tokens": 1}),
+        ("tall.png", {}),
         ("palette.png", {"max_tokens": 16, "prompt": "a dog"}),
         ("palette.png", {"max_tokens": 16, "prompt": "a dog", "beams": 3, "repetition_penalty": 1.3}),
     ]),
@@ -82,6 +84,7 @@ MODELS = {
         "decoder": ("bert", {**BERT, "pad_token_id": 0, "hidden_act": "relu"}), "tokenizer": "bert_json",
         "config": {"decoder_start_token_id": 101, "eos_token_id": 102, "pad_token_id": 0},
         "store": {"format": "bin", "parameters": True, "half_in_bin": True},
+        "add_config": [("decoder", "repetition_penalty", 2.5)],  # it does not count beside generation_config.json
         "generation_config": {"num_beams": 2, "max_length": 14, "no_repeat_ngram_size": 2, "length_penalty": 0.5,
                               "early_stopping": True, "forced_bos_token_id": 17, "eos_token_id": [102, 63], "min_length": 6,
                               "bad_words_ids": [[40], [102], [21, 30]], "begin_suppress_tokens": [55, 60, 71]},
@@ -105,7 +108,7 @@ MODELS = {
     }, plain(ALL) + [("tall.png", {"max_tokens": 10, "beams": 3, "prompt": "two dogs on the"})]),
 
     # DINOv2 giant's gated MLP; decoder width differs, so that enc_to_dec_proj joins them; sparse config; f16 in the file;
-    # more rows in the vocabulary matrix than the tokenizer has words.
+    # more rows in the vocabulary matrix than the tokenizer has words; keys under their general names.
     "dinov2-swiglu-gpt2": ({
         "kind": "ved", "seed": 5, "end": 316,
         "encoder": ("dinov2", {"hidden_size": 36, "num_hidden_layers": 2, "num_attention_heads": 12, "mlp_ratio": 2,
@@ -114,6 +117,7 @@ MODELS = {
         "tokenizer": "gpt2", "extra_rows": 4,
         "config": {"decoder_start_token_id": 316, "eos_token_id": 316, "pad_token_id": 316},
         "store": {"dtype": "f16"}, "sparse": True, "generation_config": None,
+        "rename_config": [("decoder", "n_embd", "hidden_size"), ("decoder", "n_layer", "num_hidden_layers")],
         "processor": square(28, cls="BitImageProcessor", resample=3, do_center_crop=False, do_convert_rgb=True),
     }, plain() + [("tiny.png", {"max_tokens": 20, "beams": 4, "n_best": 2})]),
 
@@ -154,9 +158,11 @@ MODELS = {
     "blip-full": ({
         "kind": "blip", "seed": 9, "pull": 1.5, "text": BLIP_TEXT, "vision": BLIP_VISION, "tokenizer": "bert_json", "extra_rows": 2,
         "store": {}, "generation_config": {},
+        "add_config": [("text_config", "max_length", 9), ("text_config", "num_beams", 2)],  # they never count
         "processor": square(48, cls="BlipImageProcessor", resample=3, do_convert_rgb=True, **CLIP),
     }, plain(ALL) + [
         ("large.jpg", {"max_tokens": 16, "prompt": "a picture of"}),
+        ("large.jpg", {}),
         ("wide.jpg", {"max_tokens": 16, "prompt": "a picture of", "beams": 3}),
         ("wide.jpg", {"max_tokens": 20, "beams": 3, "min_tokens": 5, "repetition_penalty": 1.1}),
         ("tall.png", {"max_tokens": 20, "beams": 5, "n_best": 5}),

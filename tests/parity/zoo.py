@@ -185,6 +185,14 @@ def build(spec, folder):
         config = json.loads((folder / "config.json").read_text())
         (config[section] if section else config).pop(key, None)
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    for section, key, value in spec.get("add_config", ()):  # older versions write every default of generation there
+        config = json.loads((folder / "config.json").read_text())
+        config[section][key] = value
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    for section, key, name in spec.get("rename_config", ()):  # names that transformers maps to its own
+        config = json.loads((folder / "config.json").read_text())
+        config[section][name] = config[section].pop(key)
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     generation = folder / "generation_config.json"
     if spec.get("generation_config") is None:
         generation.unlink(missing_ok=True)
