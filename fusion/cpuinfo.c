@@ -99,8 +99,8 @@ void lks_cpu_detect(lks_cpu *cpu)
     detect_brand(cpu);
 }
 
-static const char *const isa_names[LKS_ISA_COUNT] = {"ref",         "blas",        "avx2", "avx-vnni",    "avx512",
-                                                     "avx512-vnni", "avx512-bf16", "neon", "neon-dotprod"};
+static const char *const isa_names[LKS_ISA_COUNT] = {"ref",         "blas",        "avx2", "avx-vnni",     "avx512",
+                                                     "avx512-vnni", "avx512-bf16", "neon", "neon-dotprod", "cuda"};
 
 const char *lks_isa_name(lks_isa isa)
 {

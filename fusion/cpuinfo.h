@@ -15,6 +15,7 @@ typedef enum lks_isa {
     LKS_ISA_AVX512_BF16,  /* and with BF16 for bf16 layers */
     LKS_ISA_NEON,         /* AArch64 */
     LKS_ISA_NEON_DOTPROD, /* the same with dot products for int8 and int4 layers */
+    LKS_ISA_CUDA,         /* not a CPU's: the table of a GPU, see fusion/device.h */
     LKS_ISA_COUNT
 } lks_isa;
 

@@ -139,6 +139,11 @@ static float join_sums(const float *sums, long n, int stride)
 
 void lks_linear_top(const lks_compute *compute, const lks_linear *layer, const lks_top *top, const float *x, int n)
 {
+    compute->ops->linear_top(compute, layer, top, x, n);
+}
+
+void lks_host_linear_top(const lks_compute *compute, const lks_linear *layer, const lks_top *top, const float *x, int n)
+{
     size_t mark = lks_arena_mark(compute->scratch);
     long chunks = count_chunks(layer->d_out);
     int n_threads = lks_threads_count(compute->threads), k = top->k;

@@ -74,6 +74,7 @@ const lks_ops *lks_ops_get(lks_isa isa)
 #ifdef LKS_HAVE_BLAS
         return lks_ops_blas();
 #endif
+    case LKS_ISA_CUDA: /* comes with its device */
     case LKS_ISA_COUNT:
         break;
     }
@@ -169,6 +170,17 @@ double lks_linear_bytes(lks_precision precision, double n_weights)
 {
     static const double bytes[] = {4, 4, 2, 1, 0.5 + 2.0 / LKS_INT4_GROUP};
     return bytes[precision] * n_weights;
+}
+
+float *lks_result_room(const lks_compute *compute, float *host, size_t n)
+{
+    return compute->queue ? lks_arena_take(compute->scratch, n, sizeof *host) : host;
+}
+
+void lks_result_fetch(const lks_compute *compute, float *host, const float *room, size_t n)
+{
+    if (compute->queue)
+        compute->ops->download(compute, host, room, n * sizeof *host);
 }
 
 /* Attention and the layers of low precision take scratch, one at a time; the fused kernels need more of it than the reference. */

@@ -3,7 +3,11 @@
  * `ref` fills the whole table with scalar code that defines the meaning; BLAS and the instruction sets override single
  * entries. Everything above this table (vision, text) knows no instruction set. Activations are f32, row-major; images are
  * NHWC. Inputs and outputs may not overlap unless a comment says so. Ops neither allocate nor fail; the caller provides
- * valid shapes. Work is split over compute->threads; results do not depend on the number of threads. */
+ * valid shapes. Work is split over compute->threads; results do not depend on the number of threads.
+ *
+ * The same table may be a GPU's (fusion/device.h). Pointers to activations are then the device's, taken from an arena that
+ * `arena_open` made; weights are named by where they are in the model's arenas, which the device has copies of. Ops only queue
+ * work, in order; what goes wrong with it is told by the next sync. */
 #ifndef LKS_OPS_H
 #define LKS_OPS_H
 
@@ -73,16 +77,48 @@ typedef struct lks_conv2d {
     float *y;
 } lks_conv2d;
 
+/* to[to_index[i], j, :] = from[i, j, :] for rows of d floats, i < n_outer, j < n_inner; the two do not overlap. to_index [n_outer]
+ * in the memory of the table; NULL: i. */
+typedef struct lks_copy {
+    int n_outer, n_inner, d;
+    float *to;
+    int64_t to_outer, to_inner; /* floats between neighbours */
+    const int32_t *to_index;
+    const float *from;
+    int64_t from_outer, from_inner;
+} lks_copy;
+
 /* What an op may use beside its arguments. `scratch` is stack-ordered: an op returns it as it found it. */
 typedef struct lks_compute {
     const struct lks_ops *ops;
-    lks_threads *threads; /* NULL: the calling thread alone */
-    lks_arena *scratch;   /* at least ops->scratch_bytes(...) free; see lks_ops_scratch */
+    lks_threads *threads;    /* NULL: the calling thread alone */
+    lks_arena *scratch;      /* at least ops->scratch_bytes(...) free; see lks_ops_scratch */
+    struct lks_queue *queue; /* of a device, see fusion/device.h; NULL: the CPU */
+    bool rounds; /* the model's layers are below f32: a device may round what attention multiplies to bf16, too */
 } lks_compute;
+
+struct lks_top;
 
 typedef struct lks_ops {
     lks_isa isa;
     const char *name;
+    const struct lks_ops
+        *host; /* of a device: the table that computes on the host with weights packed by this one; else NULL */
+
+    /* Memory to compute in: an arena, contents undefined. On a CPU it is the host's memory and transfers are plain copies. The host
+     * may change what it uploaded at once, and reads what it downloads after the next sync. */
+    lks_status (*arena_open)(const lks_compute *compute, lks_arena *arena, size_t size, lks_error *err);
+    void (*arena_close)(const lks_compute *compute, lks_arena *arena);
+    void (*upload)(const lks_compute *compute, void *to, const void *host, size_t n_bytes);
+    void (*download)(const lks_compute *compute, void *host, const void *from, size_t n_bytes);
+    /* Waits for all that was queued; the first failure since the last sync. */
+    lks_status (*sync)(const lks_compute *compute, lks_error *err);
+    /* Work that comes again with equal arguments: between record and recorded only ops are called. record returns true where the work
+     * that was recorded under the same key [4] has been queued again, and the calls are left out. */
+    bool (*record)(const lks_compute *compute, const int64_t key[4]);
+    void (*recorded)(const lks_compute *compute);
+
+    void (*copy)(const lks_compute *compute, const lks_copy *copy);
 
     /* Packed weights. w [d_out, d_in] with row stride d_in. Packing writes every float of the packed block (padding zero).
      * linear_pack packs output columns [column_begin, column_end) only, so that threads can share the work; begin is a
@@ -96,6 +132,9 @@ typedef struct lks_ops {
     void (*linear_int8)(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
     void (*linear_bf16)(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
     void (*linear_int4)(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
+    /* See lks_linear_top. */
+    void (*linear_top)(const lks_compute *compute, const lks_linear *layer, const struct lks_top *top, const float *x,
+                       int n);
 
     void (*attention)(const lks_compute *compute, const lks_attention *attention);
 
@@ -123,6 +162,17 @@ typedef struct lks_ops {
     /* y = a + scale * b, rows of d floats, scale [d] or NULL (1); y may be a. */
     void (*add_scaled)(const lks_compute *compute, float *y, const float *a, const float *b, const float *scale, int n,
                        int d);
+
+    /* y [n, d] = activation(x[:, 0:d]) * x[:, d:2d]. */
+    void (*gated)(const lks_compute *compute, float *y, const float *x, int n, int d, lks_activation activation);
+    /* y [d] = the mean of the rows of x [n, d]. */
+    void (*mean)(const lks_compute *compute, float *y, const float *x, int n, int d);
+    /* y [n, d] += a [n] b [d]^T. */
+    void (*add_outer)(const lks_compute *compute, float *y, const float *a, const float *b, int n, int d);
+    /* y [n] = 1 / sqrt(variance of row + eps), what layer_norm multiplies x [n, d] by. */
+    void (*inverse_deviation)(const lks_compute *compute, float *y, const float *x, int n, int d, float eps);
+    /* y [n] = x rounded to bf16, see lks_bf16_round. */
+    void (*round_bf16)(const lks_compute *compute, uint16_t *y, const float *x, size_t n);
 
     /* y = exp(x - max) / sum and y = x - max - log(sum), per row; y may be x. */
     void (*softmax)(const lks_compute *compute, float *y, const float *x, int n, int d);
@@ -169,9 +219,14 @@ typedef struct lks_top {
     float *log_sum_exp; /* [n] */
 } lks_top;
 
-/* x [n, d_in].  Takes lks_linear_top_scratch bytes. */
+/* x [n, d_in]. `top` is in the memory of the table. Takes lks_linear_top_scratch bytes. */
 void lks_linear_top(const lks_compute *compute, const lks_linear *layer, const lks_top *top, const float *x, int n);
 size_t lks_linear_top_scratch(int n_threads, int n, int d_in, int d_out, int k);
+
+/* Room [n] floats for a result that the host wants in `host`: `host` itself on a CPU, else from scratch (NULL when it is full);
+ * lks_result_fetch then queues the way to `host`. */
+float *lks_result_room(const lks_compute *compute, float *host, size_t n);
+void lks_result_fetch(const lks_compute *compute, float *host, const float *room, size_t n);
 
 /* Scratch bytes that any op of any table needs for layers up to these sizes on n_threads threads. max_d: the most
  * inputs of a linear layer. */

@@ -16,7 +16,8 @@ typedef enum lks_status {
     LKS_ERR_IMAGE,       /* an image is damaged, empty, too large or of an unknown format */
     LKS_ERR_MODEL,       /* a model file is damaged, inconsistent or lacks something */
     LKS_ERR_UNSUPPORTED, /* well-formed, but this build or version cannot do it */
-    LKS_ERR_INTERRUPTED  /* the caller asked to stop */
+    LKS_ERR_INTERRUPTED, /* the caller asked to stop */
+    LKS_ERR_DEVICE       /* there is no GPU to use, or it failed */
 } lks_status;
 
 typedef struct lks_error {

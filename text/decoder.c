@@ -26,29 +26,54 @@ static size_t cross_count(const lks_decoder_state *s)
     return (size_t)s->n_memory * 2 * (size_t)s->decoder->config.width;
 }
 
-/* calloc(a * b * c * d, sizeof(float)) that refuses overflow. */
-static float *take_floats(size_t a, size_t b, size_t c, size_t d)
+/* Adds the bytes of [a, b, c, d] elements; false on overflow. */
+static bool count_bytes(size_t *bytes, size_t a, size_t b, size_t c, size_t d)
 {
     size_t n;
-    if (!lks_size_mul(&n, a, b) || !lks_size_mul(&n, n, c) || !lks_size_mul(&n, n, d))
-        return NULL;
-    return calloc(n ? n : 1, sizeof(float));
+    return lks_size_mul(&n, a, b) && lks_size_mul(&n, n, c) && lks_size_mul(&n, n, d) &&
+           lks_size_add(bytes, *bytes, lks_arena_cost(n, sizeof(float)));
 }
 
-static bool take_kept(lks_decoder_state *s)
+/* Where everything of a state goes: counted into *bytes while there is no memory, taken from it then. All is made of 4 bytes: two
+ * bf16 numbers stand in the room of a float. False on overflow. */
+static bool lay_out(lks_decoder_state *s, size_t *bytes, unsigned flags)
 {
+    enum { SELF, CROSS, CROSS_BF16, WEIGHTS, SCALES, LAST, IDS, N_PARTS };
     const lks_decoder_config *c = &s->decoder->config;
-    size_t cells = (size_t)s->max_positions * (size_t)s->max_rows;
-    s->kept.weights = take_floats(cells, (size_t)c->n_layers, (size_t)c->n_heads, (size_t)s->n_memory);
-    s->kept.scales = take_floats(cells, (size_t)c->n_layers, LKS_NORM_COUNT, 1);
-    s->kept.last = take_floats(cells, (size_t)c->width, 1, 1);
-    return s->kept.weights && s->kept.scales && s->kept.last;
+    size_t layers = (size_t)c->n_layers, rows = (size_t)s->max_rows, positions = (size_t)s->max_positions;
+    size_t d = (size_t)c->width, n_memory = (size_t)s->max_memory, heads = (size_t)c->n_heads;
+    bool half = (flags & LKS_DECODER_BF16_MEMORY) != 0, keep = (flags & LKS_DECODER_KEEP_MAPS) != 0;
+    const struct {
+        size_t shape[4];
+        bool wanted;
+    } parts[N_PARTS] = {
+        [SELF] = {{layers, rows, positions, 2 * d}, true},
+        [CROSS] = {{layers, n_memory, 2, d}, !half},
+        [CROSS_BF16] = {{layers, n_memory, 1, d}, half},
+        [WEIGHTS] = {{positions, rows * layers, heads, n_memory}, keep},
+        [SCALES] = {{positions, rows, layers, LKS_NORM_COUNT}, keep},
+        [LAST] = {{positions, rows, d, 1}, keep},
+        [IDS] = {{LKS_STEP_IDS, rows, positions, 1}, true},
+    };
+    void *at[N_PARTS] = {NULL};
+    for (int i = 0; i < N_PARTS; i++) {
+        const size_t *n = parts[i].shape;
+        if (parts[i].wanted && !s->memory.base && !count_bytes(bytes, n[0], n[1], n[2], n[3]))
+            return false;
+        if (parts[i].wanted && s->memory.base)
+            at[i] = lks_arena_take(&s->memory, n[0] * n[1] * n[2] * n[3], sizeof(float));
+    }
+    s->self_kv = at[SELF];
+    s->cross_kv = at[CROSS];
+    s->cross_bf16 = at[CROSS_BF16];
+    s->kept = (lks_decoder_kept){at[WEIGHTS], at[SCALES], at[LAST]};
+    s->ids = at[IDS];
+    return true;
 }
 
 lks_status lks_decoder_state_open(lks_decoder_state **out, const lks_decoder *decoder, const lks_compute *compute,
                                   int max_rows, int max_positions, int n_memory, unsigned flags, lks_error *err)
 {
-    const lks_decoder_config *c = &decoder->config;
     if (max_positions > lks_decoder_max_positions(decoder))
         max_positions = lks_decoder_max_positions(decoder);
     lks_decoder_state *s = calloc(1, sizeof *s);
@@ -61,23 +86,18 @@ lks_status lks_decoder_state_open(lks_decoder_state **out, const lks_decoder *de
                              .max_memory = n_memory,
                              .n_images = 1,
                              .n_memory = n_memory};
-    size_t layers = (size_t)c->n_layers, rows = (size_t)max_rows, d = (size_t)c->width;
-    s->self_kv = take_floats(layers, rows, (size_t)max_positions, 2 * d);
-    bool half = (flags & LKS_DECODER_BF16_MEMORY) != 0;
-    if (half) /* two bf16 numbers in the room of a float */
-        s->cross_bf16 = (uint16_t *)take_floats(layers, (size_t)n_memory, 1, d);
-    else
-        s->cross_kv = take_floats(layers, (size_t)n_memory, 2, d);
+    size_t bytes = 0, rows = (size_t)max_rows;
     s->places = calloc(rows, sizeof *s->places);
     s->images = calloc(rows, sizeof *s->images);
     s->spare = calloc(rows, 3 * sizeof *s->spare);
-    bool kept = !(flags & LKS_DECODER_KEEP_MAPS) || take_kept(s);
-    bool cross = half ? s->cross_bf16 != NULL : s->cross_kv != NULL;
-    if (!s->self_kv || !cross || !s->places || !s->images || !s->spare || !kept) {
+    if (!s->places || !s->images || !s->spare || !lay_out(s, &bytes, flags) ||
+        compute->ops->arena_open(compute, &s->memory, bytes, NULL) != LKS_OK) {
         lks_decoder_state_close(s);
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for decoding %d rows of %d tokens", max_rows,
                              max_positions);
     }
+    lay_out(s, &bytes, flags);
+    s->seen = (lks_decoder_seen){.kept = s->kept, .cross_kv = s->cross_kv, .cross_bf16 = s->cross_bf16};
     lks_decoder_begin(s, NULL, 1);
     *out = s;
     return LKS_OK;
@@ -87,12 +107,8 @@ void lks_decoder_state_close(lks_decoder_state *state)
 {
     if (!state)
         return;
-    free(state->self_kv);
-    free(state->cross_kv);
-    free(state->cross_bf16);
-    free(state->kept.weights);
-    free(state->kept.scales);
-    free(state->kept.last);
+    state->compute.ops->arena_close(&state->compute, &state->memory);
+    lks_arena_release(&state->seen.memory);
     free(state->places);
     free(state->images);
     free(state->spare);
@@ -107,7 +123,7 @@ static int max_of(int a, int b)
 /* Floats that one row of a step needs: x, normed, the widest hidden layer, the maps of one layer. */
 static size_t step_floats_per_token(const lks_decoder_config *c)
 {
-    return (size_t)c->width * 3 + (size_t)max_of(4 * c->width, c->d_mlp);
+    return (size_t)c->width * 3 + (size_t)max_of(4 * c->width, c->d_mlp) + 1;
 }
 
 size_t lks_decoder_scratch(const lks_decoder *decoder, int max_rows, int max_positions, int n_memory, int n_threads)
@@ -117,7 +133,7 @@ size_t lks_decoder_scratch(const lks_decoder *decoder, int max_rows, int max_pos
         widest = max_of(max_of(c->d_mlp, 3 * c->width), max_of(c->d_memory, decoder->encoder_width));
     size_t tokens = (size_t)max_of(max_rows, max_positions);
     size_t step = lks_arena_cost(tokens * step_floats_per_token(c), sizeof(float)) +
-                  lks_arena_cost(tokens * (size_t)c->n_heads * (size_t)n_memory, sizeof(float)) + 8 * LKS_ALIGNMENT;
+                  lks_arena_cost(tokens * (size_t)c->n_heads * (size_t)n_memory, sizeof(float)) + 12 * LKS_ALIGNMENT;
     size_t begin = lks_arena_cost((size_t)n_memory * (size_t)c->d_memory, sizeof(float)) +
                    lks_arena_cost((size_t)n_memory * 2 * (size_t)c->width, sizeof(float));
     size_t ops = lks_ops_scratch(n_threads, max_of(n_memory, max_positions), d_head, widest);
@@ -156,7 +172,7 @@ lks_status lks_decoder_look(const lks_compute *compute, lks_decoder_state *s, in
         float *to = s->cross_kv ? s->cross_kv + at : rounded;
         lks_linear_dense(compute, &decoder->blocks[layer].cross_kv, to, memory, s->n_memory, LKS_ACT_NONE, NULL);
         if (!s->cross_kv)
-            lks_bf16_round(s->cross_bf16 + at, rounded, cross_count(s));
+            compute->ops->round_bf16(compute, s->cross_bf16 + at, rounded, cross_count(s));
     }
     goto done;
 full:
@@ -176,11 +192,18 @@ void lks_decoder_begin(lks_decoder_state *s, const int32_t *images, int n_rows)
     s->position = 0;
 }
 
+/* What ops of a step read of its rows, in the memory of the table. */
+static int32_t *step_ids(const lks_decoder_state *s, lks_step_id which)
+{
+    return s->ids + (size_t)which * (size_t)s->max_rows * (size_t)s->max_positions;
+}
+
 /* What one step works on: [n_rows * n_tokens] token positions, all activations row-major. */
 typedef struct step {
     lks_decoder_state *state;
     int n_rows, n_tokens, n; /* n = n_rows * n_tokens */
-    float *x, *normed, *mixed, *hidden, *weights;
+    float *x, *normed, *mixed, *hidden;
+    float *weights, *scales; /* when maps are kept: of one layer; [n] */
 } step;
 
 static float attention_scale(const lks_decoder_config *c, int layer)
@@ -200,18 +223,19 @@ static void norm(const step *t, float *y, const float *x, const lks_norm *weight
 static void keep_scales(const step *t, int index, int which)
 {
     lks_decoder_state *s = t->state;
-    int d = s->decoder->config.width;
-    for (int i = 0; i < t->n; i++) {
-        const float *x = t->x + (size_t)i * (size_t)d;
-        double sum = 0.0, squares = 0.0;
-        for (int k = 0; k < d; k++) {
-            sum += (double)x[k];
-            squares += (double)x[k] * (double)x[k];
-        }
-        double variance = fmax(squares / d - sum / d * (sum / d), 0.0);
-        lks_kept_scales(s, s->position + i % t->n_tokens, i / t->n_tokens, index)[which] =
-            (float)(1.0 / sqrt(variance + (double)s->decoder->config.eps));
-    }
+    const lks_decoder_config *c = &s->decoder->config;
+    s->compute.ops->inverse_deviation(&s->compute, t->scales, t->x, t->n, c->width, c->eps);
+    int64_t row_stride = (int64_t)c->n_layers * LKS_NORM_COUNT;
+    const lks_copy copy = {.n_outer = t->n_rows,
+                           .n_inner = t->n_tokens,
+                           .d = 1,
+                           .to = lks_kept_scales(s, &s->kept, s->position, 0, index) + which,
+                           .to_outer = row_stride,
+                           .to_inner = row_stride * s->max_rows,
+                           .from = t->scales,
+                           .from_outer = t->n_tokens,
+                           .from_inner = 1};
+    s->compute.ops->copy(&s->compute, &copy);
 }
 
 /* x += layer(input), and post-norm models normalise the sum. */
@@ -243,10 +267,17 @@ static void self_attention(const step *t, int layer)
     int d = c->width;
     lks_linear_dense(&s->compute, &block->self_qkv, t->hidden, sublayer_input(t, &block->norm_self), t->n, LKS_ACT_NONE,
                      NULL);
-    for (int row = 0; row < t->n_rows; row++)
-        for (int i = 0; i < t->n_tokens; i++)
-            memcpy(self_place(s, layer, s->places[row]) + (size_t)(s->position + i) * 2 * (size_t)d,
-                   t->hidden + (size_t)(row * t->n_tokens + i) * 3 * (size_t)d + d, 2 * (size_t)d * sizeof(float));
+    const lks_copy append = {.n_outer = t->n_rows,
+                             .n_inner = t->n_tokens,
+                             .d = 2 * d,
+                             .to = self_place(s, layer, 0) + (size_t)s->position * 2 * (size_t)d,
+                             .to_outer = (int64_t)self_row_floats(s),
+                             .to_inner = 2 * d,
+                             .to_index = step_ids(s, LKS_STEP_PLACES),
+                             .from = t->hidden + d,
+                             .from_outer = (int64_t)t->n_tokens * 3 * d,
+                             .from_inner = 3 * d};
+    s->compute.ops->copy(&s->compute, &append);
     lks_attention attention = {
         .n_batch = t->n_rows,
         .n_heads = c->n_heads,
@@ -262,7 +293,7 @@ static void self_attention(const step *t, int layer)
         .value = self_place(s, layer, 0) + d,
         .kv_row_stride = 2 * d,
         .kv_batch_stride = (int64_t)self_row_floats(s),
-        .kv_index = s->places,
+        .kv_index = step_ids(s, LKS_STEP_PLACES),
         .causal = true,
         .causal_offset = s->position,
         .out = t->mixed,
@@ -277,13 +308,20 @@ static void self_attention(const step *t, int layer)
 static void keep_weights(const step *t, int layer)
 {
     lks_decoder_state *s = t->state;
-    size_t n_heads = (size_t)s->decoder->config.n_heads, n = (size_t)s->n_memory;
-    for (int row = 0; row < t->n_rows; row++)
-        for (int i = 0; i < t->n_tokens; i++)
-            for (size_t h = 0; h < n_heads; h++)
-                memcpy(lks_kept_weights(s, s->position + i, layer, row) + h * n,
-                       t->weights + (((size_t)row * n_heads + h) * (size_t)t->n_tokens + (size_t)i) * n,
-                       n * sizeof(float));
+    const lks_decoder_config *c = &s->decoder->config;
+    int64_t n = s->n_memory, of_row = c->n_heads * n;
+    for (int row = 0; row < t->n_rows; row++) {
+        const lks_copy copy = {.n_outer = t->n_tokens,
+                               .n_inner = c->n_heads,
+                               .d = s->n_memory,
+                               .to = lks_kept_weights(s, &s->kept, s->position, layer, row),
+                               .to_outer = of_row * s->max_rows * c->n_layers,
+                               .to_inner = n,
+                               .from = t->weights + row * of_row * t->n_tokens,
+                               .from_outer = n,
+                               .from_inner = n * t->n_tokens};
+        s->compute.ops->copy(&s->compute, &copy);
+    }
 }
 
 static void cross_attention(const step *t, int layer)
@@ -307,7 +345,7 @@ static void cross_attention(const step *t, int layer)
         .query_batch_stride = (int64_t)t->n_tokens * d,
         .kv_row_stride = 2 * d,
         .kv_batch_stride = (int64_t)cross_count(s),
-        .kv_index = s->images,
+        .kv_index = step_ids(s, LKS_STEP_IMAGES),
         .out = t->mixed,
         .out_row_stride = d,
         .out_batch_stride = (int64_t)t->n_tokens * d,
@@ -322,7 +360,7 @@ static void cross_attention(const step *t, int layer)
     }
     bool keep = s->kept.weights != NULL, in_place = keep && t->n_tokens == 1;
     if (keep)
-        attention.map = in_place ? lks_kept_weights(s, s->position, layer, 0) : t->weights;
+        attention.map = in_place ? lks_kept_weights(s, &s->kept, s->position, layer, 0) : t->weights;
     s->compute.ops->attention(&s->compute, &attention);
     if (keep && !in_place)
         keep_weights(t, layer);
@@ -339,24 +377,41 @@ static void mlp(const step *t, int layer)
     residual(t, &block->fc2, t->hidden, &block->norm_mlp, layer, LKS_NORM_MLP);
 }
 
+/* Sends a step's tokens, and where they and their rows stand, to the memory of the table. */
+static void place_tokens(const step *t, const int32_t *tokens)
+{
+    enum { BLOCK = 64 };
+    lks_decoder_state *s = t->state;
+    const lks_decoder_config *c = &s->decoder->config;
+    const lks_ops *ops = s->compute.ops;
+    size_t row_bytes = (size_t)t->n_rows * sizeof *tokens;
+    ops->upload(&s->compute, step_ids(s, LKS_STEP_TOKENS), tokens, (size_t)t->n * sizeof *tokens);
+    ops->upload(&s->compute, step_ids(s, LKS_STEP_PLACES), s->places, row_bytes);
+    ops->upload(&s->compute, step_ids(s, LKS_STEP_IMAGES), s->images, row_bytes);
+    for (int begin = 0; begin < t->n; begin += BLOCK) {
+        int32_t positions[BLOCK];
+        int n = t->n - begin < BLOCK ? t->n - begin : BLOCK;
+        for (int i = 0; i < n; i++) {
+            int at = begin + i;
+            positions[i] =
+                tokens[at] == c->padding_id ? c->padding_id : s->position + at % t->n_tokens + c->position_offset;
+        }
+        ops->upload(&s->compute, step_ids(s, LKS_STEP_POSITIONS) + begin, positions, (size_t)n * sizeof *positions);
+    }
+}
+
 /* x = scale * token + position (+ token type), normalised where the family does. */
-static void embed(const step *t, const int32_t *tokens)
+static void embed(const step *t)
 {
     lks_decoder_state *s = t->state;
+    const lks_ops *ops = s->compute.ops;
     const lks_decoder *decoder = s->decoder;
     const lks_decoder_config *c = &decoder->config;
     const float *positions = decoder->positions ? decoder->positions : decoder->ends.positions;
-    int d = c->width;
-    s->compute.ops->embed(&s->compute, t->x, decoder->ends.tokens, tokens, t->n, d, c->embedding_scale);
-    for (int i = 0; i < t->n; i++) {
-        int at = s->position + i % t->n_tokens + c->position_offset;
-        if (tokens[i] == c->padding_id)
-            at = c->padding_id;
-        const float *position = positions + (size_t)at * (size_t)d;
-        float *row = t->x + (size_t)i * (size_t)d;
-        for (int j = 0; j < d; j++)
-            row[j] += position[j];
-    }
+    ops->embed(&s->compute, t->x, decoder->ends.tokens, step_ids(s, LKS_STEP_TOKENS), t->n, c->width,
+               c->embedding_scale);
+    ops->embed(&s->compute, t->normed, positions, step_ids(s, LKS_STEP_POSITIONS), t->n, c->width, 1.0f);
+    ops->add_scaled(&s->compute, t->x, t->x, t->normed, NULL, t->n, c->width);
     if (c->embedding_norm)
         norm(t, t->x, t->x, &decoder->ends.embedding_norm);
 }
@@ -375,15 +430,23 @@ static const float *head_input(const step *t)
     const lks_compute *compute = &s->compute;
     int d = c->width, n = t->n_rows;
     float *last = t->mixed;
-    for (int row = 0; row < n; row++)
-        memcpy(last + (size_t)row * (size_t)d, t->x + (size_t)(row * t->n_tokens + t->n_tokens - 1) * (size_t)d,
-               (size_t)d * sizeof *last);
+    const lks_copy gather = {.n_outer = 1,
+                             .n_inner = n,
+                             .d = d,
+                             .to = last,
+                             .to_inner = d,
+                             .from = t->x + (size_t)(t->n_tokens - 1) * (size_t)d,
+                             .from_inner = (int64_t)t->n_tokens * d};
+    compute->ops->copy(compute, &gather);
     if (c->final_norm)
         compute->ops->layer_norm(compute, last, last, n, d, decoder->ends.final_norm.weight,
                                  decoder->ends.final_norm.bias, c->eps);
-    for (int row = 0; s->kept.last && row < n; row++)
-        memcpy(lks_kept_last(s, s->position + t->n_tokens - 1, row), last + (size_t)row * (size_t)d,
-               (size_t)d * sizeof *last);
+    if (s->kept.last) {
+        float *to = lks_kept_last(s, &s->kept, s->position + t->n_tokens - 1, 0);
+        const lks_copy keep = {
+            .n_outer = 1, .n_inner = n, .d = d, .to = to, .to_inner = d, .from = last, .from_inner = d};
+        compute->ops->copy(compute, &keep);
+    }
     if (c->head_transform) {
         lks_linear_dense(compute, &decoder->ends.head_dense, t->hidden, last, n, lks_decoder_head_activation(c), NULL);
         compute->ops->layer_norm(compute, t->hidden, t->hidden, n, d, decoder->ends.head_norm.weight,
@@ -393,11 +456,47 @@ static const float *head_input(const step *t)
     return last;
 }
 
+static bool take_step(step *t)
+{
+    const lks_decoder_config *c = &t->state->decoder->config;
+    lks_arena *scratch = t->state->compute.scratch;
+    size_t n = (size_t)t->n, d = (size_t)c->width;
+    t->x = lks_arena_take(scratch, n * d, sizeof(float));
+    t->normed = lks_arena_take(scratch, n * d, sizeof(float));
+    t->mixed = lks_arena_take(scratch, n * d, sizeof(float));
+    t->hidden = lks_arena_take(scratch, n * (size_t)max_of(4 * c->width, c->d_mlp), sizeof(float));
+    bool taken = t->x && t->normed && t->mixed && t->hidden;
+    if (t->state->kept.weights) {
+        t->weights = lks_arena_take(scratch, n * (size_t)c->n_heads * (size_t)t->state->n_memory, sizeof(float));
+        t->scales = lks_arena_take(scratch, n, sizeof(float));
+        taken = taken && t->weights && t->scales;
+    }
+    return taken;
+}
+
+/* From the placed tokens to `logits`, or to `top` where that is NULL; both in the memory of the table. */
+static void run_layers(const step *t, float *logits, const lks_top *top)
+{
+    const lks_decoder *decoder = t->state->decoder;
+    const lks_compute *compute = &t->state->compute;
+    embed(t);
+    for (int layer = 0; layer < decoder->config.n_layers; layer++) {
+        self_attention(t, layer);
+        cross_attention(t, layer);
+        mlp(t, layer);
+    }
+    if (logits)
+        lks_linear_dense(compute, &decoder->ends.head, logits, head_input(t), t->n_rows, LKS_ACT_NONE, NULL);
+    else
+        lks_linear_top(compute, &decoder->ends.head, top, head_input(t), t->n_rows);
+}
+
 /* One step, up to logits [n_rows, vocab] or, without them, to the likeliest tokens. */
 static lks_status run_step(lks_decoder_state *s, float *logits, const lks_top *top, const int32_t *tokens, int n_rows,
                            int n_tokens, lks_error *err)
 {
     const lks_decoder_config *c = &s->decoder->config;
+    const lks_compute *compute = &s->compute;
     if (n_rows < 1 || n_rows > s->max_rows || n_tokens < 1 || n_tokens > s->max_positions - s->position)
         return lks_error_set(err, LKS_ERR_ARGUMENT, "the text is longer than the %d tokens this model can hold",
                              s->max_positions);
@@ -405,37 +504,39 @@ static lks_status run_step(lks_decoder_state *s, float *logits, const lks_top *t
         if (tokens[i] < 0 || tokens[i] >= c->vocab_size)
             return lks_error_set(err, LKS_ERR_MODEL, "token %d is outside the decoder's vocabulary of %d",
                                  (int)tokens[i], c->vocab_size);
-    size_t mark = lks_arena_mark(s->compute.scratch);
-    size_t n = (size_t)n_rows * (size_t)n_tokens, d = (size_t)c->width;
-    step t = {.state = s, .n_rows = n_rows, .n_tokens = n_tokens, .n = (int)n};
-    t.x = lks_arena_take(s->compute.scratch, n * d, sizeof(float));
-    t.normed = lks_arena_take(s->compute.scratch, n * d, sizeof(float));
-    t.mixed = lks_arena_take(s->compute.scratch, n * d, sizeof(float));
-    t.hidden = lks_arena_take(s->compute.scratch, n * (size_t)max_of(4 * c->width, c->d_mlp), sizeof(float));
-    bool full = !t.x || !t.normed || !t.mixed || !t.hidden;
-    if (s->kept.weights) {
-        t.weights = lks_arena_take(s->compute.scratch, n * (size_t)c->n_heads * (size_t)s->n_memory, sizeof(float));
-        full |= !t.weights;
-    }
-    if (full) {
-        lks_arena_reset(s->compute.scratch, mark);
+    size_t mark = lks_arena_mark(compute->scratch), rows = (size_t)n_rows;
+    size_t n_logits = logits ? rows * (size_t)c->vocab_size : 0, n_top = logits ? 0 : rows * (size_t)top->k;
+    step t = {.state = s, .n_rows = n_rows, .n_tokens = n_tokens, .n = n_rows * n_tokens};
+    bool taken = take_step(&t);
+    float *out = logits ? lks_result_room(compute, logits, n_logits) : NULL;
+    lks_top best = {0};
+    if (!logits)
+        best = (lks_top){.k = top->k,
+                         .values = lks_result_room(compute, top->values, n_top),
+                         .indices = (int32_t *)(void *)lks_result_room(compute, (float *)(void *)top->indices, n_top),
+                         .log_sum_exp = lks_result_room(compute, top->log_sum_exp, rows)};
+    if (!taken || (logits ? !out : !best.values || !best.indices || !best.log_sum_exp)) {
+        lks_arena_reset(compute->scratch, mark);
         return lks_error_set(err, LKS_ERR_NOMEM, "the activation arena is too small for the decoder");
     }
-    embed(&t, tokens);
-    for (int layer = 0; layer < c->n_layers; layer++) {
-        self_attention(&t, layer);
-        cross_attention(&t, layer);
-        mlp(&t, layer);
+    place_tokens(&t, tokens);
+    const int64_t key[4] = {n_rows, n_tokens, s->position,
+                            ((int64_t)s->n_images << 32 | s->n_memory) << 8 | best.k}; /* k <= LKS_DECODER_MAX_TOP */
+    if (!compute->ops->record(compute, key)) {
+        run_layers(&t, out, &best);
+        compute->ops->recorded(compute);
     }
-    const lks_linear *head = &s->decoder->ends.head;
-    if (logits)
-        lks_linear_dense(&s->compute, head, logits, head_input(&t), n_rows, LKS_ACT_NONE, NULL);
-    else
-        lks_linear_top(&s->compute, head, top, head_input(&t), n_rows);
-    lks_arena_reset(s->compute.scratch, mark);
+    if (logits) {
+        lks_result_fetch(compute, logits, out, n_logits);
+    } else {
+        lks_result_fetch(compute, top->values, best.values, n_top);
+        lks_result_fetch(compute, (float *)(void *)top->indices, (float *)(void *)best.indices, n_top);
+        lks_result_fetch(compute, top->log_sum_exp, best.log_sum_exp, rows);
+    }
+    lks_arena_reset(compute->scratch, mark);
     s->n_rows = n_rows;
     s->position += n_tokens;
-    return LKS_OK;
+    return compute->ops->sync(compute, err);
 }
 
 lks_status lks_decoder_step(void *context, float *logits, const int32_t *tokens, int n_rows, int n_tokens,
@@ -456,6 +557,7 @@ void lks_decoder_reorder(void *context, const int32_t *parents, int n_rows)
     enum { NOWHERE = -1 };
     lks_decoder_state *s = context;
     size_t used = (size_t)s->position * 2 * (size_t)s->decoder->config.width;
+    int64_t layer = (int64_t)(self_row_floats(s) * (size_t)s->max_rows);
     int32_t *places = s->spare, *images = places + s->max_rows, *taken = images + s->max_rows;
     assert(n_rows <= s->max_rows);
     memset(taken, 0, (size_t)s->max_rows * sizeof *taken);
@@ -472,12 +574,44 @@ void lks_decoder_reorder(void *context, const int32_t *parents, int n_rows)
             place++;
         taken[place] = 1;
         places[i] = place;
-        for (int layer = 0; layer < s->decoder->config.n_layers; layer++)
-            memcpy(self_place(s, layer, place), self_place(s, layer, s->places[parents[i]]), used * sizeof *s->self_kv);
+        const lks_copy copy = {.n_outer = s->decoder->config.n_layers,
+                               .n_inner = 1,
+                               .d = (int)used,
+                               .to = self_place(s, 0, place),
+                               .to_outer = layer,
+                               .from = self_place(s, 0, s->places[parents[i]]),
+                               .from_outer = layer};
+        s->compute.ops->copy(&s->compute, &copy);
     }
     memcpy(s->places, places, (size_t)n_rows * sizeof *places);
     memcpy(s->images, images, (size_t)n_rows * sizeof *images);
     s->n_rows = n_rows;
+}
+
+lks_status lks_decoder_fetch(lks_decoder_state *s, lks_error *err)
+{
+    const lks_compute *compute = &s->compute;
+    if (!compute->queue || !s->kept.weights)
+        return LKS_OK;
+    lks_arena *memory = &s->seen.memory;
+    if (!memory->base) {
+        lks_status st = lks_arena_init(memory, s->memory.size, err);
+        if (st != LKS_OK)
+            return st;
+    }
+    /* The copy is laid out like the original, and holds what lies between the caches of the rows and the ids of a step. */
+    const unsigned char *from = s->memory.base;
+    const unsigned char *first =
+        s->cross_kv ? (const unsigned char *)s->cross_kv : (const unsigned char *)s->cross_bf16;
+    unsigned char *to = memory->base;
+    size_t begin = (size_t)(first - from), end = (size_t)((const unsigned char *)s->ids - from);
+    compute->ops->download(compute, to + begin, from + begin, end - begin);
+#define SEEN(pointer) ((pointer) ? (void *)(to + ((const unsigned char *)(pointer)-from)) : NULL)
+    s->seen.cross_kv = SEEN(s->cross_kv);
+    s->seen.cross_bf16 = SEEN(s->cross_bf16);
+    s->seen.kept = (lks_decoder_kept){SEEN(s->kept.weights), SEEN(s->kept.scales), SEEN(s->kept.last)};
+#undef SEEN
+    return compute->ops->sync(compute, err);
 }
 
 bool lks_decoder_map(const lks_decoder_state *s, float *map, int row, int position)
@@ -486,7 +620,7 @@ bool lks_decoder_map(const lks_decoder_state *s, float *map, int row, int positi
         return false;
     int n_heads = s->decoder->config.n_heads, n = s->n_memory;
     for (int layer = 0; layer < s->decoder->config.n_layers; layer++, map += n) {
-        const float *from = lks_kept_weights(s, position, layer, row);
+        const float *from = lks_kept_weights(s, &s->seen.kept, position, layer, row);
         memset(map, 0, (size_t)n * sizeof *map);
         for (int h = 0; h < n_heads; h++, from += n)
             for (int j = 0; j < n; j++)

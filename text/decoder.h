@@ -99,6 +99,9 @@ lks_status lks_decoder_step_top(void *context, const lks_top *top, const int32_t
 /* Row i continues what row parents[i] had: lks_step_model.reorder. Only a row that several continue is copied. */
 void lks_decoder_reorder(void *context, const int32_t *parents, int n_rows);
 
+/* Makes what was kept readable, when a device holds it; to be called before the next two. */
+lks_status lks_decoder_fetch(lks_decoder_state *state, lks_error *err);
+
 /* map [n_layers, n_memory] = the cross-attention weights, averaged over heads, of the step that fed a token to `row` at `position`:
  * where the decoder looked to score the token after it. `row` is the row at that step (lks_hypothesis.rows): reordering moves no
  * maps. Returns false when they were not kept. */

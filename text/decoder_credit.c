@@ -18,6 +18,7 @@
 
 typedef struct credit_job {
     const lks_decoder_state *state;
+    lks_compute compute; /* on the host */
     const int32_t *rows; /* [n_tokens] */
     int position, n_tokens, n_prefix;
     float *direction;      /* u [n_tokens, d] */
@@ -53,7 +54,7 @@ static void turn(const credit_job *job, float *y, const float *x, const lks_line
 {
     memset(y, 0, (size_t)job->n_tokens * (size_t)layer->d_in * sizeof *y);
     for (int o = 0; o < layer->d_out; o++) {
-        lks_linear_row(job->state->compute.ops, job->row, layer, o);
+        lks_linear_row(job->compute.ops, job->row, layer, o);
         for (int i = 0; i < job->n_tokens; i++)
             add_scaled(y + (size_t)i * (size_t)layer->d_in, job->row, x[(size_t)i * (size_t)layer->d_out + (size_t)o],
                        layer->d_in);
@@ -78,7 +79,7 @@ static void unnorm_layer(const credit_job *job, int layer, int which, const lks_
     int d = job->state->decoder->config.width;
     for (int i = 0; i < job->n_tokens; i++)
         unnorm(job->direction + (size_t)i * (size_t)d, norm,
-               lks_kept_scales(job->state, job->position + i, job->rows[i], layer)[which], d);
+               lks_kept_scales(job->state, &job->state->seen.kept, job->position + i, job->rows[i], layer)[which], d);
 }
 
 /* The head's dense layer and activation backwards, with the slope of the activation where each token stood. */
@@ -86,11 +87,12 @@ static void turn_head_transform(const credit_job *job)
 {
     const lks_decoder_state *s = job->state;
     const lks_decoder *decoder = s->decoder;
-    const lks_compute *compute = &s->compute;
+    const lks_compute *compute = &job->compute;
     size_t n = (size_t)job->n_tokens, d = (size_t)decoder->config.width;
     const float step = 1.0f / 256.0f;
     for (size_t i = 0; i < n; i++)
-        memcpy(job->turned + i * d, lks_kept_last(s, job->position + (int)i, job->rows[i]), d * sizeof(float));
+        memcpy(job->turned + i * d, lks_kept_last(s, &s->seen.kept, job->position + (int)i, job->rows[i]),
+               d * sizeof(float));
     lks_linear_dense(compute, &decoder->ends.head_dense, job->dense, job->turned, (int)n, LKS_ACT_NONE, NULL);
     for (size_t i = 0; i < n * d; i++) {
         job->nudged[i] = job->dense[i] + step;
@@ -115,7 +117,7 @@ static void start(const credit_job *job, const int32_t *tokens)
     const lks_decoder *decoder = job->state->decoder;
     int d = decoder->config.width;
     for (int i = 0; i < job->n_tokens; i++)
-        lks_linear_row(job->state->compute.ops, job->direction + (size_t)i * (size_t)d, &decoder->ends.head, tokens[i]);
+        lks_linear_row(job->compute.ops, job->direction + (size_t)i * (size_t)d, &decoder->ends.head, tokens[i]);
     if (decoder->config.head_transform)
         turn_head_transform(job);
     for (int i = 0; decoder->config.final_norm && i < job->n_tokens; i++)
@@ -134,7 +136,7 @@ static void add_layer(const credit_job *job, float *credit, int layer, int i)
         for (int h = 0; h < c->n_heads; h++)
             job->scores[h * n + j] = dot(job->row + h * d_head, t + h * d_head, d_head);
     }
-    const float *weights = lks_kept_weights(s, job->position + i, layer, job->rows[i]) + job->n_prefix;
+    const float *weights = lks_kept_weights(s, &s->seen.kept, job->position + i, layer, job->rows[i]) + job->n_prefix;
     for (int h = 0; h < c->n_heads; h++, weights += s->n_memory) {
         const float *scores = job->scores + h * n;
         double sum = 0.0;
@@ -159,7 +161,19 @@ lks_status lks_decoder_credit(const lks_decoder_state *s, float *credit, const i
     float *block = calloc(4 * n * d + d + (size_t)c->n_heads * patches, sizeof *block);
     if (!block)
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for the maps of %d tokens", n_tokens);
+    lks_arena scratch = {0};
+    lks_compute compute = s->compute;
+    if (compute.queue) { /* the weights are on the host as well, and what was kept has been fetched */
+        compute = (lks_compute){.ops = compute.ops->host, .threads = compute.threads, .scratch = &scratch};
+        int n_threads = lks_threads_count(compute.threads);
+        lks_status st = lks_arena_init(&scratch, lks_ops_scratch(n_threads, 1, 1, c->width), err);
+        if (st != LKS_OK) {
+            free(block);
+            return st;
+        }
+    }
     const credit_job job = {.state = s,
+                            .compute = compute,
                             .rows = rows,
                             .position = position,
                             .n_tokens = n_tokens,
@@ -183,6 +197,7 @@ lks_status lks_decoder_credit(const lks_decoder_state *s, float *credit, const i
         if (!c->pre_norm)
             unnorm_layer(&job, layer, LKS_NORM_SELF, &weights->norm_self);
     }
+    lks_arena_release(&scratch);
     free(block);
     return LKS_OK;
 }

@@ -15,9 +15,27 @@ typedef struct lks_decoder_kept {
     float *last; /* [max_positions, max_rows, d] what the head's dense layer was given */
 } lks_decoder_kept;
 
+/* What explaining reads, where the host can: on a CPU the state's own, on a device a copy made by lks_decoder_fetch. */
+typedef struct lks_decoder_seen {
+    lks_decoder_kept kept;
+    float *cross_kv;
+    uint16_t *cross_bf16;
+    lks_arena memory; /* of the copy */
+} lks_decoder_seen;
+
+/* Of every token of a step: which it is, where it stands; of every row: its place and its image. */
+typedef enum lks_step_id {
+    LKS_STEP_TOKENS,
+    LKS_STEP_POSITIONS,
+    LKS_STEP_PLACES,
+    LKS_STEP_IMAGES,
+    LKS_STEP_IDS
+} lks_step_id;
+
 struct lks_decoder_state {
     const lks_decoder *decoder;
     lks_compute compute;
+    lks_arena memory;                        /* in the memory of the table: the caches, what is kept, and ids */
     int max_rows, max_positions, max_memory; /* max_memory: tokens of all images together */
     int n_images, n_memory;                  /* images, tokens of each */
     int n_rows, position;                    /* rows in use; tokens each of them has */
@@ -25,6 +43,8 @@ struct lks_decoder_state {
     float *cross_kv;                         /* [n_layers, n_images, n_memory, 2 d], room for max_memory; NULL: */
     uint16_t *cross_bf16;                    /* the same in bf16 */
     lks_decoder_kept kept;
+    lks_decoder_seen seen;
+    int32_t *ids;    /* [LKS_STEP_IDS, max_rows * max_positions] what ops of a step read */
     int32_t *places; /* [max_rows] where in self_kv each row is */
     int32_t *images; /* [max_rows] the image that each row reads */
     int32_t *spare;  /* [3, max_rows] for lks_decoder_reorder */
@@ -38,11 +58,12 @@ static inline size_t lks_cross_at(const lks_decoder_state *s, int layer, int ima
 }
 
 /* The weights [n_heads, n_memory] that `row` gave at `position`. */
-static inline float *lks_kept_weights(const lks_decoder_state *s, int position, int layer, int row)
+static inline float *lks_kept_weights(const lks_decoder_state *s, const lks_decoder_kept *kept, int position, int layer,
+                                      int row)
 {
     const lks_decoder_config *c = &s->decoder->config;
     size_t at = ((size_t)position * (size_t)c->n_layers + (size_t)layer) * (size_t)s->max_rows + (size_t)row;
-    return s->kept.weights + at * (size_t)c->n_heads * (size_t)s->n_memory;
+    return kept->weights + at * (size_t)c->n_heads * (size_t)s->n_memory;
 }
 
 /* value [d] = the value of token j of image 0 in that layer. */
@@ -51,18 +72,19 @@ static inline void lks_cross_value(float *value, const lks_decoder_state *s, int
     size_t d = (size_t)s->decoder->config.width;
     size_t at = lks_cross_at(s, layer, 0) + (size_t)j * 2 * d + d;
     for (size_t i = 0; i < d; i++)
-        value[i] = s->cross_kv ? s->cross_kv[at + i] : lks_bf16_to_float(s->cross_bf16[at + i]);
+        value[i] = s->seen.cross_kv ? s->seen.cross_kv[at + i] : lks_bf16_to_float(s->seen.cross_bf16[at + i]);
 }
 
-static inline float *lks_kept_scales(const lks_decoder_state *s, int position, int row, int layer)
+static inline float *lks_kept_scales(const lks_decoder_state *s, const lks_decoder_kept *kept, int position, int row,
+                                     int layer)
 {
     size_t at = ((size_t)position * (size_t)s->max_rows + (size_t)row) * (size_t)s->decoder->config.n_layers;
-    return s->kept.scales + (at + (size_t)layer) * LKS_NORM_COUNT;
+    return kept->scales + (at + (size_t)layer) * LKS_NORM_COUNT;
 }
 
-static inline float *lks_kept_last(const lks_decoder_state *s, int position, int row)
+static inline float *lks_kept_last(const lks_decoder_state *s, const lks_decoder_kept *kept, int position, int row)
 {
-    return s->kept.last + ((size_t)position * (size_t)s->max_rows + (size_t)row) * (size_t)s->decoder->config.width;
+    return kept->last + ((size_t)position * (size_t)s->max_rows + (size_t)row) * (size_t)s->decoder->config.width;
 }
 
 #endif

@@ -1,6 +1,7 @@
 /* Loading a decoder: one table per family binds its tensor names to the fields of lks_decoder. */
 #include "text/decoder_weights.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -183,17 +184,24 @@ static lks_status bind_tables(lks_decoder *decoder, lks_binder *binder, lks_erro
     return st;
 }
 
+static size_t positions_cost(const lks_decoder_config *c)
+{
+    size_t count = (size_t)c->n_positions * (size_t)c->width;
+    return c->sinusoidal || c->token_types ? lks_arena_cost(count, sizeof(float)) : 0;
+}
+
 /* The position table as the forward pass wants it: sinusoids computed (Vaswani et al. 2017, sines first, then cosines; the
  * padding row zero), token type 0 added. */
-static lks_status prepare_positions(lks_decoder *decoder, lks_error *err)
+static void prepare_positions(lks_decoder *decoder)
 {
     const lks_decoder_config *c = &decoder->config;
-    if (!c->sinusoidal && !decoder->ends.token_type)
-        return LKS_OK;
+    if (!c->sinusoidal && !c->token_types)
+        return;
     int d = c->width, half = d / 2;
-    float *table = calloc((size_t)c->n_positions * (size_t)d, sizeof *table);
-    if (!table)
-        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for position embeddings");
+    size_t count = (size_t)c->n_positions * (size_t)d;
+    float *table = lks_arena_take(&decoder->memory, count, sizeof *table);
+    assert(table); /* positions_cost */
+    memset(table, 0, count * sizeof *table);
     for (int i = 0; i < c->n_positions; i++) {
         float *row = table + (size_t)i * (size_t)d;
         if (!c->sinusoidal) {
@@ -210,7 +218,6 @@ static lks_status prepare_positions(lks_decoder *decoder, lks_error *err)
             row[j] += decoder->ends.token_type[j];
     }
     decoder->positions = table;
-    return LKS_OK;
 }
 
 static int first_dim(const lks_weights *weights, const char *prefix, const char *name)
@@ -255,13 +262,15 @@ lks_status lks_decoder_open(lks_decoder **out, const lks_weights *weights, const
     lks_binder binder = {.weights = weights, .prefix = prefix, .dims = dims, .options = options};
     st = bind_tables(decoder, &binder, err);
     if (st == LKS_OK)
-        st = lks_arena_init(&decoder->memory, binder.bytes, err);
+        st = lks_arena_init(&decoder->memory, binder.bytes + positions_cost(config), err);
     if (st != LKS_OK)
         goto fail;
     binder.arena = &decoder->memory;
     st = bind_tables(decoder, &binder, err);
-    if (st == LKS_OK)
-        st = prepare_positions(decoder, err);
+    if (st != LKS_OK)
+        goto fail;
+    prepare_positions(decoder);
+    st = lks_bind_finish(&binder, err);
     if (st != LKS_OK)
         goto fail;
     decoder->ends.head.bias = decoder->ends.head_bias;
@@ -277,7 +286,6 @@ void lks_decoder_close(lks_decoder *decoder)
     if (!decoder)
         return;
     lks_arena_release(&decoder->memory);
-    free(decoder->positions);
     free(decoder->blocks);
     free(decoder);
 }

@@ -24,7 +24,7 @@ struct lks_decoder {
     int encoder_width;
     lks_decoder_ends ends;
     lks_decoder_block *blocks;
-    float *positions; /* [n_positions, d] that this decoder computed, or NULL: ends.positions */
+    float *positions; /* [n_positions, d] that this decoder computed, in `memory`, or NULL: ends.positions */
     lks_arena memory;
 };
 

@@ -70,7 +70,8 @@ static lks_status bind_all(lks_text_encoder *e, const lks_weights *weights, cons
     if (st != LKS_OK)
         return st;
     binder.arena = &e->memory;
-    return bind_tables(e, &binder, err);
+    st = bind_tables(e, &binder, err);
+    return st == LKS_OK ? lks_bind_finish(&binder, err) : st;
 }
 
 lks_status lks_text_encoder_open(lks_text_encoder **out, const lks_weights *weights, const json_t *config,
@@ -135,7 +136,7 @@ size_t lks_text_encoder_scratch(const lks_text_encoder *encoder, int n_threads)
     const lks_decoder_config *c = &encoder->decoder->config;
     size_t n = (size_t)encoder->n_positions;
     int widest = c->d_mlp > 3 * c->width ? c->d_mlp : 3 * c->width;
-    return lks_arena_cost(n * (size_t)c->width, sizeof(float)) +
+    return lks_arena_cost(n, sizeof(int32_t)) + lks_arena_cost(n * (size_t)c->width, sizeof(float)) +
            lks_arena_cost(n * (size_t)hidden_columns(c), sizeof(float)) +
            lks_ops_scratch(n_threads, encoder->n_positions, c->width / c->n_heads, widest);
 }
@@ -171,13 +172,14 @@ lks_status lks_text_encoder_run(const lks_text_encoder *encoder, const lks_compu
     size_t mark = lks_arena_mark(compute->scratch), d = (size_t)c->width;
     float *normed = lks_arena_take(compute->scratch, (size_t)n * d, sizeof *normed);
     float *hidden = lks_arena_take(compute->scratch, (size_t)n * (size_t)hidden_columns(c), sizeof *hidden);
-    if (!normed || !hidden) {
+    int32_t *ids = lks_arena_take(compute->scratch, (size_t)n, sizeof *ids);
+    if (!normed || !hidden || !ids) {
         lks_arena_reset(compute->scratch, mark);
         return lks_error_set(err, LKS_ERR_NOMEM, "the activation arena is too small for the text encoder");
     }
-    compute->ops->embed(compute, out, encoder->decoder->ends.tokens, tokens, n, c->width, c->embedding_scale);
-    for (size_t i = 0; i < (size_t)n * d; i++)
-        out[i] += encoder->ends.positions[i];
+    compute->ops->upload(compute, ids, tokens, (size_t)n * sizeof *ids);
+    compute->ops->embed(compute, out, encoder->decoder->ends.tokens, ids, n, c->width, c->embedding_scale);
+    compute->ops->add_scaled(compute, out, out, encoder->ends.positions, NULL, n, c->width);
     for (int i = 0; i < encoder->n_layers; i++)
         run_block(&encoder->blocks[i], c, compute, out, normed, hidden, n);
     compute->ops->layer_norm(compute, out, out, n, c->width, encoder->ends.norm.weight, encoder->ends.norm.bias,

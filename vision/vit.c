@@ -1,6 +1,7 @@
 /* Vision transformer: see vit.h. The tables below bind every family's tensor names to one set of fields. */
 #include "vision/vit.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,7 +32,7 @@ struct lks_vit {
     vit_embedding embedding;
     vit_block *blocks;
     lks_arena memory; /* packed weights */
-    float *positions; /* [n_tokens, d], interpolated, or NULL: the table fits */
+    float *positions; /* [n_tokens, d], interpolated, in `memory`, or NULL: the table fits */
 };
 
 enum { D_ONE, D_WIDTH, D_3WIDTH, D_MLP, D_FC1, D_PATCH, D_PATCH_WIDTH, D_POSITIONS, D_FEATURES, D_CONCEPTS, D_COUNT };
@@ -129,20 +130,30 @@ static lks_status bind_tables(lks_vit *vit, lks_binder *binder, lks_error *err)
     return st;
 }
 
-/* Interpolates the position table when the image has another grid than the table was trained for. */
-static lks_status fit_positions(lks_vit *vit, lks_error *err)
+/* Whether the image has another grid than the position table was trained for. */
+static bool positions_differ(const lks_vit *vit)
 {
+    return vit->grid_rows != vit->config.table_rows || vit->grid_columns != vit->config.table_columns;
+}
+
+static size_t positions_cost(const lks_vit *vit)
+{
+    size_t count = (size_t)vit->n_tokens * (size_t)vit->config.width;
+    return positions_differ(vit) ? lks_arena_cost(count, sizeof(float)) : 0;
+}
+
+/* Interpolates the position table where it must. */
+static void fit_positions(lks_vit *vit)
+{
+    if (!positions_differ(vit))
+        return;
     int table_rows = vit->config.table_rows, table_columns = vit->config.table_columns;
-    if (vit->grid_rows == table_rows && vit->grid_columns == table_columns)
-        return LKS_OK;
     int d = vit->config.width, n_prefix = vit->config.n_prefix;
-    vit->positions = malloc((size_t)vit->n_tokens * (size_t)d * sizeof *vit->positions);
-    if (!vit->positions)
-        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for position embeddings");
+    vit->positions = lks_arena_take(&vit->memory, (size_t)vit->n_tokens * (size_t)d, sizeof *vit->positions);
+    assert(vit->positions); /* positions_cost */
     memcpy(vit->positions, vit->embedding.positions, (size_t)(n_prefix * d) * sizeof *vit->positions);
     lks_positions_interpolate(vit->positions + n_prefix * d, vit->grid_rows, vit->grid_columns,
                               vit->embedding.positions + n_prefix * d, table_rows, table_columns, d);
-    return LKS_OK;
 }
 
 lks_status lks_vit_open(lks_vit **out, const lks_weights *weights, const char *prefix, const json_t *config,
@@ -196,13 +207,15 @@ lks_status lks_vit_open(lks_vit **out, const lks_weights *weights, const char *p
     lks_binder binder = {.weights = weights, .prefix = prefix, .dims = dims, .options = options};
     st = bind_tables(vit, &binder, err);
     if (st == LKS_OK)
-        st = lks_arena_init(&vit->memory, binder.bytes, err);
+        st = lks_arena_init(&vit->memory, binder.bytes + positions_cost(vit), err);
     if (st != LKS_OK)
         goto fail;
     binder.arena = &vit->memory;
     st = bind_tables(vit, &binder, err);
-    if (st == LKS_OK)
-        st = fit_positions(vit, err);
+    if (st != LKS_OK)
+        goto fail;
+    fit_positions(vit);
+    st = lks_bind_finish(&binder, err);
     if (st != LKS_OK)
         goto fail;
     *out = vit;
@@ -218,7 +231,6 @@ void lks_vit_close(lks_vit *vit)
         return;
     lks_efficientnet_close(vit->stem);
     lks_arena_release(&vit->memory);
-    free(vit->positions);
     free(vit->blocks);
     free(vit);
 }
@@ -289,15 +301,15 @@ int64_t lks_vit_int8_multiply_adds(const lks_vit *vit)
 }
 
 /* Floats of the widest intermediate row set beside x: qkv and attention output, the MLP's hidden layer, or the embedded
- * patches with their mean and the probabilities of concepts. */
+ * patches with their mean, the probabilities of concepts and the likeliest of them. */
 static size_t hidden_floats(const lks_vit *vit)
 {
     const lks_vit_config *c = &vit->config;
     size_t d = (size_t)c->width, mlp = (size_t)c->d_mlp * (c->swiglu ? 3 : 1);
     size_t columns = 4 * d > mlp ? 4 * d : mlp;
     size_t rows = (size_t)vit->n_tokens * columns;
-    size_t patches =
-        (size_t)(vit->n_tokens - c->n_prefix + 1) * (size_t)vit->embedding.patch.d_in + (size_t)c->n_concepts;
+    size_t patches = (size_t)(vit->n_tokens - c->n_prefix + 1) * (size_t)vit->embedding.patch.d_in +
+                     (size_t)c->n_concepts + 2 * LKS_VIT_MAX_CONCEPT_TOKENS;
     return rows > patches ? rows : patches;
 }
 
@@ -314,18 +326,6 @@ size_t lks_vit_scratch(const lks_vit *vit, int n_threads)
                    lks_ops_scratch(n_threads, vit->n_tokens, c->width / c->n_heads, widest);
     size_t stem = vit->stem ? lks_efficientnet_scratch(vit->stem, n_threads) : 0;
     return lks_arena_cost(hidden_floats(vit), sizeof(float)) + (bytes > stem ? bytes : stem);
-}
-
-/* y [n, d_mlp] = silu(gate) * up, for rows x [n, 2 d_mlp] that hold gate, then up (Shazeer 2020). */
-static void swiglu(const lks_compute *compute, float *y, const float *x, int n, int d_mlp)
-{
-    for (int i = 0; i < n; i++) {
-        const float *gate = x + (size_t)i * 2 * (size_t)d_mlp, *up = gate + d_mlp;
-        float *row = y + (size_t)i * (size_t)d_mlp;
-        compute->ops->activate(compute, row, gate, (size_t)d_mlp, LKS_ACT_SILU);
-        for (int j = 0; j < d_mlp; j++)
-            row[j] *= up[j];
-    }
 }
 
 static void linear_residual(const lks_compute *compute, const lks_linear *layer, float *x, float *spare,
@@ -356,7 +356,7 @@ static void run_block(const lks_vit *vit, const vit_block *block, const lks_comp
     if (vit->config.swiglu) {
         float *gated = hidden + (size_t)n * 2 * (size_t)vit->config.d_mlp;
         lks_linear_dense(compute, &block->fc1, hidden, normed, n, LKS_ACT_NONE, NULL);
-        swiglu(compute, gated, hidden, n, vit->config.d_mlp);
+        ops->gated(compute, gated, hidden, n, vit->config.d_mlp, LKS_ACT_SILU); /* Shazeer 2020 */
         hidden = gated;
     } else {
         lks_linear_dense(compute, &block->fc1, hidden, normed, n, vit->config.activation, NULL);
@@ -365,29 +365,23 @@ static void run_block(const lks_vit *vit, const vit_block *block, const lks_comp
 }
 
 /* tokens [n_concept_tokens, d] = the concept tokens, plus `positions` of their shape. features [n_patches, d_features], with room
- * behind them for one more row and the probabilities. */
+ * behind them for one more row, the probabilities and the likeliest of them. */
 static void embed_concepts(const lks_vit *vit, const lks_compute *compute, float *tokens, float *features,
                            int n_patches, const float *positions)
 {
     const vit_embedding *embedding = &vit->embedding;
     int d_features = embedding->patch.d_in, d = vit->config.width, n = vit->config.n_concept_tokens;
+    const lks_ops *ops = compute->ops;
     float *mean = features + (size_t)n_patches * (size_t)d_features, *probability = mean + d_features;
-    memset(mean, 0, (size_t)d_features * sizeof *mean);
-    for (int i = 0; i < n_patches; i++)
-        for (int j = 0; j < d_features; j++)
-            mean[j] += features[(size_t)i * (size_t)d_features + (size_t)j];
-    for (int j = 0; j < d_features; j++)
-        mean[j] /= (float)n_patches;
+    float *likeliest = probability + vit->config.n_concepts;
+    int32_t *concepts = (int32_t *)(void *)(likeliest + LKS_VIT_MAX_CONCEPT_TOKENS); /* of the same size */
+    ops->mean(compute, mean, features, n_patches, d_features);
     lks_linear_dense(compute, &embedding->classifier, probability, mean, 1, LKS_ACT_NONE, NULL);
-    compute->ops->softmax(compute, probability, probability, 1, vit->config.n_concepts);
-
-    float likeliest[LKS_VIT_MAX_CONCEPT_TOKENS];
-    int32_t concepts[LKS_VIT_MAX_CONCEPT_TOKENS];
-    compute->ops->top_k(compute, likeliest, concepts, probability, 1, vit->config.n_concepts, n);
-    compute->ops->embed(compute, tokens, embedding->concepts, concepts, n, d, 1.0f);
-    for (int i = 0; i < n; i++)
-        for (int j = 0; j < d; j++)
-            tokens[i * d + j] += likeliest[i] * embedding->certainty[j] + positions[i * d + j];
+    ops->softmax(compute, probability, probability, 1, vit->config.n_concepts);
+    ops->top_k(compute, likeliest, concepts, probability, 1, vit->config.n_concepts, n);
+    ops->embed(compute, tokens, embedding->concepts, concepts, n, d, 1.0f);
+    ops->add_outer(compute, tokens, likeliest, embedding->certainty, n, d);
+    ops->add_scaled(compute, tokens, tokens, positions, NULL, n, d);
 }
 
 /* x [n_tokens, d] = prefix tokens and embedded patches, plus positions. */
@@ -398,8 +392,7 @@ static lks_status embed(const lks_vit *vit, const lks_compute *compute, float *x
     const float *positions = vit->positions ? vit->positions : vit->embedding.positions;
     const float *prefix[2] = {vit->embedding.class_token, vit->embedding.distillation_token};
     for (int i = 0; i < n_prefix && prefix[i]; i++)
-        for (int j = 0; j < d; j++)
-            x[i * d + j] = prefix[i][j] + positions[i * d + j];
+        compute->ops->add_scaled(compute, x + i * d, prefix[i], positions + i * d, NULL, 1, d);
     if (vit->stem) {
         lks_status st = lks_efficientnet_run(vit->stem, compute, hidden, pixels, err);
         if (st != LKS_OK)

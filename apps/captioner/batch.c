@@ -56,6 +56,7 @@ static lks_status open_desk(lks_desk *desk, const lks_model *model, lks_error *e
         desk->looker.tokens = malloc(lks_look_tokens(model) * sizeof(float));
     if (!desk->looker.pixels || !desk->looker.tokens)
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for a picture");
+    desk->looker.image = desk->looker.pixels;
     desk->looker.compute = (lks_compute){.ops = model->ops, .scratch = &desk->scratch};
     return lks_arena_init(&desk->scratch, look > attend ? look : attend, err);
 }
@@ -71,7 +72,7 @@ static void look_at(batch *b, const lks_looker *with, int i)
     if (!b->pictures[i].features) /* else nothing was encoded */
         b->seen[i].encode_ms += lks_now_ms() - began;
     if (st == LKS_OK && b->options->keep_features)
-        lks_features_copy(&b->kept[i], &b->seen[i].features, err);
+        lks_features_copy(&b->kept[i], &b->seen[i].features, &with->compute, err);
 }
 
 static void look_apart(void *argument, int thread, int n_threads)
@@ -89,7 +90,7 @@ static lks_status look_at_all(batch *b, lks_error *err)
 {
     lks_session *s = b->session;
     int n_threads = lks_threads_count(s->threads);
-    b->n_apart = n_threads > 1 ? b->n - b->n % n_threads : 0;
+    b->n_apart = n_threads > 1 && !s->queue ? b->n - b->n % n_threads : 0; /* a device has one queue */
     if (b->n_apart > 0 && !s->desks && !(s->desks = calloc((size_t)n_threads, sizeof *s->desks)))
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
     if (b->n_apart > 0)

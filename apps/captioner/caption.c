@@ -201,10 +201,12 @@ static lks_status caption_tokens(lks_session *s, lks_caption **out, int n_pictur
         seen->encode_ms += looked - began;
     if (st == LKS_OK)
         st = lks_session_find(s, &hypotheses, &n, NULL, 1, &plan->search, NULL, err);
+    if (st == LKS_OK && o->keep_maps)
+        st = lks_decoder_fetch(s->state, err);
     if (st == LKS_OK)
         st = lks_caption_make(&caption, s, plan, hypotheses, n, seen, o, err);
     if (st == LKS_OK && o->keep_features)
-        st = lks_features_copy(&caption->features, &seen->features, err);
+        st = lks_features_copy(&caption->features, &seen->features, &s->compute, err);
     lks_hypotheses_free(hypotheses);
     if (st != LKS_OK) {
         lks_caption_free(caption);

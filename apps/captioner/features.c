@@ -3,21 +3,28 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 static size_t count(const lks_features *f)
 {
     return (size_t)f->n_tokens * (size_t)f->d_token;
 }
 
-lks_status lks_features_copy(const lks_features **out, const lks_features *features, lks_error *err)
+lks_status lks_features_copy(const lks_features **out, const lks_features *features, const lks_compute *compute,
+                             lks_error *err)
 {
     size_t n = count(features);
     lks_features *copy = malloc(sizeof *copy + n * sizeof *copy->tokens);
     if (!copy)
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for the features of a picture");
     *copy = *features;
-    copy->tokens = memcpy(copy + 1, features->tokens, n * sizeof *copy->tokens);
+    float *tokens = (float *)(void *)(copy + 1);
+    copy->tokens = tokens;
+    compute->ops->download(compute, tokens, features->tokens, n * sizeof *tokens);
+    lks_status st = compute->ops->sync(compute, err);
+    if (st != LKS_OK) {
+        free(copy);
+        return st;
+    }
     *out = copy;
     return LKS_OK;
 }

@@ -4,8 +4,9 @@
 
 #include "apps/captioner/model.h"
 
-/* A copy that owns its tokens, in one block freed with free. */
-lks_status lks_features_copy(const lks_features **out, const lks_features *features, lks_error *err);
+/* A copy on the host that owns its tokens, in one block freed with free. The tokens are in the memory of `compute`. */
+lks_status lks_features_copy(const lks_features **out, const lks_features *features, const lks_compute *compute,
+                             lks_error *err);
 
 /* Whether this model can have made them: their shape is its own, every number is finite. */
 lks_status lks_features_check(const lks_features *features, const lks_model *model, lks_error *err);

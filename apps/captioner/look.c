@@ -74,7 +74,8 @@ static lks_status recall(lks_seen *seen, const lks_model *model, const lks_looke
         return lks_error_set(err, LKS_ERR_ARGUMENT,
                              "the features are those of another picture: %d x %d pixels, not %d x %d", features->width,
                              features->height, image->width, image->height);
-    memcpy(with->tokens, features->tokens, lks_look_tokens(model) * sizeof *with->tokens);
+    with->compute.ops->upload(&with->compute, with->tokens, features->tokens,
+                              lks_look_tokens(model) * sizeof *with->tokens);
     seen->features = *features;
     seen->features.tokens = with->tokens;
     return LKS_OK;
@@ -92,8 +93,13 @@ static lks_status encode(lks_seen *seen, const lks_model *model, const lks_looke
                                     .kind = lks_picture_judge(&seen->image)};
     lks_status st = lks_preprocess_run(&model->preprocess, with->pixels, &seen->image, with->compute.threads, err);
     double read = lks_now_ms();
+    const lks_ops *ops = with->compute.ops;
+    if (st == LKS_OK && with->image != with->pixels)
+        ops->upload(&with->compute, with->image, with->pixels, lks_look_pixels(model) * sizeof *with->pixels);
     if (st == LKS_OK)
-        st = lks_vit_encode(model->vit, &with->compute, with->tokens, with->pixels, err);
+        st = lks_vit_encode(model->vit, &with->compute, with->tokens, with->image, err);
+    if (st == LKS_OK)
+        st = ops->sync(&with->compute, err);
     seen->read_ms = read - began;
     seen->encode_ms = lks_now_ms() - read;
     return st;

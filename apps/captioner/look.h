@@ -8,8 +8,9 @@
 /* What looking takes: threads that look at pictures of their own have one each. */
 typedef struct lks_looker {
     lks_compute compute;
-    float *pixels; /* [height, width, 3] */
-    float *tokens; /* [n_tokens, d] where a picture's tokens go */
+    float *pixels; /* [height, width, 3] on the host */
+    float *image;  /* the same where `compute` works: on a CPU `pixels` itself */
+    float *tokens; /* [n_tokens, d] where a picture's tokens go, also there */
 } lks_looker;
 
 /* What was seen in a picture. */

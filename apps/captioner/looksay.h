@@ -41,7 +41,8 @@ typedef enum lks_status {
     LKS_ERR_IMAGE,       /* an image is damaged, empty, too large or of an unknown format */
     LKS_ERR_MODEL,       /* a model file is damaged, inconsistent or lacks something */
     LKS_ERR_UNSUPPORTED, /* well-formed, but this build or version cannot do it */
-    LKS_ERR_INTERRUPTED  /* the caller asked to stop */
+    LKS_ERR_INTERRUPTED, /* the caller asked to stop */
+    LKS_ERR_DEVICE       /* there is no GPU to use, or it failed */
 } lks_status;
 
 typedef struct lks_error {
@@ -68,6 +69,9 @@ typedef struct lks_model_options {
     /* of linear layers: "f32"; "bf16" or "int8", packed while opening; "int4": those of the decoder, the others int8;
      * NULL or "auto": as the file holds them */
     const char *dtype;
+    /* what computes: "cpu"; "cuda": an NVIDIA GPU, and LKS_ERR_DEVICE where there is none to use; "auto": that GPU or else the
+     * CPU, see lks_model_device. NULL: "cpu" */
+    const char *device;
 } lks_model_options;
 
 /* Opens a Hugging Face directory (VisionEncoderDecoder or BLIP) or a Looksay GGUF file. `options` may be NULL. */
@@ -76,6 +80,9 @@ LKS_API void lks_model_close(lks_model *model); /* NULL is safe; all its session
 
 /* The precision of its linear layers, "f32", "bf16", "int8" or "int4"; static. */
 LKS_API const char *lks_model_dtype(const lks_model *model);
+
+/* What computes, "cpu" or "cuda"; static. */
+LKS_API const char *lks_model_device(const lks_model *model);
 
 /* The code of language i ("en", "de", ...) that captions can be asked for, the first one being the default; NULL past the last,
  * and always for a model of one language. Static while the model is open. */
@@ -342,6 +349,15 @@ typedef struct lks_machine {
 } lks_machine;
 
 LKS_API void lks_machine_describe(lks_machine *machine);
+
+typedef struct lks_gpu {
+    char name[128];
+    int major, minor; /* its compute capability */
+    uint64_t memory_bytes;
+} lks_gpu;
+
+/* The GPU that "cuda" takes. LKS_ERR_DEVICE where there is none to use: *err then says why, and after a semicolon what helps. */
+LKS_API lks_status lks_gpu_describe(lks_gpu *gpu, lks_error *err);
 
 typedef struct lks_machine_speed {
     const char *isa; /* what was measured, static */

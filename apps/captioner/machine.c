@@ -1,6 +1,7 @@
 /* The machine: what it can run. */
 #include "apps/captioner/looksay.h"
 #include "fusion/cpuinfo.h"
+#include "fusion/device.h"
 #include "fusion/ops.h"
 
 void lks_machine_describe(lks_machine *machine)
@@ -18,4 +19,16 @@ void lks_machine_describe(lks_machine *machine)
     };
     for (size_t i = 0; i < sizeof machine->cpu; i++)
         machine->cpu[i] = cpu.brand[i];
+}
+
+lks_status lks_gpu_describe(lks_gpu *gpu, lks_error *err)
+{
+    lks_device_info info;
+    lks_status st = lks_device_describe(&info, err);
+    if (st != LKS_OK)
+        return st;
+    *gpu = (lks_gpu){.major = info.major, .minor = info.minor, .memory_bytes = info.memory_bytes};
+    for (size_t i = 0; i < sizeof gpu->name; i++)
+        gpu->name[i] = info.name[i];
+    return LKS_OK;
 }

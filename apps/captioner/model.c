@@ -176,6 +176,27 @@ static lks_status parse_dtype(lks_precision *out, const lks_model_options *optio
     return lks_error_set(err, LKS_ERR_ARGUMENT, "unknown dtype '%s': use auto, f32, bf16, int8 or int4", dtype);
 }
 
+/* The device that options ask for, NULL for the CPU. Callers built before `device` existed have smaller options. */
+static lks_status open_device(lks_device **out, const lks_model_options *options, lks_error *err)
+{
+    bool given = options && options->size >= offsetof(lks_model_options, device) + sizeof options->device;
+    const char *name = given && options->device ? options->device : "cpu";
+    if (strcmp(name, "cpu") == 0)
+        return LKS_OK;
+    if (strcmp(name, "cuda") == 0)
+        return lks_device_open(out, err);
+    if (strcmp(name, "auto") == 0) {
+        (void)lks_device_open(out, NULL); /* *out stays NULL: the CPU */
+        return LKS_OK;
+    }
+    return lks_error_set(err, LKS_ERR_ARGUMENT, "unknown device '%s': use cpu, cuda or auto", name);
+}
+
+const char *lks_model_device(const lks_model *model)
+{
+    return model->device ? "cuda" : "cpu";
+}
+
 lks_status lks_model_open(lks_model **out, const char *path, const lks_model_options *options, lks_error *err)
 {
     lks_isa isa = LKS_ISA_AUTO;
@@ -194,13 +215,22 @@ lks_status lks_model_open(lks_model **out, const char *path, const lks_model_opt
                              lks_isa_name(isa));
     lks_model_files files = {0};
     lks_threads *threads = NULL;
-    st = lks_threads_open(&threads, options ? options->n_threads : 0, err);
+    lks_device *device = NULL;
+    st = open_device(&device, options, err);
+    if (st == LKS_OK)
+        st = lks_threads_open(&threads, options ? options->n_threads : 0, err);
     if (st == LKS_OK)
         st = lks_model_files_open(&files, path, err);
     if (st == LKS_OK) {
-        lks_bind_options bind = {.ops = ops, .threads = threads, .precision = precision};
+        lks_bind_options bind = {.ops = ops, .threads = threads, .precision = precision, .device = device};
+        if (device)
+            bind.ops = lks_device_ops(device);
         st = lks_model_open_files(out, &files, path, &bind, err);
     }
+    if (st == LKS_OK)
+        (*out)->device = device;
+    else
+        lks_device_close(device);
     lks_model_files_close(&files);
     lks_threads_close(threads);
     return st;
@@ -215,6 +245,7 @@ void lks_model_close(lks_model *model)
     lks_text_encoder_close(model->reader);
     lks_decoder_close(model->decoder);
     lks_vit_close(model->vit);
+    lks_device_close(model->device);
     lks_weights_close(model->weights);
     free(model->path);
     free(model);

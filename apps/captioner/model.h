@@ -27,6 +27,7 @@ struct lks_model {
     char *path;
     char family[32]; /* model_type of config.json */
     const lks_ops *ops;
+    lks_device *device; /* that `ops` belongs to, or NULL */
     lks_weights *weights;
     lks_vit *vit;
     lks_decoder *decoder;

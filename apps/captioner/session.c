@@ -12,6 +12,10 @@ static size_t scratch_bytes(const lks_session *s, int rows, int positions, int n
     size_t encode = lks_vit_scratch(model->vit, n_threads);
     size_t decode = lks_decoder_scratch(model->decoder, rows, positions, n_memory, n_threads);
     size_t read = model->reader ? lks_text_encoder_scratch(model->reader, n_threads) : 0;
+    if (s->queue) /* a device writes logits, or the likeliest tokens, to memory of its own before the host has them */
+        decode +=
+            lks_arena_cost((size_t)rows * (size_t)lks_decoder_describe(model->decoder)->vocab_size, sizeof(float)) +
+            3 * lks_arena_cost((size_t)rows * LKS_DECODER_MAX_TOP, sizeof(float));
     size_t most = encode > decode ? encode : decode;
     return read > most ? read : most;
 }
@@ -24,16 +28,22 @@ lks_status lks_session_open(lks_session **out, const lks_model *model, const lks
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
     s->model = model;
     s->pixels = malloc(lks_look_pixels(model) * sizeof *s->pixels);
-    s->memory_floats = lks_look_tokens(model);
-    s->memory = malloc(s->memory_floats * sizeof *s->memory);
     lks_status st = LKS_OK;
-    if (!s->pixels || !s->memory) {
+    if (!s->pixels) {
         int width, height;
         lks_vit_image_size(model->vit, &width, &height);
         st = lks_error_set(err, LKS_ERR_NOMEM, "out of memory for an image of %d x %d pixels", width, height);
     }
     if (st == LKS_OK)
         st = lks_threads_open(&s->threads, options ? options->n_threads : 0, err);
+    if (st == LKS_OK && model->device)
+        st = lks_queue_open(&s->queue, model->device, err);
+    if (st == LKS_OK) {
+        bool rounds = lks_decoder_precision(model->decoder) != LKS_PRECISION_F32;
+        s->compute = (lks_compute){
+            .ops = model->ops, .threads = s->threads, .scratch = &s->scratch, .queue = s->queue, .rounds = rounds};
+        st = lks_session_reserve_memory(s, lks_look_tokens(model), err);
+    }
     if (st != LKS_OK) {
         lks_session_close(s);
         return st;
@@ -48,10 +58,13 @@ void lks_session_close(lks_session *session)
         return;
     lks_decoder_state_close(session->state);
     lks_desks_close(session->desks, lks_threads_count(session->threads));
+    if (session->compute.ops) {
+        session->compute.ops->arena_close(&session->compute, &session->scratch);
+        session->compute.ops->arena_close(&session->compute, &session->room);
+    }
+    lks_queue_close(session->queue);
     lks_threads_close(session->threads);
-    lks_arena_release(&session->scratch);
     free(session->pixels);
-    free(session->memory);
     free(session);
 }
 
@@ -69,12 +82,11 @@ static lks_status reserve(lks_session *s, int rows, int positions, int n_images,
     s->state = NULL;
     size_t bytes = scratch_bytes(s, rows, positions, n_memory);
     if (bytes > s->scratch.size) {
-        lks_arena_release(&s->scratch);
-        lks_status st = lks_arena_init(&s->scratch, bytes, err);
+        s->compute.ops->arena_close(&s->compute, &s->scratch);
+        lks_status st = s->compute.ops->arena_open(&s->compute, &s->scratch, bytes, err);
         if (st != LKS_OK)
             return st;
     }
-    s->compute = (lks_compute){.ops = s->model->ops, .threads = s->threads, .scratch = &s->scratch};
     unsigned flags = (maps ? LKS_DECODER_KEEP_MAPS : 0u) | (half ? LKS_DECODER_BF16_MEMORY : 0u);
     lks_status st =
         lks_decoder_state_open(&s->state, s->model->decoder, &s->compute, rows, positions, total, flags, err);
@@ -91,14 +103,25 @@ static lks_status reserve(lks_session *s, int rows, int positions, int n_images,
 
 lks_status lks_session_reserve_memory(lks_session *s, size_t n_floats, lks_error *err)
 {
-    if (n_floats <= s->memory_floats)
+    if (s->memory && n_floats <= s->memory_floats)
         return LKS_OK;
-    float *grown = realloc(s->memory, n_floats * sizeof *grown);
-    if (!grown)
+    const lks_ops *ops = s->compute.ops;
+    size_t n_image = s->queue ? lks_look_pixels(s->model) : 0, bytes;
+    lks_arena room = {0};
+    if (!lks_size_add(&bytes, lks_arena_cost(n_floats, sizeof(float)), lks_arena_cost(n_image, sizeof(float))) ||
+        ops->arena_open(&s->compute, &room, bytes, NULL) != LKS_OK)
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for %zu numbers to attend to", n_floats);
-    s->memory = grown;
+    float *memory = lks_arena_take(&room, n_floats, sizeof *memory);
+    s->image = s->queue ? lks_arena_take(&room, n_image, sizeof *s->image) : s->pixels;
+    const lks_copy keep = {.n_outer = 1, .n_inner = 1, .d = (int)s->memory_floats, .to = memory, .from = s->memory};
+    if (s->memory)
+        ops->copy(&s->compute, &keep);
+    lks_status st = ops->sync(&s->compute, err);
+    ops->arena_close(&s->compute, &s->room);
+    s->room = room;
+    s->memory = memory;
     s->memory_floats = n_floats;
-    return LKS_OK;
+    return st;
 }
 
 /* The decoder with a guide beside it. */
@@ -180,7 +203,7 @@ lks_status lks_session_looker(lks_session *s, lks_looker *out, int at, int n_pic
 {
     lks_status st = reserve(s, 1, 1, 1, n_pictures * lks_vit_n_tokens(s->model->vit), keep_maps, err);
     if (st == LKS_OK)
-        *out = (lks_looker){s->compute, s->pixels, s->memory + (size_t)at * lks_look_tokens(s->model)};
+        *out = (lks_looker){s->compute, s->pixels, s->image, s->memory + (size_t)at * lks_look_tokens(s->model)};
     return st;
 }
 

@@ -9,8 +9,11 @@ struct lks_session {
     lks_threads *threads;
     lks_arena scratch;
     lks_compute compute;
-    float *pixels; /* [height, width, 3] */
-    float *memory; /* [n, d]: the tokens that are attended to, of pictures first, then of a source text */
+    lks_queue *queue; /* of the model's device, or NULL */
+    float *pixels;    /* [height, width, 3] on the host */
+    lks_arena room;   /* in the memory of the table: `memory` and, on a device, `image` */
+    float *image;     /* see lks_looker */
+    float *memory;    /* [n, d]: the tokens that are attended to, of pictures first, then of a source text */
     size_t memory_floats;
     lks_decoder_state *state;
     int state_rows, state_positions;

@@ -73,10 +73,20 @@ static bool run_process(double *ms, double *peak_mib, const char *model, const s
 {
     char threads[16];
     snprintf(threads, sizeof threads, "%d", s->n_threads);
-    const char *words[] = {"looksay",   "caption", "--model", model, image, "--dtype", s->dtype ? s->dtype : "auto",
-                           "--threads", threads,   NULL};
+    const char *words[] = {"looksay",
+                           "caption",
+                           "--model",
+                           model,
+                           image,
+                           "--dtype",
+                           s->dtype ? s->dtype : "auto",
+                           "--device",
+                           s->device ? s->device : "cpu",
+                           "--threads",
+                           threads,
+                           NULL};
     if (s->n_threads == OPTION_UNSET)
-        words[7] = NULL;
+        words[9] = NULL;
     posix_spawn_file_actions_t files;
     posix_spawn_file_actions_init(&files);
     posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
@@ -196,6 +206,7 @@ static void find_floors(figures *out, const lks_model *model, const lks_machine_
     out->floor_ms = out->encode_floor_ms + out->n_steps * out->decode_floor_ms_per_token;
 }
 
+/* machine: NULL for a GPU, whose peaks are not known, and then no floors. */
 static bool measure_model(figures *out, engine *e, const settings *s, const char *image, int n,
                           const lks_machine_speed *machine)
 {
@@ -230,10 +241,37 @@ static bool measure_model(figures *out, engine *e, const settings *s, const char
         out->three_beams_ms = median(samples[THREE_BEAMS], n);
         out->folder_photos_per_s = median(samples[FOLDER], n < FOLDER_ROUNDS ? n : FOLDER_ROUNDS);
         out->file_mib = size_mib(e->path);
-        find_floors(out, e->model, machine);
+        if (machine)
+            find_floors(out, e->model, machine);
     }
     free(block);
     return done;
+}
+
+/* On a GPU, whose peaks are not measured: what the model takes, and no share of anything. */
+static void print_gpu(const figures *f, const engine *e, const lks_gpu *gpu, bool json)
+{
+    if (json) {
+        json_t *root =
+            json_pack("{s:{s:s, s:s}, s:[{s:s, s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}]}", "machine",
+                      "device", lks_model_device(e->model), "gpu", gpu->name, "models", "model", e->name, "dtype",
+                      lks_model_dtype(e->model), "tokens", f->n_steps, "beams", f->n_beams, "read_ms", f->read_ms,
+                      "encode_ms", f->encode_ms, "decode_ms_per_token", f->decode_ms_per_token, "caption_ms",
+                      f->caption_ms, "greedy_ms", f->greedy_ms, "three_beams_ms", f->three_beams_ms, "photos_per_s",
+                      f->folder_photos_per_s, "start_to_caption_ms", f->start_ms);
+        json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(5));
+        putchar('\n');
+        json_decref(root);
+        return;
+    }
+    printf("machine    %s\n", gpu->name);
+    printf("model      %s, %s, %d tokens a caption, %d beam%s\n", e->name, lks_model_dtype(e->model), f->n_steps,
+           f->n_beams, f->n_beams == 1 ? "" : "s");
+    printf("stages     read %.2f ms; encode %.2f ms; decode %.3f ms a token\n", f->read_ms, f->encode_ms,
+           f->decode_ms_per_token);
+    printf("caption    %.2f ms\n", f->caption_ms);
+    printf("folder     %.1f photos/s\n", f->folder_photos_per_s);
+    printf("process    %.1f ms from start to end with one caption\n", f->start_ms);
 }
 
 static void print_json(const lks_machine_speed *m, const figures *f, const engine *e)
@@ -318,12 +356,22 @@ static int measure(const settings *s, const char *image)
     lks_machine_speed machine;
     lks_error err;
     int status = EXIT_ALL_DONE, n_threads = s->n_threads == OPTION_UNSET ? 0 : s->n_threads;
-    if (lks_machine_measure(&machine, s->isa, n_threads, MACHINE_SECONDS, &err) != LKS_OK) {
+    bool json = s->report_format && strcmp(s->report_format, "json") == 0;
+    if (strcmp(lks_model_device(e.model), "cuda") == 0) {
+        lks_gpu gpu;
+        bool described = lks_gpu_describe(&gpu, &err) == LKS_OK;
+        if (!described)
+            complain("%s", err.message);
+        if (described && measure_model(&f, &e, s, image, n, NULL))
+            print_gpu(&f, &e, &gpu, json);
+        else
+            status = EXIT_SOME_FAILED;
+    } else if (lks_machine_measure(&machine, s->isa, n_threads, MACHINE_SECONDS, &err) != LKS_OK) {
         complain("%s", err.message);
         status = EXIT_SOME_FAILED;
     } else if (!measure_model(&f, &e, s, image, n, &machine)) {
         status = EXIT_SOME_FAILED;
-    } else if (s->report_format && strcmp(s->report_format, "json") == 0) {
+    } else if (json) {
         print_json(&machine, &f, &e);
     } else {
         print_text(&machine, &f, &e);

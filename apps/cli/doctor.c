@@ -31,6 +31,20 @@ static void check_machine(json_t *checks)
          "install OpenBLAS; Debian calls it libopenblas0-pthread");
 }
 
+/* A machine without a GPU is well; the line says why none is used. */
+static void check_gpu(json_t *checks)
+{
+    lks_gpu gpu;
+    lks_error err;
+    char text[600];
+    if (lks_gpu_describe(&gpu, &err) == LKS_OK)
+        snprintf(text, sizeof text, "%s, %.0f GiB: used by --device cuda", gpu.name,
+                 (double)gpu.memory_bytes / (double)(1 << 30));
+    else
+        snprintf(text, sizeof text, "not used: %s", err.message);
+    note(checks, "GPU", true, text, NULL);
+}
+
 static void check_modules(json_t *checks)
 {
     lks_error err;
@@ -93,6 +107,7 @@ int command_doctor(const settings *s)
 {
     json_t *checks = json_array();
     check_machine(checks);
+    check_gpu(checks);
     check_modules(checks);
     check_model(checks, s);
     bool json = s->report_format && strcmp(s->report_format, "json") == 0, well = true;

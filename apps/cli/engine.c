@@ -99,6 +99,15 @@ bool engine_has_language(const engine *e, const char *code)
     return false;
 }
 
+/* What --device auto took, and why. */
+static void say_device(const lks_model *model)
+{
+    lks_gpu gpu;
+    lks_error err;
+    bool found = lks_gpu_describe(&gpu, &err) == LKS_OK;
+    complain("--device auto takes %s: %s", lks_model_device(model), found ? gpu.name : err.message);
+}
+
 bool engine_open(engine *out, const settings *s)
 {
     engine *e = out;
@@ -111,7 +120,7 @@ bool engine_open(engine *out, const settings *s)
     double began = engine_now_ms();
     int n_threads = s->n_threads == OPTION_UNSET ? 0 : s->n_threads;
     lks_model_options model_options = {
-        .size = sizeof model_options, .n_threads = n_threads, .isa = s->isa, .dtype = s->dtype};
+        .size = sizeof model_options, .n_threads = n_threads, .isa = s->isa, .dtype = s->dtype, .device = s->device};
     lks_session_options session_options = {.size = sizeof session_options, .n_threads = n_threads};
     lks_error err = {.message = ""};
     char packed[PATH_MAX];
@@ -131,6 +140,8 @@ bool engine_open(engine *out, const settings *s)
         engine_close(e);
         return false;
     }
+    if (s->device && strcmp(s->device, "auto") == 0 && !s->quiet)
+        say_device(e->model);
     e->open_ms = engine_now_ms() - began;
     if (s->verbose)
         complain("opened %s in %.0f ms", e->path, e->open_ms);

@@ -43,6 +43,7 @@ static const option options[] = {
     TEXT("isa", 0, KIND_CHOICE, GROUP_MODEL, isa, "auto|ref|blas|avx2|avx-vnni|avx512|avx512-vnni|avx512-bf16|neon|neon-dotprod", "instruction set; auto takes the best this CPU has"),
     TEXT("dtype", 0, KIND_CHOICE, GROUP_MODEL, dtype, "auto|f32|bf16|int8|int4", "precision of linear layers; auto takes what the model file holds"),
     TEXT("packed-cache", 0, KIND_TEXT, GROUP_MODEL, packed_cache, "DIR", "keep what --dtype packs of a Hugging Face directory there: the next start need not pack again"),
+    TEXT("device", 0, KIND_CHOICE, GROUP_MODEL, device, "cpu|cuda|auto", "what computes; cuda is an NVIDIA GPU, auto takes one if there is, and says so; default: cpu"),
 
     TEXT("from", 0, KIND_TEXT, GROUP_TRANSLATE, from, "CODE", "language of the text, such as en; 'looksay info' lists those of the model"),
     TEXT("to", 0, KIND_TEXT, GROUP_TRANSLATE, to, "CODE", "language to translate into"),

@@ -51,7 +51,7 @@ typedef struct word_list {
 
 typedef struct settings {
     /* what is open, and how it computes */
-    const char *model, *isa, *dtype, *packed_cache;
+    const char *model, *isa, *dtype, *device, *packed_cache;
     int n_threads, n_batch;
     /* search; unset: the model's own */
     int n_beams, max_tokens, min_tokens, n_best, no_repeat_ngram, top_k, seed;

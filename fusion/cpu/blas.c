@@ -86,6 +86,7 @@ static void linear(const lks_compute *compute, const lks_linear *layer, const lk
 static const lks_ops table = {
     .isa = LKS_ISA_BLAS,
     .name = "blas",
+    LKS_HOST_OPS,
     .linear_packed_count = lks_ref_linear_packed_count,
     .linear_pack = lks_ref_linear_pack,
     .linear_unpack = lks_ref_linear_unpack,
@@ -102,6 +103,7 @@ static const lks_ops table = {
     .patches = lks_ref_patches,
     .activate = lks_ref_activate,
     .add_scaled = lks_ref_add_scaled,
+    .gated = lks_ref_gated,
     .softmax = lks_ref_softmax,
     .log_softmax = lks_ref_log_softmax,
     .log_sum_exp = lks_ref_log_sum_exp,

@@ -5,6 +5,7 @@
 const lks_ops lks_ops_ref = {
     .isa = LKS_ISA_REF,
     .name = "ref",
+    LKS_HOST_OPS,
     .linear_packed_count = lks_ref_linear_packed_count,
     .linear_pack = lks_ref_linear_pack,
     .linear_unpack = lks_ref_linear_unpack,
@@ -21,6 +22,7 @@ const lks_ops lks_ops_ref = {
     .patches = lks_ref_patches,
     .activate = lks_ref_activate,
     .add_scaled = lks_ref_add_scaled,
+    .gated = lks_ref_gated,
     .softmax = lks_ref_softmax,
     .log_softmax = lks_ref_log_softmax,
     .log_sum_exp = lks_ref_log_sum_exp,

@@ -213,3 +213,61 @@ void lks_ref_top_k(const lks_compute *compute, float *values, int32_t *indices, 
     rows_job job = {.y = values, .indices = indices, .x = x, .n = n, .d = d, .k = k};
     lks_parallel(compute, (double)n * d, top_k_part, &job);
 }
+
+static void gated_part(void *argument, int thread, int n_threads)
+{
+    const rows_job *job = argument;
+    long begin, end;
+    share_rows(job, thread, n_threads, &begin, &end);
+    for (long i = begin; i < end; i++) {
+        const float *x = job->x + i * 2 * job->d;
+        for (int j = 0; j < job->d; j++)
+            job->y[i * job->d + j] = lks_ref_activation(x[j], job->activation) * x[job->d + j];
+    }
+}
+
+void lks_ref_gated(const lks_compute *compute, float *y, const float *x, int n, int d, lks_activation activation)
+{
+    rows_job job = {.y = y, .x = x, .n = n, .d = d, .activation = activation};
+    lks_parallel(compute, 10.0 * n * d, gated_part, &job);
+}
+
+void lks_ref_mean(const lks_compute *compute, float *y, const float *x, int n, int d)
+{
+    (void)compute;
+    for (int j = 0; j < d; j++)
+        y[j] = 0.0f;
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < d; j++)
+            y[j] += x[(size_t)i * (size_t)d + (size_t)j];
+    for (int j = 0; j < d; j++)
+        y[j] /= (float)n;
+}
+
+void lks_ref_add_outer(const lks_compute *compute, float *y, const float *a, const float *b, int n, int d)
+{
+    (void)compute;
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < d; j++)
+            y[(size_t)i * (size_t)d + (size_t)j] += a[i] * b[j];
+}
+
+void lks_ref_inverse_deviation(const lks_compute *compute, float *y, const float *x, int n, int d, float eps)
+{
+    (void)compute;
+    for (int i = 0; i < n; i++, x += d) {
+        double sum = 0.0, squares = 0.0;
+        for (int j = 0; j < d; j++) {
+            sum += (double)x[j];
+            squares += (double)x[j] * (double)x[j];
+        }
+        double variance = fmax(squares / d - sum / d * (sum / d), 0.0);
+        y[i] = (float)(1.0 / sqrt(variance + (double)eps));
+    }
+}
+
+void lks_ref_round_bf16(const lks_compute *compute, uint16_t *y, const float *x, size_t n)
+{
+    (void)compute;
+    lks_bf16_round(y, x, n);
+}

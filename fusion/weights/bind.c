@@ -182,9 +182,10 @@ static lks_status not_finite(const lks_binder *binder, const lks_tensor *tensor,
                          lks_weights_path(binder->weights), tensor->name);
 }
 
-static bool usable_in_place(const lks_tensor *tensor)
+static bool usable_in_place(const lks_binder *binder, const lks_tensor *tensor)
 {
-    return tensor->dtype == LKS_F32 && (uintptr_t)tensor->data % sizeof(float) == 0 && lks_tensor_is_contiguous(tensor);
+    return !binder->options->device && tensor->dtype == LKS_F32 && (uintptr_t)tensor->data % sizeof(float) == 0 &&
+           lks_tensor_is_contiguous(tensor);
 }
 
 /* *out = the tensor as f32: in place when possible, otherwise a converted copy in the arena. */
@@ -192,12 +193,12 @@ static lks_status bind_array(lks_binder *binder, const float **out, const lks_te
 {
     size_t count = (size_t)lks_tensor_count(tensor);
     if (!binder->arena) {
-        if (!usable_in_place(tensor))
+        if (!usable_in_place(binder, tensor))
             binder->bytes += lks_arena_cost(count, sizeof(float));
         return LKS_OK;
     }
     const float *values = tensor->data;
-    if (!usable_in_place(tensor)) {
+    if (!usable_in_place(binder, tensor)) {
         float *copy = lks_arena_take(binder->arena, count, sizeof(float));
         if (!copy)
             return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for tensor '%s'", tensor->name);
@@ -468,6 +469,8 @@ static lks_status bind_row(lks_binder *binder, void *field, const lks_binding *r
         st = bind_field(binder, field, &found, row, asked, err);
     if (st == LKS_OK && (stored || found.n > 0))
         st = tell(binder, &found, name, field, linear, err);
+    if (st == LKS_OK && linear && binder->arena && binder->options->device && (stored || found.n > 0))
+        st = lks_device_expect(binder->options->device, field, err);
     return st;
 }
 
@@ -477,4 +480,10 @@ lks_status lks_bind(lks_binder *binder, void *object, const lks_binding *table, 
     for (size_t i = 0; i < n && st == LKS_OK; i++)
         st = bind_row(binder, (unsigned char *)object + table[i].offset, &table[i], layer, err);
     return st;
+}
+
+lks_status lks_bind_finish(lks_binder *binder, lks_error *err)
+{
+    lks_device *device = binder->options->device;
+    return device ? lks_device_mirror(device, binder->arena, err) : LKS_OK;
 }

@@ -6,6 +6,7 @@
 #ifndef LKS_BIND_H
 #define LKS_BIND_H
 
+#include "fusion/device.h"
 #include "fusion/ops.h"
 #include "fusion/weights/weights.h"
 
@@ -61,6 +62,7 @@ typedef lks_status lks_bind_listener(void *context, const lks_bound *bound, lks_
 
 typedef struct lks_bind_options {
     const lks_ops *ops;
+    lks_device *device;      /* gets a copy of the weights, all of which are then in arenas; or NULL */
     lks_threads *threads;    /* for packing */
     lks_precision precision; /* below f32: other layers are packed as they are loaded */
     const char *const
@@ -84,5 +86,8 @@ lks_precision lks_weights_precision(const lks_weights *weights);
 
 /* Binds `n` rows of `table` into `object`; `layer` replaces '#'. */
 lks_status lks_bind(lks_binder *binder, void *object, const lks_binding *table, size_t n, int layer, lks_error *err);
+
+/* To be called when binder->arena is filled: gives a device its copy. */
+lks_status lks_bind_finish(lks_binder *binder, lks_error *err);
 
 #endif

@@ -133,7 +133,7 @@ static lks_status place(lks_binder *binder, const void **out, const lks_tensor *
             return st;
     }
     *out = tensor->data;
-    if ((uintptr_t)tensor->data % size == 0)
+    if ((uintptr_t)tensor->data % size == 0 && !binder->options->device)
         return LKS_OK;
     if (!binder->arena) {
         binder->bytes += lks_arena_cost(n, size);

@@ -147,8 +147,8 @@ static void transform_difference(const bench *b, double *difference, int positio
     float at[64];
     double changed[64];
     assert_true(d <= 64);
-    lks_linear_dense(&b->compute, &decoder->ends.head_dense, at, lks_kept_last(b->state, position, 0), 1, LKS_ACT_NONE,
-                     NULL);
+    lks_linear_dense(&b->compute, &decoder->ends.head_dense, at, lks_kept_last(b->state, &b->state->kept, position, 0),
+                     1, LKS_ACT_NONE, NULL);
     linear_difference(b, changed, &decoder->ends.head_dense, difference);
     for (int k = 0; k < d; k++) {
         float around[2] = {at[k] - step, at[k] + step};
@@ -164,7 +164,7 @@ static void push_forward(const bench *b, double *logits, int layer, int j, int p
     const lks_decoder *decoder = b->state->decoder;
     const lks_decoder_config *c = &decoder->config;
     int d = c->width, d_head = d / c->n_heads, patches = b->n_memory - b->n_prefix;
-    const float *weights = lks_kept_weights(b->state, position, layer, 0);
+    const float *weights = lks_kept_weights(b->state, &b->state->kept, position, layer, 0);
     double *read = calloc((size_t)d, sizeof *read), *difference = calloc((size_t)d, sizeof *difference);
     assert_true(read && difference);
     for (int k = 0; k < d; k++) {
@@ -177,7 +177,7 @@ static void push_forward(const bench *b, double *logits, int layer, int j, int p
     linear_difference(b, difference, &decoder->blocks[layer].cross_out, read);
     for (int l = layer; l < c->n_layers && !c->pre_norm; l++) {
         const lks_decoder_block *block = &decoder->blocks[l];
-        const float *scales = lks_kept_scales(b->state, position, 0, l);
+        const float *scales = lks_kept_scales(b->state, &b->state->kept, position, 0, l);
         if (l > layer)
             norm_difference(difference, &block->norm_self, (double)scales[LKS_NORM_SELF], d);
         norm_difference(difference, &block->norm_cross, (double)scales[LKS_NORM_CROSS], d);

@@ -52,8 +52,8 @@ static void tables(void **state)
             continue;
         assert_int_equal(ops->isa, i);
         assert_string_equal(ops->name, lks_isa_name((lks_isa)i));
-        const void *const *entries = (const void *const *)(const void *)&ops->linear_packed_count;
-        size_t n = (sizeof *ops - offsetof(lks_ops, linear_packed_count)) / sizeof *entries;
+        const void *const *entries = (const void *const *)(const void *)&ops->arena_open;
+        size_t n = (sizeof *ops - offsetof(lks_ops, arena_open)) / sizeof *entries;
         for (size_t entry = 0; entry < n; entry++)
             assert_non_null(entries[entry]);
     }

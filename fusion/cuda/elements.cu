@@ -1,0 +1,117 @@
+/* Ops that work element by element, and those that move rows. */
+#include "fusion/cuda/kernels.cuh"
+
+constexpr int THREADS = 256;
+
+#define EACH(i, n)                                                                                                     \
+    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < (n); i += (int64_t)gridDim.x * blockDim.x)
+
+static __global__ void activate(float *y, const float *x, int64_t n, lks_activation activation)
+{
+    EACH(i, n)
+    y[i] = lks_activated(x[i], activation);
+}
+
+void lks_cuda_activate(const lks_compute *compute, float *y, const float *x, size_t n, lks_activation activation)
+{
+    lks_launch(compute, "activation", activate, lks_blocks((int64_t)n, THREADS), dim3(THREADS), 0, y, x, (int64_t)n,
+               activation);
+}
+
+static __global__ void gated(float *y, const float *x, int64_t n, int d, lks_activation activation)
+{
+    EACH(i, n * d)
+    {
+        const float *gate = x + i / d * 2 * d + i % d;
+        y[i] = lks_activated(gate[0], activation) * gate[d];
+    }
+}
+
+void lks_cuda_gated(const lks_compute *compute, float *y, const float *x, int n, int d, lks_activation activation)
+{
+    lks_launch(compute, "gated activation", gated, lks_blocks((int64_t)n * d, THREADS), dim3(THREADS), 0, y, x, n, d,
+               activation);
+}
+
+static __global__ void add_scaled(float *y, const float *a, const float *b, const float *scale, int64_t n, int d)
+{
+    EACH(i, n * d)
+    y[i] = a[i] + (scale ? scale[i % d] * b[i] : b[i]);
+}
+
+void lks_cuda_add_scaled(const lks_compute *compute, float *y, const float *a, const float *b, const float *scale,
+                         int n, int d)
+{
+    lks_launch(compute, "addition", add_scaled, lks_blocks((int64_t)n * d, THREADS), dim3(THREADS), 0, y,
+               lks_on_device(compute, a), lks_on_device(compute, b), lks_on_device(compute, scale), n, d);
+}
+
+static __global__ void embed(float *y, const float *table, const int32_t *ids, int64_t n, int d, float scale)
+{
+    EACH(i, n * d)
+    y[i] = table[(int64_t)ids[i / d] * d + i % d] * scale;
+}
+
+void lks_cuda_embed(const lks_compute *compute, float *y, const float *table, const int32_t *ids, int n, int d,
+                    float scale)
+{
+    lks_launch(compute, "embedding", embed, lks_blocks((int64_t)n * d, THREADS), dim3(THREADS), 0, y,
+               lks_on_device(compute, table), ids, n, d, scale);
+}
+
+static __global__ void mean(float *y, const float *x, int n, int d)
+{
+    EACH(j, d)
+    {
+        float sum = 0.0f;
+        for (int i = 0; i < n; i++)
+            sum += x[(int64_t)i * d + j];
+        y[j] = sum / (float)n;
+    }
+}
+
+void lks_cuda_mean(const lks_compute *compute, float *y, const float *x, int n, int d)
+{
+    lks_launch(compute, "mean", mean, lks_blocks(d, THREADS), dim3(THREADS), 0, y, x, n, d);
+}
+
+static __global__ void add_outer(float *y, const float *a, const float *b, int64_t n, int d)
+{
+    EACH(i, n * d)
+    y[i] += a[i / d] * b[i % d];
+}
+
+void lks_cuda_add_outer(const lks_compute *compute, float *y, const float *a, const float *b, int n, int d)
+{
+    lks_launch(compute, "outer product", add_outer, lks_blocks((int64_t)n * d, THREADS), dim3(THREADS), 0, y, a,
+               lks_on_device(compute, b), n, d);
+}
+
+static __global__ void round_bf16(uint16_t *y, const float *x, int64_t n)
+{
+    EACH(i, n)
+    y[i] = lks_bf16_narrow(x[i]);
+}
+
+void lks_cuda_round_bf16(const lks_compute *compute, uint16_t *y, const float *x, size_t n)
+{
+    lks_launch(compute, "rounding", round_bf16, lks_blocks((int64_t)n, THREADS), dim3(THREADS), 0, y, x, (int64_t)n);
+}
+
+static __global__ void copy_rows(lks_copy c)
+{
+    EACH(at, (int64_t)c.n_outer * c.n_inner * c.d)
+    {
+        int64_t k = at % c.d, j = at / c.d % c.n_inner, i = at / c.d / c.n_inner;
+        c.to[(c.to_index ? c.to_index[i] : i) * c.to_outer + j * c.to_inner + k] =
+            c.from[i * c.from_outer + j * c.from_inner + k];
+    }
+}
+
+void lks_cuda_copy(const lks_compute *compute, const lks_copy *copy)
+{
+    lks_copy c = *copy;
+    c.from = lks_on_device(compute, c.from);
+    lks_launch(compute, "copy", copy_rows, lks_blocks((int64_t)c.n_outer * c.n_inner * c.d, THREADS), dim3(THREADS), 0,
+               c);
+}

@@ -1,0 +1,105 @@
+/* What kernels share: activations, bf16 by its bits, sums over a warp and a block, shared memory. Private to fusion/cuda.
+ *
+ * Shared memory is always the launch's own, LKS_SHARED names it. Kernels are also compiled for the host, by tests/cuda, where all of
+ * this is emulated: nothing here or in kernels may assume more of a GPU than the functions of this file and CUDA's names for threads
+ * and blocks. */
+#ifndef LKS_CUDA_KERNELS_CUH
+#define LKS_CUDA_KERNELS_CUH
+
+#include <math_constants.h>
+
+#include "fusion/cuda/queue.cuh"
+
+constexpr unsigned LKS_WHOLE_WARP = 0xFFFFFFFFu;
+constexpr int LKS_WARP = 32;
+
+#ifdef LKS_CUDA_EMULATED
+#define LKS_SHARED(type, name) type *name = (type *)lks_emulated_shared()
+#else
+#define LKS_SHARED(type, name)                                                                                         \
+    extern __shared__ __align__(16) unsigned char lks_shared_bytes[];                                                  \
+    type *name = (type *)lks_shared_bytes
+#endif
+
+__device__ __forceinline__ float lks_bf16_widen(uint16_t x)
+{
+    return __uint_as_float((unsigned)x << 16);
+}
+
+/* As lks_bf16_from_float: halves to even, NaN stays NaN. */
+__device__ __forceinline__ uint16_t lks_bf16_narrow(float x)
+{
+    unsigned bits = __float_as_uint(x);
+    if ((bits & 0x7FFFFFFFu) > 0x7F800000u)
+        return (uint16_t)(bits >> 16 | 0x40u);
+    return (uint16_t)((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
+}
+
+__device__ __forceinline__ float lks_activated(float x, lks_activation activation)
+{
+    switch (activation) {
+    case LKS_ACT_NONE:
+        break;
+    case LKS_ACT_GELU:
+        return 0.5f * x * erfcf(-0.70710678118654752440f * x);
+    case LKS_ACT_GELU_TANH:
+        return 0.5f * x * (1.0f + tanhf(0.79788456080286535588f * (x + 0.044715f * x * x * x)));
+    case LKS_ACT_QUICK_GELU:
+        return x / (1.0f + expf(-1.702f * x));
+    case LKS_ACT_RELU:
+        return x < 0.0f ? 0.0f : x;
+    case LKS_ACT_RELU6:
+        return x < 0.0f ? 0.0f : x > 6.0f ? 6.0f : x;
+    case LKS_ACT_SILU:
+        return x / (1.0f + expf(-x));
+    case LKS_ACT_TANH:
+        return tanhf(x);
+    }
+    return x;
+}
+
+/* What comes after the sums of a linear layer: y = activation(sum + bias[o]) + residual[i, o]. */
+typedef struct lks_finish {
+    const float *bias, *residual;
+    int64_t residual_stride;
+    float *y;
+    int64_t y_stride;
+    lks_activation activation;
+} lks_finish;
+
+__device__ __forceinline__ void lks_finish_one(const lks_finish &f, float sum, int64_t i, int o)
+{
+    float y = lks_activated(f.bias ? sum + f.bias[o] : sum, f.activation);
+    f.y[i * f.y_stride + o] = f.residual ? y + f.residual[i * f.residual_stride + o] : y;
+}
+
+__device__ __forceinline__ float lks_warp_sum(float x)
+{
+    for (int step = LKS_WARP / 2; step > 0; step /= 2)
+        x += __shfl_xor_sync(LKS_WHOLE_WARP, x, step);
+    return x;
+}
+
+__device__ __forceinline__ float lks_warp_max(float x)
+{
+    for (int step = LKS_WARP / 2; step > 0; step /= 2)
+        x = fmaxf(x, __shfl_xor_sync(LKS_WHOLE_WARP, x, step));
+    return x;
+}
+
+/* Over the block, for all its threads. `shared` has room for a float per warp and is free again afterwards. */
+template <bool MAX> __device__ __forceinline__ float lks_block_reduce(float x, float *shared)
+{
+    int warp = (int)threadIdx.x / LKS_WARP, lane = (int)threadIdx.x % LKS_WARP, n_warps = (int)blockDim.x / LKS_WARP;
+    x = MAX ? lks_warp_max(x) : lks_warp_sum(x);
+    if (lane == 0)
+        shared[warp] = x;
+    __syncthreads();
+    x = shared[0];
+    for (int i = 1; i < n_warps; i++)
+        x = MAX ? fmaxf(x, shared[i]) : x + shared[i];
+    __syncthreads();
+    return x;
+}
+
+#endif

@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+"""The program's --device: on a machine without a GPU, with the emulated one, or on a GPU.
+
+usage: run_device.py LOOKSAY none|emulated|gpu     exit 77: there is no GPU to use (gpu), or there is one (none)
+"""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from on_gpu import why_not
+
+ROOT = Path(__file__).resolve().parents[2]
+PHOTO = str(ROOT / "assets/photos/coffee.jpg")
+BELOW_F32 = 1e-1  # such models attend in bf16 on a device, in f32 on a CPU
+TINY = str(ROOT / "tests/parity/models/vit-gpt2-bin")
+
+
+class Failure(Exception):
+    pass
+
+
+def run(looksay, *arguments, status=0, **environment):
+    done = subprocess.run([looksay, *arguments], capture_output=True, text=True,
+                          env={**os.environ, "LOOKSAY_MODEL": TINY, **environment})
+    if status is not None and done.returncode != status:
+        raise Failure(f"{' '.join(arguments)}: exit {done.returncode}, not {status}: {done.stderr}")
+    return done
+
+
+def expect(what, holds):
+    if not holds:
+        raise Failure(what)
+
+
+def gpu_line(looksay, **environment):
+    report = run(looksay, "doctor", "--format", "json", status=None, **environment)  # other checks may fail
+    return next(check for check in json.loads(report.stdout) if check["check"] == "GPU")
+
+
+def refused(looksay, cause, **environment):
+    """--device cuda is an error with cause and remedy, auto takes the CPU and says why, doctor says why, too."""
+    asked = run(looksay, "--device", "cuda", PHOTO, status=3, **environment)
+    expect(f"the cause is missing: {asked.stderr}", cause in asked.stderr and "--device cpu" in asked.stderr)
+    expect("an error came with a caption", asked.stdout == "")
+    twin = run(looksay, PHOTO, status=3, LOOKSAY_DEVICE="cuda", **environment)
+    expect("the environment twin says something else", twin.stderr == asked.stderr)
+    cpu = run(looksay, PHOTO, **environment)
+    auto = run(looksay, "--device", "auto", PHOTO, **environment)
+    expect("auto says another caption", auto.stdout == cpu.stdout)
+    expect(f"auto does not say what it took: {auto.stderr}", "takes cpu" in auto.stderr and cause in auto.stderr)
+    expect("nothing was asked, and something was said", cpu.stderr == "")
+    expect("quiet is not quiet", run(looksay, "-q", "--device", "auto", PHOTO, **environment).stderr == "")
+    line = gpu_line(looksay, **environment)
+    expect(f"doctor: {line}", line["ok"] and cause in line["found"])
+
+
+def rows(looksay, device, *options, model=TINY):
+    done = run(looksay, "caption", "--model", model, "--device", device, "--format", "jsonl", "--details", *options, PHOTO)
+    return json.loads(done.stdout)
+
+
+def same(looksay, *options, model=TINY, tolerance=2e-3):
+    """Tokens equal, log-probabilities close to the CPU's."""
+    cpu, cuda = (rows(looksay, device, *options, model=model) for device in ("cpu", "cuda"))
+    expect(f"{options}: {cuda['caption']} is not {cpu['caption']}", cuda["tokens"] == cpu["tokens"])
+    worst = max(abs(a - b) for a, b in zip(cpu["logprobs"], cuda["logprobs"]))
+    expect(f"{options}: log-probabilities differ by {worst}", worst <= tolerance)
+
+
+def explained(looksay, folder):
+    """explain reads what a device kept: the maps are those of the CPU."""
+    reports = []
+    for device in ("cpu", "cuda"):
+        out = f"{folder}/{device}.json"
+        run(looksay, "explain", "--device", device, PHOTO, "-o", out)
+        reports.append(json.loads(Path(out).read_text()))
+    for a, b in zip(reports[0]["words"], reports[1]["words"]):
+        worst = max(abs(x - y) for x, y in zip(a["map"], b["map"]))
+        expect(f"the map of {a['word']} differs by {worst}", a["word"] == b["word"] and worst < 1e-3)
+    expect("as many words", len(reports[0]["words"]) == len(reports[1]["words"]))
+
+
+def used(looksay):
+    line = gpu_line(looksay, LOOKSAY_DEVICE="cuda")
+    expect(f"doctor: {line}", line["ok"] and "used by --device cuda" in line["found"])
+    auto = run(looksay, "--device", "auto", PHOTO)
+    expect(f"auto does not say what it took: {auto.stderr}", "takes cuda" in auto.stderr)
+    same(looksay)
+    same(looksay, "--beams", "4")
+    same(looksay, "--beams", "3", "--ban", "the")
+    for dtype in ("int8", "int4", "bf16"):
+        same(looksay, "--dtype", dtype, tolerance=BELOW_F32)
+    with tempfile.TemporaryDirectory() as folder:
+        explained(looksay, folder)
+        many = [PHOTO, str(ROOT / "assets/photos/rocket.jpg"), PHOTO]
+        cpu = run(looksay, *many)
+        cuda = run(looksay, "--device", "cuda", *many)
+        expect("captions after another differ", cuda.stdout == cpu.stdout)
+        cache = f"{folder}/features"
+        for _ in range(2):
+            again = run(looksay, "--device", "cuda", "--feature-cache", cache, *many)
+            expect("features kept of a picture say something else", again.stdout == cpu.stdout)
+
+
+def emulated(looksay):
+    used(looksay)
+    same(looksay, model=str(ROOT / "assets/model/looksay.gguf"), tolerance=BELOW_F32)
+    refused(looksay, "no NVIDIA GPU", LOOKSAY_EMULATED_GPU="none")
+    refused(looksay, "no NVIDIA driver", LOOKSAY_EMULATED_GPU="no-driver")
+    refused(looksay, "7.5 is needed", LOOKSAY_EMULATED_GPU="6.1")
+    old = run(looksay, "--device", "cuda", "--dtype", "bf16", PHOTO, status=3, LOOKSAY_EMULATED_GPU="7.5")
+    expect(f"bf16 on an old GPU: {old.stderr}", "8.0" in old.stderr)
+    run(looksay, "--device", "cuda", "--dtype", "int8", PHOTO, LOOKSAY_EMULATED_GPU="7.5")
+    full = run(looksay, "--device", "cuda", PHOTO, status=3, LOOKSAY_EMULATED_MEMORY="100000")
+    expect(f"a full GPU: {full.stderr}", "out of memory" in full.stderr)
+    plain = run(looksay, "--device", "cuda", PHOTO, LOOKSAY_EMULATED_EPILOGUES="none")
+    expect("without epilogues", plain.stdout == run(looksay, PHOTO).stdout)
+
+
+def main():
+    looksay, kind = sys.argv[1:3]
+    reason = why_not(looksay)
+    if (reason and kind == "gpu") or (not reason and kind == "none"):
+        print(f"skipped: {reason or 'this machine has a GPU'}")
+        return 77
+    try:
+        if kind == "none":
+            refused(looksay, reason.removeprefix("not used: ").split(";")[0])
+        elif kind == "gpu":
+            used(looksay)
+            same(looksay, model=str(ROOT / "assets/model/looksay.gguf"), tolerance=BELOW_F32)
+        else:
+            emulated(looksay)
+    except Failure as failure:
+        print(failure)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
