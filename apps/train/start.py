@@ -9,7 +9,7 @@ from export import ELSEWHERE, EMBEDDINGS, gguf_name
 from gguf_file import read_gguf
 from golden import bare_stem, tokenizer_of
 from languages import SPECIALS
-from model import END, PIECE_WEIGHT, StemEnd, load_stem
+from model import END, LONGEST_NAME, PIECE_WEIGHT, StemEnd, load_stem
 
 READER_PARTS = ("ln_self", "ln_mlp", "self_qkv", "self_out", "fc1", "fc2")
 UNKNOWN_SPREAD = 0.3
@@ -36,7 +36,7 @@ def turn_of(theirs, names, known, embeddings):
     first = len(theirs.encode("a").ids)
     spelt = []
     for name in names:
-        ids = theirs.encode(f"a {name}").ids[first:][:8]
+        ids = theirs.encode(f"a {name}").ids[first:][:LONGEST_NAME]
         weight = PIECE_WEIGHT ** torch.arange(len(ids))
         spelt.append((known[ids] * weight[:, None]).sum(0) / weight.sum())
     return torch.linalg.lstsq(torch.stack(spelt), embeddings).solution.T
