@@ -15,7 +15,7 @@ from model import END, N_CONCEPT_TOKENS, N_REGION_WORDS
 from polyglot import join
 
 SMOOTHING, REGION_LOSS = 0.1, 0.3 / 20
-ENGLISH_A_PHOTO, FOREIGN_A_PHOTO = 3, 4
+ENGLISH_A_PHOTO, FOREIGN_A_PHOTO, TAUGHT = 3, 4, 2
 LONGEST = 44  # tokens of a text; longer ones are left out
 FROM_ENGLISH = 0.75  # of the translations
 N_COMMONEST = 20  # words too common to say anything about a place in the photo
@@ -106,9 +106,10 @@ class Gaps:
 class PhotoLessons:
     """Of training photos: what people say of them in each language, that with gaps, and its translation in sight of the photo."""
 
-    def __init__(self, photos, multi30k, writer, gaps):
+    def __init__(self, photos, multi30k, writer, gaps, taught):
         self.writer, self.gaps = writer, gaps
         self.said = {row: self.sentences(photos, row) for row in photos.train}
+        self.taught = {row: self.sentence("en", text) for row, text in taught.items()}
         self.pair_of = multi30k.pair_of
         used = Counter(token for said in self.said.values() for _, _, ids in said["en"] for token in set(ids))
         common = [token for token, _ in used.most_common(N_COMMONEST + N_REGION_WORDS)][N_COMMONEST:]
@@ -117,16 +118,20 @@ class PhotoLessons:
     def sentences(self, photos, row):
         """{language: [(language, text, ids)]}, without empty lists."""
         texts = {"en": photos.captions[row], **photos.foreign[row]}
-        said = {code: [(code, text, self.writer.ids(text, code)) for text in texts.get(code, [])]
-                for code in self.writer.languages}
+        said = {code: [self.sentence(code, text) for text in texts.get(code, [])] for code in self.writer.languages}
         said = {code: [s for s in lines if 0 < len(s[2]) <= LONGEST] for code, lines in said.items()}
         return {code: lines for code, lines in said.items() if lines}
 
+    def sentence(self, code, text):
+        return code, text, self.writer.ids(text, code)
+
     def chosen(self, row, dice):
-        """Captions of one photo, as many of any photo. Where nothing is said in other languages it is English ones."""
+        """Captions of one photo, as many of any photo. Where nothing is said in other languages it is English ones; where a
+        teacher says something it has TAUGHT of the English ones."""
         said = self.said[row]
         foreign = [s for code, lines in said.items() if code != "en" for s in lines] or said["en"]
-        return dice.choices(said["en"], k=ENGLISH_A_PHOTO) + dice.choices(foreign, k=FOREIGN_A_PHOTO)
+        taught = [self.taught[row]] * TAUGHT if row in self.taught else []
+        return taught + dice.choices(said["en"], k=ENGLISH_A_PHOTO - len(taught)) + dice.choices(foreign, k=FOREIGN_A_PHOTO)
 
     def captions(self, net, memory, rows, mirror, dice):
         chosen = [self.chosen(row, dice) for row in rows]
@@ -209,11 +214,12 @@ class Lessons:
     WEIGHTS = {"captions": 1.0, "regions": 1.0, "fillings": 0.3, "translations beside": 0.2, "translations": 1.0,
                "text fillings": 0.2, "labels": 0.3, "practice": 0.15}
 
-    def __init__(self, photos, multi30k, pictures, writer):
+    def __init__(self, photos, multi30k, pictures, writer, taught=None):
+        """taught: {photo: what a teacher says of it in English}."""
         spoken = [("en", text) for row in photos.train for text in photos.captions[row]]
         gaps = Gaps(writer, spoken)
         self.writer, self.gaps, self.pictures = writer, gaps, pictures
-        self.photo, self.text = PhotoLessons(photos, multi30k, writer, gaps), TextLessons(multi30k, writer, gaps)
+        self.photo, self.text = PhotoLessons(photos, multi30k, writer, gaps, taught or {}), TextLessons(multi30k, writer, gaps)
         self.label = LabelLessons(pictures, writer)
 
     def losses(self, net, maps, rows, dice):

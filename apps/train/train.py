@@ -4,7 +4,8 @@
 
 Reads tokenizer.json and the cached maps from OUT_DIR; writes state.pt (to resume, every SAVE_EVERY steps), ema.pt (the averaged
 weights that scst.py goes on with), val.jsonl and runs.jsonl. AdamW, warm-up then cosine; the end of the stem learns at a lower rate.
---start begins with what a model of another vocabulary has learnt, not from nothing."""
+--start begins with what a model of another vocabulary has learnt, not from nothing. --teacher gives captions of the training photos that
+another model made, so that this one keeps what that one has learnt (sequence-level distillation, Kim and Rush 2016)."""
 import argparse
 import json
 import math
@@ -130,12 +131,21 @@ def rows_of_step(photos, step, seed):
     return order[at : at + PHOTOS_A_STEP]
 
 
+def taught_captions(path, photos):
+    """{photo: caption} of training photos, from what `looksay -f jsonl` says of files with their names."""
+    row_of = {photos.names[row]: row for row in photos.train}
+    with open(path, encoding="utf-8") as lines:
+        said = [json.loads(line) for line in lines]
+    return {row_of[Path(line["image"]).name]: line["caption"] for line in said}
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("data_dir")
     options.add_argument("out_dir", type=Path)
     options.add_argument("--epochs", type=float, default=12)
     options.add_argument("--start", metavar="MODEL.gguf")
+    options.add_argument("--teacher", metavar="CAPTIONS.jsonl")
     options.add_argument("--languages", type=lambda codes: codes.split(","), default=LANGUAGES, help="en,de for two")
     options.add_argument("--dropout", type=float, default=0.1)
     options.add_argument("--rest-stem", action="store_true", help="leave the end of the stem as it is")
@@ -145,7 +155,8 @@ def main():
     torch.manual_seed(given.seed)
     out, photos, pictures = given.out_dir, Photos(given.data_dir), Labelled(given.data_dir)
     maps, tokenizer = Maps(out), Tokenizer.from_file(str(out / "tokenizer.json"))
-    lessons = Lessons(photos, Multi30k(given.data_dir, photos), pictures, Writer(tokenizer, given.languages))
+    taught = taught_captions(given.teacher, photos) if given.teacher else {}
+    lessons = Lessons(photos, Multi30k(given.data_dir, photos), pictures, Writer(tokenizer, given.languages), taught)
     net = Polyglot(Config(vocab=tokenizer.get_vocab_size(), dropout=given.dropout), load_stem())
     net.concepts.name(tokenizer, pictures.concepts())
     if given.start:
@@ -173,7 +184,7 @@ def main():
     net.load_state_dict(run.average.state_of(net))
     scores = evaluate(net, lessons.writer, maps, photos, pictures, photos.val, out / "val.jsonl")
     print("validation", scores, flush=True)
-    log_run(out, run="train", epochs=given.epochs, start=given.start, seed=given.seed, **scores)
+    log_run(out, run="train", epochs=given.epochs, start=given.start, teacher=given.teacher, seed=given.seed, **scores)
 
 
 if __name__ == "__main__":
