@@ -107,6 +107,30 @@ void lks_linear_dense(const lks_compute *compute, const lks_linear *layer, float
     lks_linear_run(compute, layer, &args);
 }
 
+bool lks_expands_in_place(const lks_ops *ops, const lks_linear *expand)
+{
+    return ops->expand_depthwise && lks_linear_precision(expand) == LKS_PRECISION_F32;
+}
+
+size_t lks_expand_scratch(const lks_ops *ops, int n_threads, const lks_expand_conv2d *args)
+{
+    return lks_expands_in_place(ops, args->expand) ? ops->expand_scratch(n_threads, args) : 0;
+}
+
+void lks_expand_depthwise(const lks_compute *compute, const lks_expand_conv2d *args)
+{
+    const lks_conv2d *conv = &args->conv;
+    if (lks_expands_in_place(compute->ops, args->expand)) {
+        compute->ops->expand_depthwise(compute, args);
+        return;
+    }
+    lks_conv2d filter = *conv;
+    filter.x = args->expanded;
+    lks_linear_dense(compute, args->expand, args->expanded, args->x, conv->n * conv->height * conv->width,
+                     args->activation, NULL);
+    compute->ops->depthwise_conv2d(compute, &filter);
+}
+
 void lks_self_attention(const lks_compute *compute, float *mixed, const float *qkv, int n, int n_heads, int d)
 {
     int d_head = d / n_heads;

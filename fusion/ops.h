@@ -77,6 +77,16 @@ typedef struct lks_conv2d {
     float *y;
 } lks_conv2d;
 
+/* Pointwise expansion and depthwise convolution, what an inverted residual (Sandler et al. 2018) does before its projection:
+ * conv.y = depthwise_conv2d of activation(x w^T + b).  x [n, height, width, d_in], d_out of the expansion = conv.c_in. */
+typedef struct lks_expand_conv2d {
+    const lks_linear *expand;
+    lks_activation activation; /* of the expansion */
+    const float *x;
+    float *expanded; /* room for [n, height, width, c_in]; not looked at where lks_expands_in_place */
+    lks_conv2d conv; /* its x is not looked at */
+} lks_expand_conv2d;
+
 /* to[to_index[i], j, :] = from[i, j, :] for rows of d floats, i < n_outer, j < n_inner; the two do not overlap. to_index [n_outer]
  * in the memory of the table; NULL: i. */
 typedef struct lks_copy {
@@ -132,6 +142,9 @@ typedef struct lks_ops {
     void (*linear_int8)(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
     void (*linear_bf16)(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
     void (*linear_int4)(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
+    /* packed = panels [begin, end) of a layer's bf16 weights, as linear_pack would have it. NULL where products of bf16 are as fast as
+     * those of f32. */
+    void (*linear_widen)(float *packed, const uint16_t *panels, int d_in, int begin, int end);
     /* See lks_linear_top. */
     void (*linear_top)(const lks_compute *compute, const lks_linear *layer, const struct lks_top *top, const float *x,
                        int n);
@@ -147,6 +160,9 @@ typedef struct lks_ops {
 
     void (*conv2d)(const lks_compute *compute, const lks_conv2d *conv);
     void (*depthwise_conv2d)(const lks_compute *compute, const lks_conv2d *conv);
+    /* Of f32 layers, the expanded map never written as a whole, and the scratch that it takes; NULL: in two steps only. */
+    void (*expand_depthwise)(const lks_compute *compute, const lks_expand_conv2d *args);
+    size_t (*expand_scratch)(int n_threads, const lks_expand_conv2d *args);
 
     /* y [n, d] = table[ids[i], :] * scale.  ids must be valid rows. */
     void (*embed)(const lks_compute *compute, float *y, const float *table, const int32_t *ids, int n, int d,
@@ -193,6 +209,12 @@ void lks_linear_run(const lks_compute *compute, const lks_linear *layer, const l
  * or y itself. */
 void lks_linear_dense(const lks_compute *compute, const lks_linear *layer, float *y, const float *x, int n,
                       lks_activation activation, const float *residual);
+
+/* See lks_expand_conv2d. Takes lks_expand_scratch bytes. */
+void lks_expand_depthwise(const lks_compute *compute, const lks_expand_conv2d *args);
+/* Whether it does without room for the expanded map. */
+bool lks_expands_in_place(const lks_ops *ops, const lks_linear *expand);
+size_t lks_expand_scratch(const lks_ops *ops, int n_threads, const lks_expand_conv2d *args);
 
 /* Self-attention (Vaswani et al. 2017) of one sequence in which every token sees every other one.
  * mixed [n, d] = softmax(q k^T / sqrt(d / n_heads)) v per head;  qkv [n, 3 d] holds queries, keys, values side by side. */

@@ -14,13 +14,14 @@ typedef struct axis {
 
 typedef struct net_block {
     int c_in, c_hidden, c_out, kernel, stride;
-    bool expands, shortcut;
+    bool expands, in_place, shortcut; /* in_place: see lks_expands_in_place */
     axis rows, columns;
     lks_linear expand, project;
     lks_filter_weights depthwise;
 } net_block;
 
 struct lks_efficientnet {
+    const lks_ops *ops; /* of the host */
     int c_stem, c_head, n_blocks;
     int image_height, image_width;
     axis stem_rows, stem_columns;
@@ -118,15 +119,15 @@ lks_status lks_efficientnet_bind(lks_efficientnet *net, lks_binder *binder, lks_
     enum { D_NONE, D_THREE, D_STEM, D_HEAD, D_LAST, D_IN, D_HIDDEN, D_OUT, D_KERNEL, D_COUNT };
     static const lks_binding outer[] = {
         {"stem.conv", LKS_BIND_CONV2D, offsetof(lks_efficientnet, stem), D_STEM, D_THREE, 0},
-        {"stem.head", LKS_BIND_LINEAR, offsetof(lks_efficientnet, head), D_HEAD, D_LAST, 0},
+        {"stem.head", LKS_BIND_LINEAR, offsetof(lks_efficientnet, head), D_HEAD, D_LAST, LKS_BIND_WIDEN},
     };
     static const lks_binding expand[] = {
-        {"stem.blocks.#.expand", LKS_BIND_LINEAR, offsetof(net_block, expand), D_HIDDEN, D_IN, 0},
+        {"stem.blocks.#.expand", LKS_BIND_LINEAR, offsetof(net_block, expand), D_HIDDEN, D_IN, LKS_BIND_WIDEN},
     };
     static const lks_binding rest[] = {
         {"stem.blocks.#.depthwise", LKS_BIND_CONV2D, offsetof(net_block, depthwise), D_HIDDEN, D_KERNEL,
          LKS_BIND_DEPTHWISE},
-        {"stem.blocks.#.project", LKS_BIND_LINEAR, offsetof(net_block, project), D_OUT, D_HIDDEN, 0},
+        {"stem.blocks.#.project", LKS_BIND_LINEAR, offsetof(net_block, project), D_OUT, D_HIDDEN, LKS_BIND_WIDEN},
     };
     const int *outer_dims = binder->dims;
     int dims[D_COUNT] = {[D_NONE] = 1,
@@ -135,6 +136,7 @@ lks_status lks_efficientnet_bind(lks_efficientnet *net, lks_binder *binder, lks_
                          [D_HEAD] = net->c_head,
                          [D_LAST] = net->blocks[net->n_blocks - 1].c_out};
     binder->dims = dims;
+    net->ops = binder->options->ops;
     lks_status st = lks_bind(binder, net, outer, sizeof outer / sizeof *outer, 0, err);
     for (int i = 0; st == LKS_OK && i < net->n_blocks; i++) {
         net_block *block = &net->blocks[i];
@@ -146,6 +148,7 @@ lks_status lks_efficientnet_bind(lks_efficientnet *net, lks_binder *binder, lks_
             st = lks_bind(binder, block, expand, 1, i, err);
         if (st == LKS_OK)
             st = lks_bind(binder, block, rest, sizeof rest / sizeof *rest, i, err);
+        block->in_place = block->expands && !binder->options->device && lks_expands_in_place(net->ops, &block->expand);
     }
     binder->dims = outer_dims;
     return st;
@@ -174,59 +177,81 @@ int64_t lks_efficientnet_multiply_adds(const lks_efficientnet *net)
     return total + (int64_t)last->rows.out * last->columns.out * last->c_out * net->c_head;
 }
 
-/* Floats of the largest block input or output, and of the largest hidden map. */
-static void map_sizes(const lks_efficientnet *net, size_t *narrow, size_t *wide)
+/* Floats of the largest block input or output, of the largest expanded map that is written, and of the largest filtered one. */
+typedef struct map_sizes {
+    size_t narrow, expanded, filtered;
+} map_sizes;
+
+static size_t larger(size_t a, size_t b)
 {
-    *narrow = (size_t)net->stem_rows.out * (size_t)net->stem_columns.out * (size_t)net->c_stem;
-    *wide = 0;
+    return a > b ? a : b;
+}
+
+static map_sizes sizes_of(const lks_efficientnet *net)
+{
+    map_sizes sizes = {.narrow = (size_t)net->stem_rows.out * (size_t)net->stem_columns.out * (size_t)net->c_stem};
     for (int i = 0; i < net->n_blocks; i++) {
         const net_block *b = &net->blocks[i];
-        size_t out = (size_t)b->rows.out * (size_t)b->columns.out;
-        size_t hidden = (size_t)b->rows.in * (size_t)b->columns.in * (size_t)b->c_hidden;
-        if (out * (size_t)b->c_out > *narrow)
-            *narrow = out * (size_t)b->c_out;
-        if (hidden > *wide)
-            *wide = hidden;
+        size_t in = (size_t)b->rows.in * (size_t)b->columns.in, out = (size_t)b->rows.out * (size_t)b->columns.out;
+        sizes.narrow = larger(sizes.narrow, out * (size_t)b->c_out);
+        sizes.filtered = larger(sizes.filtered, out * (size_t)b->c_hidden);
+        if (b->expands && !b->in_place)
+            sizes.expanded = larger(sizes.expanded, in * (size_t)b->c_hidden);
     }
+    return sizes;
+}
+
+/* What a block does before it projects; x and the maps are the caller's. */
+static lks_expand_conv2d expansion_of(const net_block *block)
+{
+    return (lks_expand_conv2d){.expand = &block->expand,
+                               .activation = LKS_ACT_RELU6,
+                               .conv = {.n = 1,
+                                        .height = block->rows.in,
+                                        .width = block->columns.in,
+                                        .c_in = block->c_hidden,
+                                        .out_height = block->rows.out,
+                                        .out_width = block->columns.out,
+                                        .c_out = block->c_hidden,
+                                        .kernel = block->kernel,
+                                        .stride = block->stride,
+                                        .pad_top = block->rows.pad,
+                                        .pad_left = block->columns.pad,
+                                        .weight = block->depthwise.weight,
+                                        .bias = block->depthwise.bias,
+                                        .activation = LKS_ACT_RELU6}};
 }
 
 size_t lks_efficientnet_scratch(const lks_efficientnet *net, int n_threads)
 {
-    size_t narrow, wide;
-    map_sizes(net, &narrow, &wide);
+    const map_sizes sizes = sizes_of(net);
     int widest = net->c_head;
-    for (int i = 0; i < net->n_blocks; i++)
-        widest = net->blocks[i].c_hidden > widest ? net->blocks[i].c_hidden : widest;
-    return 2 * lks_arena_cost(narrow, sizeof(float)) + 2 * lks_arena_cost(wide, sizeof(float)) +
-           lks_ops_scratch(n_threads, 1, 1, widest);
+    size_t blocks = 0;
+    for (int i = 0; i < net->n_blocks; i++) {
+        const net_block *block = &net->blocks[i];
+        const lks_expand_conv2d expansion = expansion_of(block);
+        widest = block->c_hidden > widest ? block->c_hidden : widest;
+        if (block->expands)
+            blocks = larger(blocks, lks_expand_scratch(net->ops, n_threads, &expansion));
+    }
+    return 2 * lks_arena_cost(sizes.narrow, sizeof(float)) + lks_arena_cost(sizes.expanded, sizeof(float)) +
+           lks_arena_cost(sizes.filtered, sizeof(float)) + larger(blocks, lks_ops_scratch(n_threads, 1, 1, widest));
 }
 
-/* y = block(x); `hidden` and `filtered` hold the expanded maps. */
-static void run_block(const lks_compute *compute, const net_block *block, float *y, const float *x, float *hidden,
+/* y = block(x); `expanded` and `filtered` are room for its maps. */
+static void run_block(const lks_compute *compute, const net_block *block, float *y, const float *x, float *expanded,
                       float *filtered)
 {
-    const float *expanded = x;
+    lks_expand_conv2d expansion = expansion_of(block);
+    expansion.x = x;
+    expansion.expanded = expanded;
+    expansion.conv.y = filtered;
     if (block->expands) {
-        lks_linear_dense(compute, &block->expand, hidden, x, block->rows.in * block->columns.in, LKS_ACT_RELU6, NULL);
-        expanded = hidden;
+        lks_expand_depthwise(compute, &expansion);
+    } else {
+        expansion.conv.x = x;
+        compute->ops->depthwise_conv2d(compute, &expansion.conv);
     }
-    lks_conv2d conv = {.n = 1,
-                       .height = block->rows.in,
-                       .width = block->columns.in,
-                       .c_in = block->c_hidden,
-                       .out_height = block->rows.out,
-                       .out_width = block->columns.out,
-                       .c_out = block->c_hidden,
-                       .kernel = block->kernel,
-                       .stride = block->stride,
-                       .pad_top = block->rows.pad,
-                       .pad_left = block->columns.pad,
-                       .x = expanded,
-                       .weight = block->depthwise.weight,
-                       .bias = block->depthwise.bias,
-                       .activation = LKS_ACT_RELU6,
-                       .y = filtered};
-    compute->ops->depthwise_conv2d(compute, &conv);
     lks_linear_dense(compute, &block->project, y, filtered, block->rows.out * block->columns.out, LKS_ACT_NONE,
                      block->shortcut ? x : NULL);
 }
@@ -234,13 +259,13 @@ static void run_block(const lks_compute *compute, const net_block *block, float 
 lks_status lks_efficientnet_run(const lks_efficientnet *net, const lks_compute *compute, float *features,
                                 const float *pixels, lks_error *err)
 {
-    size_t narrow, wide, mark = lks_arena_mark(compute->scratch);
-    map_sizes(net, &narrow, &wide);
-    float *x = lks_arena_take(compute->scratch, narrow, sizeof *x);
-    float *y = lks_arena_take(compute->scratch, narrow, sizeof *y);
-    float *hidden = lks_arena_take(compute->scratch, wide, sizeof *hidden);
-    float *filtered = lks_arena_take(compute->scratch, wide, sizeof *filtered);
-    if (!x || !y || !hidden || !filtered) {
+    const size_t mark = lks_arena_mark(compute->scratch);
+    const map_sizes sizes = sizes_of(net);
+    float *x = lks_arena_take(compute->scratch, sizes.narrow, sizeof *x);
+    float *y = lks_arena_take(compute->scratch, sizes.narrow, sizeof *y);
+    float *expanded = lks_arena_take(compute->scratch, sizes.expanded, sizeof *expanded);
+    float *filtered = lks_arena_take(compute->scratch, sizes.filtered, sizeof *filtered);
+    if (!x || !y || !expanded || !filtered) {
         lks_arena_reset(compute->scratch, mark);
         return lks_error_set(err, LKS_ERR_NOMEM, "the activation arena is too small for the vision encoder");
     }
@@ -262,7 +287,7 @@ lks_status lks_efficientnet_run(const lks_efficientnet *net, const lks_compute *
                        .y = x};
     compute->ops->conv2d(compute, &stem);
     for (int i = 0; i < net->n_blocks; i++) {
-        run_block(compute, &net->blocks[i], y, x, hidden, filtered);
+        run_block(compute, &net->blocks[i], y, x, expanded, filtered);
         float *swap = x;
         x = y;
         y = swap;

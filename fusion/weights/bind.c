@@ -315,7 +315,9 @@ static lks_precision asked_precision(const lks_binder *binder, const lks_binding
     bool small = asked == LKS_PRECISION_INT8 || asked == LKS_PRECISION_INT4;
     for (size_t i = 0; small && i < options->n_kept; i++)
         if (fnmatch(options->kept[i], name, 0) == 0)
-            return LKS_PRECISION_BF16;
+            asked = LKS_PRECISION_BF16;
+    if (asked == LKS_PRECISION_BF16 && lks_bind_widens(options, row->flags))
+        return LKS_PRECISION_F32;
     return asked == LKS_PRECISION_INT4 && row->kind == LKS_BIND_MATRIX ? LKS_PRECISION_INT8 : asked;
 }
 

@@ -37,7 +37,10 @@ enum {
     LKS_BIND_OPTIONAL = 1,      /* an absent tensor leaves the field zero */
     LKS_BIND_BIAS_OPTIONAL = 2, /* an absent bias means none; absent in some joined parts: zeros there */
     LKS_BIND_NO_BIAS = 4,       /* never looks for a bias */
-    LKS_BIND_DEPTHWISE = 8      /* CONV2D: one filter per channel */
+    LKS_BIND_DEPTHWISE = 8,     /* CONV2D: one filter per channel */
+    LKS_BIND_WIDEN =
+        16 /* LINEAR: few inputs, many rows: bf16 weights become f32 where products of bf16 would be slower, unless they
+                           are for a listener or a device */
 };
 
 /* Name patterns: '#' stands for the layer number; "a+b+c" joins equally many rows of several tensors; "a|b" tries b when

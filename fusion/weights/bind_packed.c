@@ -162,6 +162,43 @@ static lks_precision stored_precision(const lks_binder *binder, const char *name
     return LKS_PRECISION_F32;
 }
 
+typedef struct widen_job {
+    const lks_ops *ops;
+    const lks_linear *layer;
+    float *packed;
+} widen_job;
+
+static void widen_panels(void *argument, int thread, int n_threads)
+{
+    const widen_job *job = argument;
+    long begin, end;
+    lks_threads_share(pieces(job->layer->d_out, LKS_BF16_COLUMNS), 1, thread, n_threads, &begin, &end);
+    job->ops->linear_widen(job->packed, job->layer->bf16.panels, job->layer->d_in, (int)begin, (int)end);
+}
+
+bool lks_bind_widens(const lks_bind_options *options, unsigned flags)
+{
+    return (flags & LKS_BIND_WIDEN) && options->ops->linear_widen && !options->listener && !options->device;
+}
+
+/* A stored layer of bf16 weights as one of f32. */
+static lks_status widen(lks_binder *binder, lks_linear *layer, const char *name, lks_error *err)
+{
+    const lks_bind_options *options = binder->options;
+    size_t count = options->ops->linear_packed_count(layer->d_in, layer->d_out);
+    if (!binder->arena) {
+        binder->bytes += lks_arena_cost(count, sizeof(float));
+        return LKS_OK;
+    }
+    widen_job job = {options->ops, layer, lks_arena_take(binder->arena, count, sizeof(float))};
+    if (!job.packed)
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for layer '%s'", name);
+    lks_threads_run(options->threads, widen_panels, &job);
+    layer->packed = job.packed;
+    layer->bf16 = (lks_bf16_weights){NULL};
+    return LKS_OK;
+}
+
 lks_status lks_bind_stored(lks_binder *binder, lks_linear *out, bool *stored, const char *name, int d_in, int d_out,
                            unsigned flags, lks_error *err)
 {
@@ -186,11 +223,13 @@ lks_status lks_bind_stored(lks_binder *binder, lks_linear *out, bool *stored, co
         if (st == LKS_OK && tensor)
             st = place(binder, &data[i], tensor, err);
     }
-    if (st != LKS_OK || !binder->arena)
-        return st;
-    *out = (lks_linear){.d_in = d_in, .d_out = d_out, .bias = data[LKS_PACKED_BIAS]};
-    point_at(out, precision, data);
-    return LKS_OK;
+    lks_linear layer = {.d_in = d_in, .d_out = d_out, .bias = data[LKS_PACKED_BIAS]};
+    point_at(&layer, precision, data);
+    if (st == LKS_OK && precision == LKS_PRECISION_BF16 && lks_bind_widens(binder->options, flags))
+        st = widen(binder, &layer, name, err);
+    if (st == LKS_OK && binder->arena)
+        *out = layer;
+    return st;
 }
 
 lks_status lks_bind_room(lks_binder *binder, lks_packed_room *out, lks_linear *layer, lks_precision precision,

@@ -48,6 +48,9 @@ bool lks_packed_serves(lks_precision precision, int d_in);
 lks_status lks_bind_stored(lks_binder *binder, lks_linear *out, bool *stored, const char *name, int d_in, int d_out,
                            unsigned flags, lks_error *err);
 
+/* Whether a layer of such flags that would be bf16 is to be f32. */
+bool lks_bind_widens(const lks_bind_options *options, unsigned flags);
+
 /* Room for a layer that is packed as it is loaded: counted in the measuring pass, taken from the arena in the filling pass.
  * The layer's weights point to it afterwards; pack_rows fills it. */
 typedef struct lks_packed_room {

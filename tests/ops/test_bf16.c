@@ -66,6 +66,33 @@ static void rounding(void **state)
     assert_true(isnan(lks_bf16_to_float(lks_bf16_from_float(quiet))));
 }
 
+/* Widened weights are those of the layer, packed as f32 ones are. */
+static void widening(void **state)
+{
+    const lks_ops *ops = test_ops(test_isa(state));
+    if (!ops)
+        skip();
+    static const int shapes[][2] = {{1, 1}, {9, 70}, {64, 64}, {67, 129}, {16, 96}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        const int d_in = shapes[i][0], d_out = shapes[i][1],
+                  n_panels = (d_out + LKS_BF16_COLUMNS - 1) / LKS_BF16_COLUMNS;
+        const size_t count = ops->linear_packed_count(d_in, d_out);
+        float *w = random_floats((size_t)(d_in * d_out), 6), *expected = constant_floats(count, 9.0f);
+        float *widened = constant_floats(count, 8.0f);
+        packed_layer p = pack(w, d_in, d_out, false);
+        for (int o = 0; o < d_out; o++)
+            lks_bf16_unpack(w + o * d_in, &p.layer.bf16, d_in, o);
+        ops->linear_pack(expected, w, d_in, d_out, 0, d_out);
+        ops->linear_widen(widened, p.panels, d_in, 0, n_panels / 2);
+        ops->linear_widen(widened, p.panels, d_in, n_panels / 2, n_panels);
+        assert_same(widened, expected, count, "widened");
+        release(&p);
+        free(w);
+        free(expected);
+        free(widened);
+    }
+}
+
 static void unpacking(void **state)
 {
     (void)state;
@@ -299,8 +326,17 @@ static void strange_rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rounding), cmocka_unit_test(unpacking), BF16_TEST(shapes),       BF16_TEST(large),
-        BF16_TEST(options),         BF16_TEST(exact_sums),       BF16_TEST(close_to_f32), BF16_TEST(batch_independence),
+        cmocka_unit_test(rounding),
+        cmocka_unit_test(unpacking),
+        OPS_TEST_ISA(widening, LKS_ISA_AVX2),
+        OPS_TEST_ISA(widening, LKS_ISA_AVX512),
+        OPS_TEST_ISA(widening, LKS_ISA_NEON),
+        BF16_TEST(shapes),
+        BF16_TEST(large),
+        BF16_TEST(options),
+        BF16_TEST(exact_sums),
+        BF16_TEST(close_to_f32),
+        BF16_TEST(batch_independence),
         BF16_TEST(strange_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -73,6 +73,90 @@ static void depthwise(void **state)
                           true, c % 3 != 0);
 }
 
+/* y of an expansion and the convolution behind it; the same bit for bit in one step as in two. */
+static float *run_expansion(const lks_compute *compute, const float *w, lks_conv2d c, int d_in,
+                            lks_activation activation)
+{
+    const lks_ops *ops = compute->ops;
+    const size_t n_in = (size_t)(c.n * c.height * c.width),
+                 n_out = (size_t)(c.n * c.out_height * c.out_width) * (size_t)c.c_out;
+    float *x = random_floats(n_in * (size_t)d_in, 1), *bias = random_floats((size_t)c.c_in, 3);
+    float *filter = random_floats((size_t)(c.kernel * c.kernel * c.c_in), 4),
+          *expanded = constant_floats(n_in * (size_t)c.c_in, 99.0f);
+    float *packed = constant_floats(ops->linear_packed_count(d_in, c.c_in), 99.0f),
+          *two_steps = constant_floats(n_out, 99.0f);
+    ops->linear_pack(packed, w, d_in, c.c_in, 0, c.c_in);
+    lks_linear layer = {.d_in = d_in, .d_out = c.c_in, .packed = packed, .bias = bias};
+    c.weight = filter;
+    c.bias = bias;
+    c.y = constant_floats(n_out, 99.0f);
+    lks_expand_conv2d args = {.expand = &layer, .activation = activation, .x = x, .expanded = expanded, .conv = c};
+    lks_expand_depthwise(compute, &args);
+    lks_linear_dense(compute, &layer, expanded, x, (int)n_in, activation, NULL);
+    c.x = expanded;
+    float *y = c.y;
+    c.y = two_steps;
+    ops->depthwise_conv2d(compute, &c);
+    assert_same(y, two_steps, n_out, "in one step");
+    free(x);
+    free(bias);
+    free(filter);
+    free(expanded);
+    free(packed);
+    free(two_steps);
+    return y;
+}
+
+static void check_expansion(lks_isa isa, lks_conv2d c, int d_in, lks_activation activation)
+{
+    bench ref, fast, alone;
+    bench_open(&fast, isa, 3);
+    bench_open(&ref, LKS_ISA_REF, 1);
+    bench_open(&alone, isa, 1);
+    c.out_height = (c.height + 2 * c.pad_top - c.kernel) / c.stride + 1;
+    c.out_width = (c.width + 2 * c.pad_left - c.kernel) / c.stride + 1;
+    float *w = random_floats((size_t)(d_in * c.c_in), 2);
+    float *expected = run_expansion(&ref.compute, w, c, d_in, activation);
+    float *actual = run_expansion(&fast.compute, w, c, d_in, activation),
+          *single = run_expansion(&alone.compute, w, c, d_in, activation);
+    size_t count = (size_t)(c.n * c.out_height * c.out_width) * (size_t)c.c_out;
+    char what[160];
+    snprintf(what, sizeof what, "%dx%dx%d, expanded to %d, kernel %d, stride %d", c.height, c.width, d_in, c.c_in,
+             c.kernel, c.stride);
+    assert_close(actual, expected, count, TOLERANCE, what);
+    assert_same(single, actual, count, what);
+    free(w);
+    free(expected);
+    free(actual);
+    free(single);
+    bench_close(&ref);
+    bench_close(&fast);
+    bench_close(&alone);
+}
+
+/* Maps that are less than a block and more, on every side of the channels of a panel. */
+static void expansion(void **state)
+{
+    static const int shapes[][2] = {{1, 1}, {5, 4}, {8, 8}, {13, 17}, {70, 40}},
+                     channels[][2] = {{3, 24}, {16, 96}, {20, 130}, {40, 64}};
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+        for (size_t c = 0; c < (s < 4 ? sizeof channels / sizeof *channels : 1); c++)
+            for (int kernel = 3; kernel <= 7; kernel += 2)
+                for (int stride = 1; stride <= 2; stride++)
+                    check_expansion(test_isa(state),
+                                    (lks_conv2d){.n = 1 + (int)s % 2,
+                                                 .height = shapes[s][0],
+                                                 .width = shapes[s][1],
+                                                 .c_in = channels[c][1],
+                                                 .c_out = channels[c][1],
+                                                 .kernel = kernel,
+                                                 .stride = stride,
+                                                 .pad_top = kernel / 2,
+                                                 .pad_left = kernel / 2,
+                                                 .activation = c % 2 ? LKS_ACT_RELU6 : LKS_ACT_SILU},
+                                    channels[c][0], c == 1 ? LKS_ACT_NONE : LKS_ACT_RELU6);
+}
+
 static void dense(void **state)
 {
     static const int channels[][2] = {{1, 1}, {3, 32}, {3, 5}, {16, 70}, {40, 64}, {72, 130}};
@@ -111,6 +195,6 @@ static void patches(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {OPS_TEST(depthwise), OPS_TEST(dense), OPS_TEST(patches)};
+    const struct CMUnitTest tests[] = {OPS_TEST(depthwise), OPS_TEST(expansion), OPS_TEST(dense), OPS_TEST(patches)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
