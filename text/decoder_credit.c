@@ -16,6 +16,8 @@
 
 #include "text/decoder_state.h"
 
+enum { TURNED_ROWS = 8 };
+
 typedef struct credit_job {
     const lks_decoder_state *state;
     lks_compute compute; /* on the host */
@@ -23,7 +25,8 @@ typedef struct credit_job {
     int position, n_tokens, n_prefix;
     float *direction;      /* u [n_tokens, d] */
     float *turned;         /* t [n_tokens, d] */
-    float *row;            /* one row of a weight matrix [max(d, d_head_dense)] */
+    float *rows_of_layer;  /* some rows of a weight matrix [TURNED_ROWS, d] */
+    float *values;         /* of a layer's patches [patches, d] */
     float *scores;         /* [n_heads, patches] */
     float *dense, *nudged; /* [n_tokens, d] of the head's dense layer */
 } credit_job;
@@ -43,21 +46,31 @@ static float dot(const float *a, const float *b, int n)
     return sum;
 }
 
-static void add_scaled(float *y, const float *x, float scale, int n)
+/* y [n] += sum over o < TURNED_ROWS of x[o] rows[o, :]. */
+static void add_rows(float *restrict y, const float *restrict x, const float *restrict rows, int n)
 {
-    for (int i = 0; i < n; i++)
-        y[i] += scale * x[i];
+    for (int k = 0; k < n; k++) {
+        float sum = 0.0f;
+        for (int o = 0; o < TURNED_ROWS; o++)
+            sum += x[o] * rows[o * n + k];
+        y[k] += sum;
+    }
 }
 
 /* y [n_tokens, d_in] = x [n_tokens, d_out] w: a layer backwards. */
 static void turn(const credit_job *job, float *y, const float *x, const lks_linear *layer)
 {
-    memset(y, 0, (size_t)job->n_tokens * (size_t)layer->d_in * sizeof *y);
-    for (int o = 0; o < layer->d_out; o++) {
-        lks_linear_row(job->compute.ops, job->row, layer, o);
-        for (int i = 0; i < job->n_tokens; i++)
-            add_scaled(y + (size_t)i * (size_t)layer->d_in, job->row, x[(size_t)i * (size_t)layer->d_out + (size_t)o],
-                       layer->d_in);
+    const int d_in = layer->d_in, d_out = layer->d_out;
+    memset(y, 0, (size_t)job->n_tokens * (size_t)d_in * sizeof *y);
+    for (int o = 0; o < d_out; o += TURNED_ROWS) {
+        const int n = d_out - o < TURNED_ROWS ? d_out - o : TURNED_ROWS;
+        for (int r = 0; r < n; r++)
+            lks_linear_row(job->compute.ops, job->rows_of_layer + r * d_in, layer, o + r);
+        for (int i = 0; i < job->n_tokens; i++) {
+            float share[TURNED_ROWS] = {0};
+            memcpy(share, x + (size_t)i * (size_t)d_out + o, (size_t)n * sizeof *share);
+            add_rows(y + (size_t)i * (size_t)d_in, share, job->rows_of_layer, d_in);
+        }
     }
 }
 
@@ -131,11 +144,9 @@ static void add_layer(const credit_job *job, float *credit, int layer, int i)
     const lks_decoder_config *c = &s->decoder->config;
     int d = c->width, d_head = d / c->n_heads, n = s->n_memory - job->n_prefix;
     const float *t = job->turned + (size_t)i * (size_t)d;
-    for (int j = 0; j < n; j++) {
-        lks_cross_value(job->row, s, layer, job->n_prefix + j);
+    for (int j = 0; j < n; j++)
         for (int h = 0; h < c->n_heads; h++)
-            job->scores[h * n + j] = dot(job->row + h * d_head, t + h * d_head, d_head);
-    }
+            job->scores[h * n + j] = dot(job->values + (size_t)j * (size_t)d + h * d_head, t + h * d_head, d_head);
     const float *weights = lks_kept_weights(s, &s->seen.kept, job->position + i, layer, job->rows[i]) + job->n_prefix;
     for (int h = 0; h < c->n_heads; h++, weights += s->n_memory) {
         const float *scores = job->scores + h * n;
@@ -158,7 +169,7 @@ lks_status lks_decoder_credit(const lks_decoder_state *s, float *credit, const i
         return lks_error_set(err, LKS_ERR_ARGUMENT, "the decoder kept no maps of these tokens");
     size_t n = (size_t)n_tokens, d = (size_t)c->width, patches = (size_t)(s->n_memory - n_prefix);
     memset(credit, 0, n * patches * sizeof *credit);
-    float *block = calloc(4 * n * d + d + (size_t)c->n_heads * patches, sizeof *block);
+    float *block = calloc((4 * n + TURNED_ROWS + patches) * d + (size_t)c->n_heads * patches, sizeof *block);
     if (!block)
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for the maps of %d tokens", n_tokens);
     lks_arena scratch = {0};
@@ -182,8 +193,9 @@ lks_status lks_decoder_credit(const lks_decoder_state *s, float *credit, const i
                             .turned = block + n * d,
                             .dense = block + 2 * n * d,
                             .nudged = block + 3 * n * d,
-                            .row = block + 4 * n * d,
-                            .scores = block + 4 * n * d + d};
+                            .rows_of_layer = block + 4 * n * d,
+                            .values = block + (4 * n + TURNED_ROWS) * d,
+                            .scores = block + (4 * n + TURNED_ROWS + patches) * d};
     start(&job, tokens);
     for (int layer = c->n_layers - 1; layer >= 0; layer--) {
         const lks_decoder_block *weights = &decoder->blocks[layer];
@@ -192,6 +204,8 @@ lks_status lks_decoder_credit(const lks_decoder_state *s, float *credit, const i
             unnorm_layer(&job, layer, LKS_NORM_CROSS, &weights->norm_cross);
         }
         turn(&job, job.turned, job.direction, &weights->cross_out);
+        for (size_t j = 0; j < patches; j++)
+            lks_cross_value(job.values + j * d, s, layer, n_prefix + (int)j);
         for (int i = 0; i < n_tokens; i++)
             add_layer(&job, credit + (size_t)i * patches, layer, i);
         if (!c->pre_norm)
