@@ -2,12 +2,15 @@
 #include "fusion/json.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 lks_status lks_json_parse(json_t **out, const char *text, size_t n, const char *path, lks_error *err)
 {
     json_error_t problem;
     json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &problem);
+    if (!root && lks_json_exhausted(&problem))
+        return lks_error_set(err, LKS_ERR_NOMEM, "%s: out of memory", path);
     if (!root)
         return lks_error_set(err, LKS_ERR_MODEL, "%s: not valid JSON (line %d: %s)", path, problem.line, problem.text);
     if (!json_is_object(root)) {
@@ -16,6 +19,24 @@ lks_status lks_json_parse(json_t **out, const char *text, size_t n, const char *
     }
     *out = root;
     return LKS_OK;
+}
+
+bool lks_json_exhausted(const json_error_t *why)
+{
+    return !why->text[0] || json_error_code(why) == json_error_out_of_memory;
+}
+
+char *lks_json_print(const json_t *root, size_t flags)
+{
+    size_t n = json_dumpb(root, NULL, 0, flags);
+    char *text = n > 0 ? malloc(n + 1) : NULL;
+    if (text && json_dumpb(root, text, n, flags) != n) {
+        free(text);
+        return NULL;
+    }
+    if (text)
+        text[n] = '\0';
+    return text;
 }
 
 static lks_status check_int(int *value, const json_t *item, const char *key, int low, int high, const char *path,

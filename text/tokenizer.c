@@ -9,12 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fusion/json.h"
+
 static const char CLEAN_UP[] = "looksay_clean_up";
 
 lks_status lks_token_json_parse(json_t **out, const char *text, size_t n, const char *name, lks_error *err)
 {
     json_error_t where;
     json_t *root = json_loadb(text, n, JSON_ALLOW_NUL, &where);
+    if (!root && lks_json_exhausted(&where))
+        return lks_text_nomem(name, err);
     if (!root)
         return lks_error_set(err, LKS_ERR_MODEL,
                              "%s: not valid JSON at line %d, column %d: %.120s; fetch the file again", name, where.line,
@@ -62,11 +66,15 @@ lks_status lks_tokenizer_keep(lks_tokenizer *t, const json_t *root, char *source
     if (st != LKS_OK)
         return st;
     if (!source) {
-        t->root = json_copy((json_t *)root);
-        return t->root ? LKS_OK : lks_text_nomem(name, err);
+        t->root = json_incref((json_t *)(uintptr_t)root);
+        return LKS_OK;
     }
     /* Vocabulary and merges are large and the source has them: keep only what may differ from the source. */
-    json_t *model = json_copy(json_object_get(root, "model"));
+    json_t *model = json_object();
+    if (json_object_update(model, json_object_get(root, "model")) != 0) {
+        json_decref(model);
+        return lks_text_nomem(name, err);
+    }
     json_object_del(model, "vocab");
     json_object_del(model, "merges");
     t->root = json_object();
@@ -277,14 +285,17 @@ lks_status lks_tokenizer_decode(const lks_tokenizer *t, char **text, const int32
 static json_t *added_as_json(const lks_added_tokens *added)
 {
     json_t *array = json_array();
+    int failed = 0;
     for (size_t i = 0; i < added->n; i++) {
         const lks_added *token = &added->at[i];
-        json_array_append_new(array, json_pack("{s:i, s:s%, s:b, s:b, s:b, s:b, s:b}", "id", token->id, "content",
-                                               token->content, token->n, "single_word", token->single_word, "lstrip",
-                                               token->lstrip, "rstrip", token->rstrip, "normalized", token->normalized,
-                                               "special", token->special));
+        failed |= json_array_append_new(
+            array, json_pack("{s:i, s:s%, s:b, s:b, s:b, s:b, s:b}", "id", token->id, "content", token->content,
+                             token->n, "single_word", token->single_word, "lstrip", token->lstrip, "rstrip",
+                             token->rstrip, "normalized", token->normalized, "special", token->special));
     }
-    return array;
+    if (failed)
+        json_decref(array);
+    return failed ? NULL : array;
 }
 
 lks_status lks_tokenizer_to_json(const lks_tokenizer *t, char **json, size_t *n, lks_error *err)
@@ -300,7 +311,8 @@ lks_status lks_tokenizer_to_json(const lks_tokenizer *t, char **json, size_t *n,
     int failed = 0;
     json_t *model = json_object_get(root, "model");
     if (t->source && t->root) { /* the kept options beside the source's vocabulary and merges */
-        json_t *options = json_copy(json_object_get(t->root, "model"));
+        json_t *options = json_object();
+        failed |= json_object_update(options, json_object_get(t->root, "model"));
         failed |= json_object_update_missing(options, model);
         model = options;
     }
@@ -309,7 +321,7 @@ lks_status lks_tokenizer_to_json(const lks_tokenizer *t, char **json, size_t *n,
         failed |= json_object_set_new(root, "model", model);
     failed |= json_object_set_new(root, "added_tokens", added_as_json(&t->added));
     failed |= json_object_set_new(root, CLEAN_UP, json_boolean(t->clean_up));
-    char *text = failed ? NULL : json_dumps(root, JSON_COMPACT);
+    char *text = failed ? NULL : lks_json_print(root, JSON_COMPACT);
     json_decref(root);
     if (!text)
         return lks_text_nomem("tokenizer", err);

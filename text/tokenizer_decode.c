@@ -9,7 +9,10 @@ static lks_status open_strip(lks_decoder *step, const json_t *root, const char *
     json_int_t start = json_integer_value(json_object_get(root, "start"));
     json_int_t stop = json_integer_value(json_object_get(root, "stop"));
     size_t length = 0;
-    if (!lks_token_json_text(root, "content", &step->content) || step->content.n == 0 || start < 0 || stop < 0 ||
+    bool given = lks_token_json_text(root, "content", &step->content);
+    if (step->content.failed)
+        return lks_text_nomem(name, err);
+    if (!given || step->content.n == 0 || start < 0 || stop < 0 ||
         (lks_utf8_next(step->content.at, step->content.n, &length), length != step->content.n))
         return lks_token_json_damaged(name, "a Strip decoder is malformed", err);
     step->start = (size_t)start;
@@ -20,9 +23,10 @@ static lks_status open_strip(lks_decoder *step, const json_t *root, const char *
 static lks_status open_decoder(void *list_pointer, const json_t *root, const char *name, lks_error *err)
 {
     lks_decoders *list = list_pointer;
-    lks_decoder *step = lks_stage_new(&list->at, &list->n, sizeof *step);
-    if (!step)
-        return lks_token_json_damaged(name, "too many decoders", err);
+    lks_decoder *step;
+    lks_status st = lks_stage_new(&step, &list->at, &list->n, sizeof *step, "too many decoders", name, err);
+    if (st != LKS_OK)
+        return st;
     const char *type = lks_token_json_type(root);
     if (strcmp(type, "ByteLevel") == 0) {
         step->kind = LKS_DECODE_BYTE_LEVEL;
@@ -38,6 +42,8 @@ static lks_status open_decoder(void *list_pointer, const json_t *root, const cha
         step->kind = LKS_DECODE_REPLACE;
         if (!lks_token_json_text(root, "content", &step->content))
             return lks_token_json_damaged(name, "a Replace decoder has no content", err);
+        if (step->content.failed)
+            return lks_text_nomem(name, err);
         return lks_pattern_open(&step->pattern, json_object_get(root, "pattern"), name, err);
     } else if (strcmp(type, "Strip") == 0) {
         step->kind = LKS_DECODE_STRIP;
@@ -212,19 +218,9 @@ static int byte_of(const char *token, size_t n)
     return value;
 }
 
-static bool is_utf8(const char *s, size_t n)
-{
-    for (size_t i = 0, length; i < n; i += length) {
-        if (lks_utf8_next(s + i, n - i, &length) == LKS_CHAR_BAD &&
-            !(length == 3 && memcmp(s + i, "\xEF\xBF\xBD", 3) == 0))
-            return false;
-    }
-    return true;
-}
-
 static void flush_bytes(lks_pieces *out, lks_str *bytes)
 {
-    if (bytes->n && is_utf8(bytes->at, bytes->n)) {
+    if (bytes->n && lks_utf8_valid(bytes->at, bytes->n)) {
         lks_pieces_put(out, bytes->at, bytes->n, -1, false);
     } else {
         for (size_t i = 0; i < bytes->n; i++)

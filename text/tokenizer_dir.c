@@ -211,9 +211,11 @@ static lks_status put_lines(json_t *vocab, char *data, size_t n, const char *nam
             length = last;
         }
         line[length] = '\0'; /* data is one byte longer than n */
-        if (memchr(line, '\0', length) || json_object_set_new(vocab, line, json_integer(id)) != 0)
+        if (memchr(line, '\0', length) || !lks_utf8_valid(line, length))
             return lks_error_set(err, LKS_ERR_MODEL, "%s: line %lld is not UTF-8 text; the vocabulary is damaged", name,
                                  (long long)id + 1);
+        if (json_object_set_new(vocab, line, json_integer(id)) != 0)
+            return lks_text_nomem(name, err);
     }
     return LKS_OK;
 }
@@ -248,8 +250,10 @@ static lks_status read_merges(json_t **out, const char *path, lks_error *err)
         length -= length && line[length - 1] == '\r';
         if (length == 0 || (length >= 8 && memcmp(line, "#version", 8) == 0))
             continue;
-        if (json_array_append_new(merges, json_stringn(line, length)) != 0)
+        if (!lks_utf8_valid(line, length))
             st = lks_error_set(err, LKS_ERR_MODEL, "%s: the merges are not UTF-8 text; the file is damaged", path);
+        else if (json_array_append_new(merges, json_stringn(line, length)) != 0)
+            st = lks_text_nomem(path, err);
     }
     free(data);
     if (st != LKS_OK) {

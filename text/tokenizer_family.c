@@ -124,14 +124,14 @@ static int set_byte_level(json_t *root, json_t *model, const json_t *config)
 }
 
 /* Only the character map of the file's normalizers stays. */
-static json_t *find_char_map(const json_t *normalizer)
+static json_t *find_char_map(json_t *normalizer)
 {
     if (strcmp(lks_token_json_type(normalizer), "Precompiled") == 0)
-        return json_deep_copy(normalizer);
+        return json_incref(normalizer);
     const json_t *list = json_object_get(normalizer, "normalizers");
     for (size_t i = 0; i < json_array_size(list); i++) {
         if (strcmp(lks_token_json_type(json_array_get(list, i)), "Precompiled") == 0)
-            return json_deep_copy(json_array_get(list, i));
+            return json_incref(json_array_get(list, i));
     }
     return json_null();
 }
@@ -162,14 +162,14 @@ int lks_family_apply(const lks_family *family, json_t *root, const json_t *confi
                                             : set_byte_level(root, model, config);
 }
 
-static void put_special(json_t *single, json_t *special, const lks_tokenizer *plain, const char *token)
+static int put_special(json_t *single, json_t *special, const lks_tokenizer *plain, const char *token)
 {
     if (!token)
-        return;
-    json_array_append_new(single, json_pack("{s:{s:s, s:i}}", "SpecialToken", "id", token, "type_id", 0));
-    json_object_set_new(special, token,
-                        json_pack("{s:s, s:[i], s:[s]}", "id", token, "ids", lks_tokenizer_id(plain, token), "tokens",
-                                  token));
+        return 0;
+    int failed = json_array_append_new(single, json_pack("{s:{s:s, s:i}}", "SpecialToken", "id", token, "type_id", 0));
+    return failed | json_object_set_new(special, token,
+                                        json_pack("{s:s, s:[i], s:[s]}", "id", token, "ids",
+                                                  lks_tokenizer_id(plain, token), "tokens", token));
 }
 
 int lks_family_set_template(const lks_family *family, json_t *root, const lks_tokenizer *plain, const json_t *config,
@@ -189,10 +189,10 @@ int lks_family_set_template(const lks_family *family, json_t *root, const lks_to
         return 0;
     }
     json_t *single = json_array(), *special = json_object();
-    put_special(single, special, plain, before);
-    json_array_append_new(single, json_pack("{s:{s:s, s:i}}", "Sequence", "id", "A", "type_id", 0));
-    put_special(single, special, plain, after);
-    return json_object_set_new(root, "post_processor",
-                               json_pack("{s:s, s:o, s:o}", "type", "TemplateProcessing", "single", single,
-                                         "special_tokens", special));
+    int failed = put_special(single, special, plain, before);
+    failed |= json_array_append_new(single, json_pack("{s:{s:s, s:i}}", "Sequence", "id", "A", "type_id", 0));
+    failed |= put_special(single, special, plain, after);
+    return failed | json_object_set_new(root, "post_processor",
+                                        json_pack("{s:s, s:o, s:o}", "type", "TemplateProcessing", "single", single,
+                                                  "special_tokens", special));
 }

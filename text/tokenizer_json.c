@@ -43,16 +43,21 @@ lks_status lks_text_nomem(const char *name, lks_error *err)
     return lks_error_set(err, LKS_ERR_NOMEM, "%s: out of memory", name);
 }
 
-void *lks_stage_new(void *array_pointer, size_t *n, size_t size)
+lks_status lks_stage_new(void *stage_pointer, void *array_pointer, size_t *n, size_t size, const char *what,
+                         const char *name, lks_error *err)
 {
+    if (*n >= MOST_STAGES)
+        return lks_token_json_damaged(name, what, err);
     void *array = NULL;
     memcpy(&array, array_pointer, sizeof array);
-    char *larger = *n >= MOST_STAGES ? NULL : realloc(array, (*n + 1) * size);
+    char *larger = realloc(array, (*n + 1) * size);
     if (!larger)
-        return NULL;
-    memset(larger + *n * size, 0, size);
+        return lks_text_nomem(name, err);
     memcpy(array_pointer, &larger, sizeof larger);
-    return larger + (*n)++ * size;
+    char *stage = memset(larger + *n * size, 0, size);
+    memcpy(stage_pointer, &stage, sizeof stage);
+    (*n)++;
+    return LKS_OK;
 }
 
 static lks_status open_stages(void *list, const json_t *root, const char *items, lks_stage_open *open, int depth,

@@ -9,6 +9,8 @@ static lks_status open_replace(lks_normalizer *step, const json_t *root, const c
     step->kind = LKS_NORMALIZE_REPLACE;
     if (!lks_token_json_text(root, "content", &step->content))
         return lks_token_json_damaged(name, "a Replace normalizer has no content", err);
+    if (step->content.failed)
+        return lks_text_nomem(name, err);
     return lks_pattern_open(&step->pattern, json_object_get(root, "pattern"), name, err);
 }
 
@@ -40,9 +42,10 @@ static lks_status open_step(void *list_pointer, const json_t *root, const char *
         {"ByteLevel", LKS_NORMALIZE_BYTES, LKS_NFC},
     };
     lks_normalizers *list = list_pointer;
-    lks_normalizer *step = lks_stage_new(&list->at, &list->n, sizeof *step);
-    if (!step)
-        return lks_token_json_damaged(name, "too many normalizers", err);
+    lks_normalizer *step;
+    lks_status st = lks_stage_new(&step, &list->at, &list->n, sizeof *step, "too many normalizers", name, err);
+    if (st != LKS_OK)
+        return st;
     const char *type = lks_token_json_type(root);
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
         if (strcmp(type, plain[i].type) == 0) {

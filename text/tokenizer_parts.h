@@ -370,8 +370,10 @@ lks_status lks_text_nomem(const char *name, lks_error *err);
 typedef lks_status lks_stage_open(void *list, const json_t *stage, const char *name, lks_error *err);
 lks_status lks_stages_open(void *list, const json_t *root, const char *items, lks_stage_open *open, const char *name,
                            lks_error *err);
-/* Grows an array of `n` stages of `size` bytes by one zeroed stage. */
-void *lks_stage_new(void *array_pointer, size_t *n, size_t size);
+/* Grows an array of `n` stages of `size` bytes by one zeroed stage; `what` they are, for the error of too many. *stage is untouched
+ * on failure. */
+lks_status lks_stage_new(void *stage_pointer, void *array_pointer, size_t *n, size_t size, const char *what,
+                         const char *name, lks_error *err);
 
 /* --- directories (tokenizer_dir.c, tokenizer_family.c, tokenizer_spm.c) --- */
 

@@ -36,7 +36,10 @@ lks_status lks_metaspace_open(lks_prepend *prepend, lks_str *replacement, const 
                               lks_error *err)
 {
     size_t length = 0;
-    if (!lks_token_json_text(root, "replacement", replacement) || replacement->n == 0 ||
+    bool given = lks_token_json_text(root, "replacement", replacement);
+    if (replacement->failed)
+        return lks_text_nomem(name, err);
+    if (!given || replacement->n == 0 ||
         (lks_utf8_next(replacement->at, replacement->n, &length), length != replacement->n))
         return lks_token_json_damaged(name, "the replacement of a Metaspace is not one character", err);
     const char *scheme = json_string_value(json_object_get(root, "prepend_scheme"));
@@ -70,9 +73,10 @@ static lks_status open_behavior(lks_behavior *behavior, const json_t *root, lks_
 static lks_status open_splitter(void *list_pointer, const json_t *root, const char *name, lks_error *err)
 {
     lks_splitters *list = list_pointer;
-    lks_splitter *step = lks_stage_new(&list->at, &list->n, sizeof *step);
-    if (!step)
-        return lks_token_json_damaged(name, "too many pre-tokenizers", err);
+    lks_splitter *step;
+    lks_status st = lks_stage_new(&step, &list->at, &list->n, sizeof *step, "too many pre-tokenizers", name, err);
+    if (st != LKS_OK)
+        return st;
     const char *type = lks_token_json_type(root);
     if (strcmp(type, "ByteLevel") == 0) {
         step->kind = LKS_SPLIT_BYTE_LEVEL;
@@ -96,12 +100,15 @@ static lks_status open_splitter(void *list_pointer, const json_t *root, const ch
         return open_behavior(&step->behavior, root, LKS_ISOLATED, name, err);
     } else if (strcmp(type, "CharDelimiterSplit") == 0) {
         step->kind = LKS_SPLIT_DELIMITER;
-        if (!lks_token_json_text(root, "delimiter", &step->replacement) || step->replacement.n == 0)
+        bool given = lks_token_json_text(root, "delimiter", &step->replacement);
+        if (step->replacement.failed)
+            return lks_text_nomem(name, err);
+        if (!given || step->replacement.n == 0)
             return lks_token_json_damaged(name, "a CharDelimiterSplit has no delimiter", err);
     } else if (strcmp(type, "Split") == 0) {
         step->kind = LKS_SPLIT_PATTERN;
         step->invert = lks_token_json_bool(root, "invert", false);
-        lks_status st = open_behavior(&step->behavior, root, LKS_REMOVED, name, err);
+        st = open_behavior(&step->behavior, root, LKS_REMOVED, name, err);
         return st != LKS_OK ? st : lks_pattern_open(&step->pattern, json_object_get(root, "pattern"), name, err);
     } else {
         return lks_token_json_unsupported(name, "pre-tokenizer", type, err);

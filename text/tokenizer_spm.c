@@ -90,16 +90,12 @@ typedef struct spm {
     field unk_piece; /* .at NULL: the default */
     const unsigned char *map;
     size_t n_map;
+    int failed; /* for want of memory */
 } spm;
 
-static bool is_utf8(const unsigned char *s, size_t n)
+static bool is_text(const unsigned char *s, size_t n)
 {
-    for (size_t i = 0, length; i < n; i += length) {
-        if (lks_utf8_next((const char *)s + i, n - i, &length) == LKS_CHAR_BAD &&
-            !(length == 3 && memcmp(s + i, "\xEF\xBF\xBD", 3) == 0))
-            return false;
-    }
-    return !memchr(s, 0, n);
+    return lks_utf8_valid((const char *)s, n) && !memchr(s, 0, n);
 }
 
 static bool read_piece(spm *m, const field *message)
@@ -110,7 +106,7 @@ static bool read_piece(spm *m, const field *message)
     bool bad = false;
     while (read_field(&c, &f, &bad)) {
         if (f.number == 1 && f.wire == 2) {
-            if (!is_utf8(f.at, f.n))
+            if (!is_text(f.at, f.n))
                 return false;
             p.text = (const char *)f.at;
             p.n = f.n;
@@ -128,6 +124,7 @@ static bool read_piece(spm *m, const field *message)
     if (m->n == m->cap) {
         size_t cap = m->cap ? 2 * m->cap : 1024;
         piece *moved = realloc(m->pieces, cap * sizeof *moved);
+        m->failed = !moved;
         if (!moved)
             return false;
         m->pieces = moved;
@@ -149,7 +146,7 @@ static bool read_trainer(spm *m, const field *message)
             m->byte_fallback = f.value != 0;
         else if (f.number == 40)
             m->unk_id = f.value;
-        else if (f.number == 45 && f.wire == 2 && is_utf8(f.at, f.n))
+        else if (f.number == 45 && f.wire == 2 && is_text(f.at, f.n))
             m->unk_piece = f;
     }
     return !bad;
@@ -184,6 +181,8 @@ static lks_status read_model(spm *m, const char *data, size_t n, const char *nam
         else if (f.wire == 2 && f.number == 3)
             fine = read_normalizer(m, &f);
     }
+    if (m->failed)
+        return lks_text_nomem(name, err);
     if (bad || !fine || m->n == 0)
         return lks_token_json_damaged(name, "this is no SentencePiece model", err);
     if (m->model_type != 1 && m->model_type != 2)
@@ -208,16 +207,21 @@ static json_t *base64(const unsigned char *bytes, size_t n)
     return value;
 }
 
-static void put_unigram(json_t *list, const char *text, size_t n, double score)
+static void put(spm *m, json_t *list, json_t *value)
+{
+    m->failed |= json_array_append_new(list, value);
+}
+
+static void put_unigram(spm *m, json_t *list, const char *text, size_t n, double score)
 {
     json_t *pair = json_array();
-    json_array_append_new(pair, json_stringn(text, n));
-    json_array_append_new(pair, json_real(score));
-    json_array_append_new(list, pair);
+    put(m, pair, json_stringn(text, n));
+    put(m, pair, json_real(score));
+    put(m, list, pair);
 }
 
 /* fairseq's order of ids: <s> <pad> </s> <unk>, the pieces from the fourth on, <mask>. */
-static json_t *xlm_roberta(const spm *m, const json_t *config)
+static json_t *xlm_roberta(spm *m, const json_t *config)
 {
     static const char *const keys[] = {"bos_token", "pad_token", "eos_token", "unk_token", "mask_token"};
     static const char *const usual[] = {"<s>", "<pad>", "</s>", "<unk>", "<mask>"};
@@ -230,28 +234,28 @@ static json_t *xlm_roberta(const spm *m, const json_t *config)
     }
     json_t *vocab = json_array();
     for (size_t i = 0; i < 4; i++)
-        put_unigram(vocab, names[i], strlen(names[i]), 0.0);
+        put_unigram(m, vocab, names[i], strlen(names[i]), 0.0);
     for (size_t i = 3; i < m->n; i++)
-        put_unigram(vocab, m->pieces[i].text, m->pieces[i].n, m->pieces[i].score);
-    put_unigram(vocab, names[4], strlen(names[4]), 0.0);
+        put_unigram(m, vocab, m->pieces[i].text, m->pieces[i].n, m->pieces[i].score);
+    put_unigram(m, vocab, names[4], strlen(names[4]), 0.0);
     return json_pack("{s:s, s:i, s:b, s:o}", "type", "Unigram", "unk_id", 3, "byte_fallback", false, "vocab", vocab);
 }
 
-static json_t *unigram(const spm *m)
+static json_t *unigram(spm *m)
 {
     json_t *vocab = json_array();
     for (size_t i = 0; i < m->n; i++)
-        put_unigram(vocab, m->pieces[i].text, m->pieces[i].n, m->pieces[i].score);
+        put_unigram(m, vocab, m->pieces[i].text, m->pieces[i].n, m->pieces[i].score);
     return json_pack("{s:s, s:I, s:b, s:o}", "type", "Unigram", "unk_id", (json_int_t)m->unk_id, "byte_fallback",
                      m->byte_fallback, "vocab", vocab);
 }
 
 /* A BPE model of SentencePiece holds no merges: every way to cut a piece into two pieces is one, in the order of ids. */
-static json_t *bpe(const spm *m)
+static json_t *bpe(spm *m)
 {
     json_t *vocab = json_object(), *merges = json_array();
     for (size_t i = 0; i < m->n; i++)
-        json_object_setn_new(vocab, m->pieces[i].text, m->pieces[i].n, json_integer((json_int_t)i));
+        m->failed |= json_object_setn_new(vocab, m->pieces[i].text, m->pieces[i].n, json_integer((json_int_t)i));
     for (size_t i = 0; i < m->n; i++) {
         const piece *p = &m->pieces[i];
         if (p->n > 256)
@@ -260,7 +264,7 @@ static json_t *bpe(const spm *m)
             if (((unsigned char)p->text[cut] & 0xC0) == 0x80 || !json_object_getn(vocab, p->text, cut) ||
                 !json_object_getn(vocab, p->text + cut, p->n - cut))
                 continue;
-            json_array_append_new(merges, json_pack("[s%, s%]", p->text, cut, p->text + cut, p->n - cut));
+            put(m, merges, json_pack("[s%, s%]", p->text, cut, p->text + cut, p->n - cut));
         }
     }
     const char *unk = m->unk_piece.at ? (const char *)m->unk_piece.at : "<unk>";
@@ -274,18 +278,18 @@ static json_t *char_map(const spm *m)
     return json_pack("{s:s, s:o}", "type", "Precompiled", "precompiled_charsmap", base64(m->map, m->n_map));
 }
 
-static json_t *plain_steps(const spm *m, json_t *model)
+static json_t *plain_steps(spm *m, json_t *model)
 {
     json_t *normalizers = json_array(), *decoders = json_array();
     if (m->n_map)
-        json_array_append_new(normalizers, char_map(m));
-    json_array_append_new(normalizers, json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "String", " ",
-                                                 "content", "\xE2\x96\x81"));
-    json_array_append_new(decoders, json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "String",
-                                              "\xE2\x96\x81", "content", " "));
+        put(m, normalizers, char_map(m));
+    put(m, normalizers,
+        json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "String", " ", "content", "\xE2\x96\x81"));
+    put(m, decoders,
+        json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "String", "\xE2\x96\x81", "content", " "));
     if (m->byte_fallback) {
-        json_array_append_new(decoders, json_pack("{s:s}", "type", "ByteFallback"));
-        json_array_append_new(decoders, json_pack("{s:s}", "type", "Fuse"));
+        put(m, decoders, json_pack("{s:s}", "type", "ByteFallback"));
+        put(m, decoders, json_pack("{s:s}", "type", "Fuse"));
     }
     return json_pack("{s:{s:s, s:o}, s:{s:s, s:o}, s:o}", "normalizer", "type", "Sequence", "normalizers", normalizers,
                      "decoder", "type", "Sequence", "decoders", decoders, "model", model);
@@ -293,20 +297,21 @@ static json_t *plain_steps(const spm *m, json_t *model)
 
 /* Control pieces are special tokens, user-defined ones added tokens. The unknown piece is special where no family says
  * what is. */
-static json_t *added_pieces(const spm *m, bool of_family)
+static json_t *added_pieces(spm *m, bool of_family)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < m->n; i++) {
         bool special = m->pieces[i].type == PIECE_CONTROL || (m->pieces[i].type == PIECE_UNKNOWN && !of_family);
         if (!special && m->pieces[i].type != PIECE_USER)
             continue;
-        json_array_append_new(list, json_pack("{s:s%, s:b, s:b}", "content", m->pieces[i].text, m->pieces[i].n,
-                                              "normalized", false, "special", special));
+        put(m, list,
+            json_pack("{s:s%, s:b, s:b}", "content", m->pieces[i].text, m->pieces[i].n, "normalized", false, "special",
+                      special));
     }
     return list;
 }
 
-static lks_status build(json_t **out, const spm *m, bool like_xlm_roberta, const json_t *config, const char *name,
+static lks_status build(json_t **out, spm *m, bool like_xlm_roberta, const json_t *config, const char *name,
                         lks_error *err)
 {
     json_t *root;
@@ -315,7 +320,8 @@ static lks_status build(json_t **out, const spm *m, bool like_xlm_roberta, const
                          m->n_map ? char_map(m) : json_null());
     else
         root = plain_steps(m, m->model_type == 2 ? bpe(m) : unigram(m));
-    if (!root || json_object_set_new(root, "added_tokens", added_pieces(m, like_xlm_roberta)) != 0) {
+    m->failed |= json_object_set_new(root, "added_tokens", added_pieces(m, like_xlm_roberta));
+    if (m->failed) {
         json_decref(root);
         return lks_text_nomem(name, err);
     }

@@ -67,10 +67,12 @@ static lks_status open_template(void *list_pointer, const json_t *root, const ch
         st = lks_text_nomem(name, err);
     if (st == LKS_OK && n_sequences > 1)
         st = lks_token_json_unsupported(name, "template", "with its text more than once", err);
-    lks_template *step = st == LKS_OK ? lks_stage_new(&list->at, &list->n, sizeof *step) : NULL;
-    if (!step) {
+    lks_template *step;
+    if (st == LKS_OK)
+        st = lks_stage_new(&step, &list->at, &list->n, sizeof *step, "too many post-processors", name, err);
+    if (st != LKS_OK) {
         lks_ids_release(&parts);
-        return st != LKS_OK ? st : lks_token_json_damaged(name, "too many post-processors", err);
+        return st;
     }
     step->parts = parts.at;
     step->n = parts.n;

@@ -52,6 +52,16 @@ uint32_t lks_utf8_next(const char *s, size_t n, size_t *length)
     return c;
 }
 
+bool lks_utf8_valid(const char *s, size_t n)
+{
+    for (size_t i = 0, length; i < n; i += length) {
+        if (lks_utf8_next(s + i, n - i, &length) == LKS_CHAR_BAD &&
+            !(length == 3 && memcmp(s + i, "\xEF\xBF\xBD", 3) == 0))
+            return false;
+    }
+    return true;
+}
+
 size_t lks_utf8_put(char *out, uint32_t c)
 {
     if (c < 0x80) {

@@ -10,6 +10,7 @@
 
 /* The code point at s [n > 0] and its length in bytes; every maximal ill-formed part reads as one U+FFFD. */
 uint32_t lks_utf8_next(const char *s, size_t n, size_t *length);
+bool lks_utf8_valid(const char *s, size_t n);
 /* Writes `c` (a scalar value) as UTF-8 into out [4]; returns the length. */
 size_t lks_utf8_put(char *out, uint32_t c);
 /* Start of the last character of s [n > 0], which is valid UTF-8. */

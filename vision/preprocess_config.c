@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "fusion/json.h"
 #include "vision/preprocess.h"
 
 #define MAX_SIDE 8192 /* of the tensor; a vision encoder's input is a few hundred pixels wide */
@@ -259,6 +260,8 @@ lks_status lks_preprocess_parse(lks_preprocess *out, const char *json, size_t n,
 {
     json_error_t problem;
     json_t *root = json_loadb(json, n, 0, &problem);
+    if (!root && lks_json_exhausted(&problem))
+        return lks_error_set(err, LKS_ERR_NOMEM, "%s: out of memory", path);
     if (!root)
         return lks_error_set(err, LKS_ERR_MODEL, "%s: line %d is not JSON: %s", path, problem.line, problem.text);
     const parser p = {path, err};

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "apps/captioner/model.h"
+#include "fusion/json.h"
 #include "fusion/weights/convert.h"
 
 enum { MAX_STRINGS = 16 };
@@ -38,7 +39,7 @@ static bool add_owned(string_list *list, const char *key, char *value)
 
 static bool add_json(string_list *list, const char *key, const json_t *value)
 {
-    return add_owned(list, key, json_dumps(value, JSON_COMPACT));
+    return add_owned(list, key, lks_json_print(value, JSON_COMPACT));
 }
 
 static const char *last_part(const char *path)

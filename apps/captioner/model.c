@@ -314,11 +314,12 @@ lks_status lks_model_info(const lks_model *model, char **json, lks_error *err)
                   cost.encode_flops / 1e9, "decode_mflop_per_token", cost.decode_flops_per_token / 1e6, "weight_bytes",
                   (json_int_t)cost.weight_bytes);
     json_t *languages = json_array();
+    int failed = 0;
     for (int i = 0; i < model->languages.n; i++)
-        json_array_append_new(languages, json_string(model->languages.items[i].code));
-    bool complete = root && json_object_set_new(root, "languages", languages) == 0 &&
-                    json_object_set_new(root, "calibrated", json_boolean(model->generation.calibration.known)) == 0;
-    char *text = complete ? json_dumps(root, JSON_INDENT(2)) : NULL;
+        failed |= json_array_append_new(languages, json_string(model->languages.items[i].code));
+    failed |= json_object_set_new(root, "languages", languages);
+    failed |= json_object_set_new(root, "calibrated", json_boolean(model->generation.calibration.known));
+    char *text = failed ? NULL : lks_json_print(root, JSON_INDENT(2));
     json_decref(root);
     if (!text)
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");

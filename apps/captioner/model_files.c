@@ -53,7 +53,7 @@ static lks_status read_json(json_t **out, const char *dir, const char *name, boo
     if (st != LKS_OK || !text)
         return st;
     char *path = join(dir, name);
-    st = lks_json_parse(out, text, n, path ? path : name, err);
+    st = path ? lks_json_parse(out, text, n, path, err) : lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
     free(path);
     free(text);
     return st;
@@ -66,7 +66,7 @@ static lks_status read_processor(lks_model_files *files, const char *path, lks_e
     lks_status st = read_json(&processor, path, "processor_config.json", true, err);
     const json_t *image = json_object_get(processor, "image_processor");
     if (st == LKS_OK && json_is_object(image)) {
-        files->preprocessor = json_dumps(image, JSON_COMPACT);
+        files->preprocessor = lks_json_print(image, JSON_COMPACT);
         if (!files->preprocessor)
             st = lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
         else

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "fusion/json.h"
 #include "fusion/weights/reader.h"
 
 #define MAX_DEPTH 8
@@ -65,7 +66,7 @@ lks_status lks_json_text_parse(json_t **out, const char *text, size_t n, const l
     if (!root) {
         char safe[80];
         lks_weight_printable(safe, why.text, strlen(why.text));
-        if (json_error_code(&why) == json_error_out_of_memory)
+        if (lks_json_exhausted(&why))
             return lks_error_set(err, LKS_ERR_NOMEM, "%s: out of memory", path);
         return lks_error_set(err, LKS_ERR_MODEL, "%s: its JSON is invalid (%s, line %d column %d)" LKS_DAMAGED, path,
                              safe, why.line, why.column);

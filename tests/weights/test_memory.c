@@ -1,5 +1,5 @@
 /* Every allocation of ours fails once: an error and no leak (under a sanitizer). And no damage makes a reader ask for much more memory
- * than the file has bytes. The linker puts the functions below in place of the allocator's (--wrap). */
+ * than the file has bytes. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,56 +7,16 @@
 
 #include "fusion/weights/gguf.h"
 #include "fusion/weights/weights.h"
+#include "tests/faults/allocator.h"
 #include "tests/weights/weights_test.h"
 
-/* NOLINTBEGIN(bugprone-reserved-identifier): the linker's names for --wrap */
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-char *__real_strdup(const char *text);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-char *__wrap_strdup(const char *text);
-/* NOLINTEND(bugprone-reserved-identifier) */
-
-static size_t n_calls, fail_at = SIZE_MAX, largest;
-
-static int may_allocate(size_t n)
-{
-    if (n > largest)
-        largest = n;
-    return n_calls++ != fail_at;
-}
-
-void *__wrap_malloc(size_t n)
-{
-    return may_allocate(n) ? __real_malloc(n) : NULL;
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return may_allocate(n * size) ? __real_calloc(n, size) : NULL;
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    return may_allocate(n) ? __real_realloc(p, n) : NULL;
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return may_allocate(strlen(text) + 1) ? __real_strdup(text) : NULL;
-}
-
-static lks_status attempt(size_t nth, const char *path)
+static lks_status attempt(size_t *n_calls, size_t nth, const char *path)
 {
     lks_weights *w = NULL;
     lks_error err = {0};
-    n_calls = 0;
-    fail_at = nth;
+    allocator_begin(nth);
     lks_status st = lks_weights_open(&w, path, &err);
-    fail_at = SIZE_MAX;
+    *n_calls = allocator_end();
     if (st != LKS_OK && (st != LKS_ERR_NOMEM || !strstr(err.message, "out of memory") || w))
         fail_msg("%s, allocation %zu: %s", path, nth, err.message);
     lks_weights_close(w);
@@ -69,8 +29,8 @@ static void test_failures(void **state)
     static const char *const paths[] = {DATA "types.safetensors", DATA "shards",      DATA "bin-shards",
                                         DATA "checkpoint.bin",    DATA "values.gguf", DATA "views.bin"};
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
-        size_t nth = 0;
-        while (attempt(nth, paths[i]) != LKS_OK)
+        size_t nth = 0, n_calls;
+        while (attempt(&n_calls, nth, paths[i]) != LKS_OK)
             nth++;
         assert_int_equal(nth, n_calls); /* it was the last one, none failed unnoticed */
         assert_in_range(nth, 5, 10000);
@@ -89,10 +49,9 @@ static void test_writer(void **state)
     size_t nth;
     for (nth = 0; st != LKS_OK; nth++) {
         lks_error err = {0};
-        n_calls = 0;
-        fail_at = nth;
+        allocator_begin(nth);
         st = lks_gguf_write(path_in(path, folder, "x.gguf"), &string, 1, &tensor, 1, &err);
-        fail_at = SIZE_MAX;
+        allocator_end();
         assert_true(st == LKS_OK || st == LKS_ERR_NOMEM);
     }
     assert_in_range(nth, 2, 100);
@@ -106,11 +65,11 @@ static void check_appetite(weight_reader reader, const char *path)
         b.data[bit / 8] ^= (unsigned char)(1 << bit % 8);
         const lks_weight_source in = {b.data, b.n, path};
         lks_weight_list list = {0};
-        largest = 0;
+        allocator_begin(SIZE_MAX);
         reader(&list, &in, NULL);
         lks_weight_list_release(&list);
-        if (largest > 16384 + 8 * b.n)
-            fail_msg("%s with bit %zu flipped: asked for %zu bytes", path, bit, largest);
+        if (allocator_largest() > 16384 + 8 * b.n)
+            fail_msg("%s with bit %zu flipped: asked for %zu bytes", path, bit, allocator_largest());
         b.data[bit / 8] ^= (unsigned char)(1 << bit % 8);
     }
     clear(&b);
@@ -119,7 +78,7 @@ static void check_appetite(weight_reader reader, const char *path)
 static void test_appetite(void **state)
 {
     (void)state;
-    json_set_alloc_funcs(__wrap_malloc, free); /* a shared library, out of the linker's reach */
+    json_set_alloc_funcs(malloc, free); /* a shared library, out of the linker's reach */
     check_appetite(lks_safetensors_read, DATA "types.safetensors");
     check_appetite(lks_gguf_read, DATA "values.gguf");
     check_appetite(lks_torch_read, DATA "views.bin");
