@@ -20,6 +20,7 @@
 #include "fusion/cpuinfo.h"
 #include "fusion/int4.h"
 #include "fusion/int8.h"
+#include "fusion/tensor.h"
 #include "fusion/threads.h"
 
 typedef enum lks_activation {
@@ -52,6 +53,12 @@ typedef struct lks_linear {
     lks_bf16_weights bf16; /* panels NULL: not bf16 */
     lks_int4_weights int4; /* panels NULL: not int4 */
 } lks_linear;
+
+/* Rows of numbers that are looked up, where they are stored: f32, f16 or bf16, at any address. On a device f32. */
+typedef struct lks_table {
+    const void *rows;
+    lks_dtype dtype;
+} lks_table;
 
 /* y = activation(x w^T + bias) + residual.  x [n, d_in]  y [n, d_out]  residual [n, d_out] or NULL (may be y itself). */
 typedef struct lks_linear_args {
@@ -165,8 +172,7 @@ typedef struct lks_ops {
     size_t (*expand_scratch)(int n_threads, const lks_expand_conv2d *args);
 
     /* y [n, d] = table[ids[i], :] * scale.  ids must be valid rows. */
-    void (*embed)(const lks_compute *compute, float *y, const float *table, const int32_t *ids, int n, int d,
-                  float scale);
+    void (*embed)(const lks_compute *compute, float *y, lks_table table, const int32_t *ids, int n, int d, float scale);
 
     /* x [n_patches_y * n_patches_x, patch_height * patch_width * 3] = the patches of image [height, width, 3] in raster
      * order, each row-major NHWC: a convolution with kernel = stride = patch is then one linear layer. */

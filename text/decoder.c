@@ -410,7 +410,8 @@ static void embed(const step *t)
     const float *positions = decoder->positions ? decoder->positions : decoder->ends.positions;
     ops->embed(&s->compute, t->x, decoder->ends.tokens, step_ids(s, LKS_STEP_TOKENS), t->n, c->width,
                c->embedding_scale);
-    ops->embed(&s->compute, t->normed, positions, step_ids(s, LKS_STEP_POSITIONS), t->n, c->width, 1.0f);
+    ops->embed(&s->compute, t->normed, (lks_table){positions, LKS_F32}, step_ids(s, LKS_STEP_POSITIONS), t->n, c->width,
+               1.0f);
     ops->add_scaled(&s->compute, t->x, t->x, t->normed, NULL, t->n, c->width);
     if (c->embedding_norm)
         norm(t, t->x, t->x, &decoder->ends.embedding_norm);

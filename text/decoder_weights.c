@@ -14,7 +14,7 @@ enum { D_ONE, D_WIDTH, D_2WIDTH, D_3WIDTH, D_MLP, D_MEMORY, D_VOCAB, D_POSITIONS
 #define TABLE(array) (array), sizeof(array) / sizeof *(array)
 
 static const lks_binding gpt2_ends[] = {
-    {"transformer.wte.weight", LKS_BIND_ARRAY, END(tokens), D_VOCAB, D_WIDTH, 0},
+    {"transformer.wte.weight", LKS_BIND_TABLE, END(tokens), D_VOCAB, D_WIDTH, 0},
     {"transformer.wpe.weight", LKS_BIND_ARRAY, END(positions), D_POSITIONS, D_WIDTH, 0},
     {"transformer.ln_f", LKS_BIND_NORM, END(final_norm), D_WIDTH, 0, 0},
     {"lm_head.weight|transformer.wte.weight", LKS_BIND_MATRIX, END(head), D_VOCAB, D_WIDTH, 0},
@@ -49,7 +49,7 @@ static const lks_binding gpt2_block[] = {
         {layer "output.LayerNorm", LKS_BIND_NORM, BLOCK(norm_mlp), D_WIDTH, 0, 0}
 
 #define BERT_EMBEDDINGS(root)                                                                                         \
-    {root "embeddings.word_embeddings.weight", LKS_BIND_ARRAY, END(tokens), D_VOCAB, D_WIDTH, 0},                     \
+    {root "embeddings.word_embeddings.weight", LKS_BIND_TABLE, END(tokens), D_VOCAB, D_WIDTH, 0},                     \
         {root "embeddings.position_embeddings.weight", LKS_BIND_ARRAY, END(positions), D_POSITIONS, D_WIDTH, 0},      \
         {root "embeddings.LayerNorm", LKS_BIND_NORM, END(embedding_norm), D_WIDTH, 0, 0}
 
@@ -82,7 +82,7 @@ static const lks_binding roberta_ends[] = {
 static const lks_binding roberta_block[] = {BERT_BLOCK("roberta.encoder.layer.#.")};
 
 static const lks_binding trocr_ends[] = {
-    {"model.decoder.embed_tokens.weight", LKS_BIND_ARRAY, END(tokens), D_VOCAB, D_WIDTH, 0},
+    {"model.decoder.embed_tokens.weight", LKS_BIND_TABLE, END(tokens), D_VOCAB, D_WIDTH, 0},
     {"model.decoder.embed_positions.weight", LKS_BIND_ARRAY, END(positions), D_POSITIONS, D_WIDTH, 0},
     {"model.decoder.layernorm_embedding", LKS_BIND_NORM, END(embedding_norm), D_WIDTH, 0, 0},
     {"output_projection.weight|model.decoder.embed_tokens.weight", LKS_BIND_MATRIX, END(head), D_VOCAB, D_WIDTH, 0},
@@ -104,7 +104,7 @@ static const lks_binding trocr_block[] = {
 };
 
 static const lks_binding looksay_ends[] = {
-    {"text.tokens", LKS_BIND_ARRAY, END(tokens), D_VOCAB, D_WIDTH, 0},
+    {"text.tokens", LKS_BIND_TABLE, END(tokens), D_VOCAB, D_WIDTH, 0},
     {"text.positions", LKS_BIND_ARRAY, END(positions), D_POSITIONS, D_WIDTH, 0},
     {"text.norm", LKS_BIND_NORM, END(final_norm), D_WIDTH, 0, 0},
     {"text.head|text.tokens", LKS_BIND_MATRIX, END(head), D_VOCAB, D_WIDTH, 0},

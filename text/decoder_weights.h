@@ -10,7 +10,7 @@ typedef struct lks_decoder_block {
 } lks_decoder_block;
 
 typedef struct lks_decoder_ends {
-    const float *tokens;     /* [vocab_size, d] */
+    lks_table tokens;        /* [vocab_size, d] */
     const float *positions;  /* [n_positions, d] or NULL when computed */
     const float *token_type; /* [n_types, d]: row 0 is added everywhere; or NULL */
     lks_norm embedding_norm, final_norm, head_norm;

@@ -17,7 +17,8 @@ typedef struct vit_block {
 typedef struct vit_embedding {
     lks_linear patch;
     lks_linear classifier;                         /* hybrid with concepts, see vit.h */
-    const float *concepts, *certainty;             /* [n_concepts, d], [d] */
+    lks_table concepts;                            /* [n_concepts, d] */
+    const float *certainty;                        /* [d] */
     const float *class_token, *distillation_token; /* [d] or NULL */
     const float *positions;                        /* [n_prefix + table patches, d] */
     lks_norm norm;
@@ -91,7 +92,7 @@ static const lks_binding hybrid_embedding_table[] = {
 };
 static const lks_binding hybrid_concept_table[] = {
     {"vision.concepts.classifier", LKS_BIND_LINEAR, EMBEDDING(classifier), D_CONCEPTS, D_FEATURES, 0},
-    {"vision.concepts.embeddings", LKS_BIND_ARRAY, EMBEDDING(concepts), D_CONCEPTS, D_WIDTH, 0},
+    {"vision.concepts.embeddings", LKS_BIND_TABLE, EMBEDDING(concepts), D_CONCEPTS, D_WIDTH, 0},
     {"vision.concepts.certainty", LKS_BIND_ARRAY, EMBEDDING(certainty), D_WIDTH, 0, 0},
 };
 static const lks_binding hybrid_block_table[] = {

@@ -42,7 +42,7 @@ void lks_ref_rms_norm(const lks_compute *compute, float *y, const float *x, int 
                       float eps);
 void lks_ref_conv2d(const lks_compute *compute, const lks_conv2d *conv);
 void lks_ref_depthwise_conv2d(const lks_compute *compute, const lks_conv2d *conv);
-void lks_ref_embed(const lks_compute *compute, float *y, const float *table, const int32_t *ids, int n, int d,
+void lks_ref_embed(const lks_compute *compute, float *y, lks_table table, const int32_t *ids, int n, int d,
                    float scale);
 void lks_ref_patches(const lks_compute *compute, float *x, const float *image, int height, int width, int patch_height,
                      int patch_width);

@@ -6,7 +6,8 @@
 /* Arguments of any op in this file; each uses what it needs. */
 typedef struct rows_job {
     float *y;
-    const float *x, *b, *weight, *bias, *table;
+    const float *x, *b, *weight, *bias;
+    lks_table table;
     int32_t *indices;
     const int32_t *ids;
     size_t count;
@@ -77,14 +78,20 @@ static void embed_part(void *argument, int thread, int n_threads)
     long begin, end;
     share_rows(job, thread, n_threads, &begin, &end);
     for (long i = begin; i < end; i++) {
-        const float *row = job->table + (int64_t)job->ids[i] * job->d;
+        const size_t row_bytes = (size_t)job->d * lks_dtype_size(job->table.dtype);
+        const lks_tensor row = {.data = (const char *)job->table.rows + (size_t)job->ids[i] * row_bytes,
+                                .dtype = job->table.dtype,
+                                .n_dims = 1,
+                                .shape = {job->d},
+                                .stride = {1}};
+        float *y = job->y + i * job->d;
+        lks_tensor_to_f32(y, &row);
         for (int j = 0; j < job->d; j++)
-            job->y[i * job->d + j] = row[j] * job->scale;
+            y[j] *= job->scale;
     }
 }
 
-void lks_ref_embed(const lks_compute *compute, float *y, const float *table, const int32_t *ids, int n, int d,
-                   float scale)
+void lks_ref_embed(const lks_compute *compute, float *y, lks_table table, const int32_t *ids, int n, int d, float scale)
 {
     rows_job job = {.y = y, .table = table, .ids = ids, .n = n, .d = d, .scale = scale};
     lks_parallel(compute, (double)n * d, embed_part, &job);

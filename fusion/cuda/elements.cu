@@ -52,11 +52,11 @@ static __global__ void embed(float *y, const float *table, const int32_t *ids, i
     y[i] = table[(int64_t)ids[i / d] * d + i % d] * scale;
 }
 
-void lks_cuda_embed(const lks_compute *compute, float *y, const float *table, const int32_t *ids, int n, int d,
+void lks_cuda_embed(const lks_compute *compute, float *y, lks_table table, const int32_t *ids, int n, int d,
                     float scale)
 {
     lks_launch(compute, "embedding", embed, lks_blocks((int64_t)n * d, THREADS), dim3(THREADS), 0, y,
-               lks_on_device(compute, table), ids, n, d, scale);
+               lks_on_device(compute, (const float *)table.rows), ids, n, d, scale);
 }
 
 static __global__ void mean(float *y, const float *x, int n, int d)

@@ -50,7 +50,7 @@ static void expand(char name[NAME_BYTES], const lks_binder *binder, const char *
 
 static bool has_suffix_kind(lks_bind_kind kind)
 {
-    return kind != LKS_BIND_ARRAY && kind != LKS_BIND_MATRIX;
+    return kind != LKS_BIND_ARRAY && kind != LKS_BIND_TABLE && kind != LKS_BIND_MATRIX;
 }
 
 /* One alternative "a+b+c" of the pattern; *absent is set when its first weight is not in the file. */
@@ -209,6 +209,19 @@ static lks_status bind_array(lks_binder *binder, const float **out, const lks_te
         return not_finite(binder, tensor, err);
     *out = values;
     return LKS_OK;
+}
+
+static lks_status bind_table(lks_binder *binder, lks_table *out, const lks_tensor *tensor, lks_error *err)
+{
+    const bool known = tensor->dtype == LKS_F32 || tensor->dtype == LKS_F16 || tensor->dtype == LKS_BF16;
+    if (!known || binder->options->device || !lks_tensor_is_contiguous(tensor)) {
+        const float *rows = NULL;
+        lks_status st = bind_array(binder, &rows, tensor, err);
+        *out = (lks_table){rows, LKS_F32};
+        return st;
+    }
+    *out = (lks_table){tensor->data, tensor->dtype};
+    return binder->arena ? LKS_OK : lks_weights_check_finite(tensor, err);
 }
 
 /* *out = the biases of all parts joined, zeros where a part has none; NULL when no part has one. */
@@ -401,6 +414,8 @@ static lks_status bind_field(lks_binder *binder, void *field, const parts *found
     switch (row->kind) {
     case LKS_BIND_ARRAY:
         return bind_array(binder, field, found->weight[0], err);
+    case LKS_BIND_TABLE:
+        return bind_table(binder, field, found->weight[0], err);
     case LKS_BIND_NORM: {
         lks_norm *norm = field;
         lks_status st = bind_array(binder, &norm->weight, found->weight[0], err);

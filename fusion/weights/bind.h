@@ -18,7 +18,8 @@ typedef struct lks_norm {
 } lks_norm;
 
 typedef enum lks_bind_kind {
-    LKS_BIND_ARRAY,  /* const float *: the tensor named exactly so; used in place when it is aligned f32 */
+    LKS_BIND_ARRAY, /* const float *: the tensor named exactly so; used in place when it is aligned f32 */
+    LKS_BIND_TABLE, /* lks_table: the tensor named exactly so; used in place but for a device, or when it is of a rare type */
     LKS_BIND_NORM,   /* lks_norm: NAME.weight, NAME.bias */
     LKS_BIND_LINEAR, /* lks_linear: NAME.weight [rows, columns], NAME.bias [rows] */
     LKS_BIND_CONV1D, /* lks_linear whose NAME.weight is stored [columns, rows] (GPT-2's Conv1D) */

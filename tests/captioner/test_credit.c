@@ -297,7 +297,9 @@ static void test_batches_and_bounds(void **state)
     bench b;
     bench_open(&b, MODELS "blip-full", PHOTO, "f32", 5);
     const int32_t tokens[5] = {b.model->generation.search.start_token, 3, 9, 4, 1}, rows[4] = {0};
-    read_tokens(&b, tokens, 4, -1);
+    read_tokens(&b, tokens, 1, -1);
+    for (int i = 1; i < 4; i++) /* one by one: credit is of what a step scored */
+        ok(lks_decoder_step(b.state, b.logits, tokens + i, 1, 1, &err));
     int n = b.n_memory - b.n_prefix;
     float *all = malloc((size_t)(3 * n) * sizeof *all), *one = malloc((size_t)n * sizeof *one);
     assert_true(all && one);

@@ -400,8 +400,9 @@ static void embedding(void **state)
         ids[i] = (i * 5 + 8) % ROWS;
     int32_t *device_ids = device_put(&b, ids, sizeof ids);
     float *device_y = device_put(&b, NULL, sizeof y);
-    b.reference.ops->embed(&b.reference, y, table, ids, N, D, 1.5f);
-    b.compute.ops->embed(&b.compute, device_y, table, device_ids, N, D, 1.5f);
+    const lks_table rows = {.rows = table, .dtype = LKS_F32};
+    b.reference.ops->embed(&b.reference, y, rows, ids, N, D, 1.5f);
+    b.compute.ops->embed(&b.compute, device_y, rows, device_ids, N, D, 1.5f);
     device_assert_close(&b, device_y, y, N * D, 0.0, "embedding");
     free(t);
     device_close(&b);

@@ -45,7 +45,7 @@ static float *run(const lks_compute *compute, row_op op, int n, int d, bool in_p
         ops->add_scaled(compute, y, x, b, NULL, n, d);
         break;
     case EMBED:
-        ops->embed(compute, y, b, ids, n, d, 3.0f);
+        ops->embed(compute, y, (lks_table){b, LKS_F32}, ids, n, d, 3.0f);
         break;
     }
     if (!in_place)
@@ -55,6 +55,31 @@ static float *run(const lks_compute *compute, row_op op, int n, int d, bool in_p
     free(bias);
     free(ids);
     return y;
+}
+
+/* Tables of two bytes a number, at an odd address. */
+static void narrow_tables(void **state)
+{
+    enum { ROWS = 2, D = 3, N = 3 };
+    static const float values[ROWS * D] = {1.0f, -2.0f, 0.5f, 98304.0f, 0x1p-24f, 0.0f};
+    static const uint16_t f16[ROWS * D] = {0x3C00, 0xC000, 0x3800, 0x7A00, 0x0001, 0}; /* the fourth is half as large */
+    uint16_t bf16[ROWS * D];
+    for (int i = 0; i < ROWS * D; i++)
+        bf16[i] = lks_bf16_from_float(values[i]);
+    const int32_t ids[N] = {1, 0, 1};
+    bench b;
+    bench_open(&b, test_isa(state), 2);
+    for (int kind = 0; kind < 2; kind++) {
+        unsigned char bytes[1 + sizeof f16];
+        memcpy(bytes + 1, kind ? bf16 : f16, sizeof f16);
+        float y[N * D];
+        b.compute.ops->embed(&b.compute, y, (lks_table){bytes + 1, kind ? LKS_BF16 : LKS_F16}, ids, N, D, 2.0f);
+        for (int i = 0; i < N * D; i++) {
+            int at = ids[i / D] * D + i % D;
+            assert_true(y[i] == (at == 3 && !kind ? 98304.0f : 2.0f * values[at]));
+        }
+    }
+    bench_close(&b);
 }
 
 static void row_ops(void **state)
@@ -194,6 +219,7 @@ static void top_k(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {OPS_TEST(row_ops), OPS_TEST(activations), OPS_TEST(exp_error), OPS_TEST(top_k)};
+    const struct CMUnitTest tests[] = {OPS_TEST(row_ops), OPS_TEST(narrow_tables), OPS_TEST(activations),
+                                       OPS_TEST(exp_error), OPS_TEST(top_k)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
