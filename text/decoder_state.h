@@ -1,4 +1,5 @@
-/* What a decoder holds while a caption is made: private to decoder.c (running) and decoder_credit.c (explaining). */
+/* What a decoder holds while a caption is made: private to decoder_state.c (its rows), decoder.c (running) and decoder_credit.c
+ * (explaining). */
 #ifndef LKS_DECODER_STATE_H
 #define LKS_DECODER_STATE_H
 
@@ -50,11 +51,28 @@ struct lks_decoder_state {
     int32_t *spare;  /* [3, max_rows] for lks_decoder_reorder */
 };
 
+/* Numbers of the keys and values of one place. */
+static inline size_t lks_self_row_floats(const lks_decoder_state *s)
+{
+    return (size_t)s->max_positions * 2 * (size_t)s->decoder->config.width;
+}
+
+/* The keys and values at one of the places that rows have: [max_positions, 2 d]. */
+static inline float *lks_self_place(const lks_decoder_state *s, int layer, int place)
+{
+    return s->self_kv + ((size_t)layer * (size_t)s->max_rows + (size_t)place) * lks_self_row_floats(s);
+}
+
+/* Numbers of keys and values of one layer and image. */
+static inline size_t lks_cross_count(const lks_decoder_state *s)
+{
+    return (size_t)s->n_memory * 2 * (size_t)s->decoder->config.width;
+}
+
 /* Where the keys and values of an image begin, in numbers: [n_memory, 2 d]. */
 static inline size_t lks_cross_at(const lks_decoder_state *s, int layer, int image)
 {
-    size_t n_images = (size_t)s->n_images, n = (size_t)s->n_memory * 2 * (size_t)s->decoder->config.width;
-    return ((size_t)layer * n_images + (size_t)image) * n;
+    return ((size_t)layer * (size_t)s->n_images + (size_t)image) * lks_cross_count(s);
 }
 
 /* The weights [n_heads, n_memory] that `row` gave at `position`. */
