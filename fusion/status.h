@@ -17,7 +17,8 @@ typedef enum lks_status {
     LKS_ERR_MODEL,       /* a model file is damaged, inconsistent or lacks something */
     LKS_ERR_UNSUPPORTED, /* well-formed, but this build or version cannot do it */
     LKS_ERR_INTERRUPTED, /* the caller asked to stop */
-    LKS_ERR_DEVICE       /* there is no GPU to use, or it failed */
+    LKS_ERR_DEVICE,      /* there is no GPU to use, or it failed */
+    LKS_ERR_DAMAGED      /* an image is truncated or damaged; a lenient read may take what can be read of it */
 } lks_status;
 
 typedef struct lks_error {

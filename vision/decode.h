@@ -11,7 +11,7 @@ typedef struct lks_decode_job {
     size_t n_bytes;
     const char *name;           /* printable, for messages */
     lks_decode_options options; /* max_pixels filled in */
-    bool damaged;               /* out: lenient mode went on over missing or corrupt data */
+    bool damaged;               /* out: a lenient read went on over missing or corrupt data */
     int orientation;            /* out: EXIF orientation 1..8; 1 when the file has none */
 } lks_decode_job;
 

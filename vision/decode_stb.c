@@ -2,7 +2,7 @@
  *
  * stb_image takes missing data for zeros and says nothing. Reading through callbacks tells: a refill that gets nothing, or a
  * direct read (into a buffer other than its own) that gets less than it asked for, means that the file ends early. Sizes are
- * checked on the header first. What ends within a JPEG or PNG it gives up, so lenient mode saves none of those here, and a JPEG
+ * checked on the header first. What ends within a JPEG or PNG it gives up, so a lenient read saves none of those here, and a JPEG
  * scan that is too short but properly closed passes for whole. */
 #define STB_IMAGE_STATIC
 #define STB_IMAGE_IMPLEMENTATION

@@ -88,9 +88,8 @@ lks_status lks_decode_allocate(lks_image *out, const lks_decode_job *job, int wi
 
 lks_status lks_decode_damaged(const lks_decode_job *job, const char *format, const char *why, lks_error *err)
 {
-    return lks_error_set(err, LKS_ERR_IMAGE,
-                         "%s: the %s file is truncated or damaged (%s): get a whole copy, or try lenient mode",
-                         job->name, format, why);
+    return lks_error_set(err, job->options.lenient ? LKS_ERR_IMAGE : LKS_ERR_DAMAGED,
+                         "%s: the %s file is truncated or damaged (%s): get a whole copy", job->name, format, why);
 }
 
 static lks_status decode_format(lks_image *out, lks_decode_job *job, lks_error *err)

@@ -33,7 +33,7 @@ typedef struct lks_decode_options {
 
 /* Decodes by magic bytes: JPEG, PNG, WebP (first frame), BMP, GIF (first frame), PNM, TGA. Output is what Pillow's
  * convert("RGB") gives (alpha dropped, grey and palette expanded, CMYK inverted as Adobe writes it, 16-bit reduced to 8),
- * turned upright by EXIF orientation. `name` is used in messages only. *damaged (may be NULL) is set in lenient mode. */
+ * turned upright by EXIF orientation. `name` is used in messages only. *damaged (may be NULL) is set by a lenient read. */
 lks_status lks_image_decode(lks_image *out, bool *damaged, const uint8_t *bytes, size_t n_bytes, const char *name,
                             const lks_decode_options *options, lks_error *err);
 /* As above from a file: refuses directories, FIFOs, devices and empty files, each with its own message. */

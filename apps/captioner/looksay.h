@@ -42,7 +42,8 @@ typedef enum lks_status {
     LKS_ERR_MODEL,       /* a model file is damaged, inconsistent or lacks something */
     LKS_ERR_UNSUPPORTED, /* well-formed, but this build or version cannot do it */
     LKS_ERR_INTERRUPTED, /* the caller asked to stop */
-    LKS_ERR_DEVICE       /* there is no GPU to use, or it failed */
+    LKS_ERR_DEVICE,      /* there is no GPU to use, or it failed */
+    LKS_ERR_DAMAGED /* an image is truncated or damaged; lks_caption_options.lenient may take what can be read of it */
 } lks_status;
 
 typedef struct lks_error {
@@ -242,7 +243,7 @@ typedef struct lks_caption {
 } lks_caption;
 
 /* Captions an image file, the bytes of one, or raw pixels (RGB, 8 bits each, `stride` bytes between rows). *out is freed
- * with lks_caption_free. A damaged or missing image is LKS_ERR_IMAGE or LKS_ERR_IO and leaves the session usable. */
+ * with lks_caption_free. A damaged or missing image is LKS_ERR_IMAGE, LKS_ERR_DAMAGED or LKS_ERR_IO and leaves the session usable. */
 LKS_API lks_status lks_caption_file(lks_session *session, lks_caption **out, const char *path,
                                     const lks_caption_options *options, lks_error *err);
 LKS_API lks_status lks_caption_bytes(lks_session *session, lks_caption **out, const void *bytes, size_t n_bytes,

@@ -156,6 +156,14 @@ void engine_close(engine *e)
     e->model = NULL;
 }
 
+void engine_offer_lenient(lks_error *err)
+{
+    static const char offer[] = ", or take what can be read of it with --lenient";
+    size_t n = strlen(err->message);
+    if (err->status == LKS_ERR_DAMAGED && n + sizeof offer <= sizeof err->message)
+        memcpy(err->message + n, offer, sizeof offer);
+}
+
 void engine_caption_options(lks_caption_options *out, const engine *e, const settings *s)
 {
     lks_caption_options o;

@@ -32,6 +32,9 @@ bool engine_has_language(const engine *e, const char *code);
 /* What a command that came to nothing but `st` exits with. */
 int engine_exit_status(lks_status st);
 
+/* Where going on over the damage of a picture was not tried, the message says how that is asked for. */
+void engine_offer_lenient(lks_error *err);
+
 /* From now on SIGINT and SIGTERM end the work in hand instead of the process. */
 void engine_catch_interrupts(void);
 bool engine_is_interrupted(void);

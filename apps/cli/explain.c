@@ -69,6 +69,7 @@ static int run_explain(const settings *s, const engine *e, const struct writer *
     lks_error err;
     lks_status st = caption_one(e->session, &caption, s->operands[0], &options, &err);
     if (st != LKS_OK) {
+        engine_offer_lenient(&err);
         complain("%s", err.message);
         return engine_exit_status(st);
     }

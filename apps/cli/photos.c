@@ -191,6 +191,7 @@ static void take_look(photos *p, size_t i)
     }
     lks_caption *caption = l->captions[i];
     item->err = l->errors[i];
+    engine_offer_lenient(&item->err);
     if (caption && p->cache) {
         if (!l->known[i] && item->bytes)
             feature_cache_put(p->cache, item->id, caption->features);

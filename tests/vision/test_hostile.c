@@ -115,10 +115,11 @@ static void test_every_truncation(void **state)
             st = decode(&damaged, bytes, n, true, &err);
             if (st == LKS_OK && n < size - samples[s].tail && !damaged)
                 fail_msg("%s: %zu of %zu bytes are not called damaged", samples[s].name, n, size);
+            assert_int_not_equal(st, LKS_ERR_DAMAGED); /* nothing is left to try */
             n_lenient += st == LKS_OK;
         }
         if (n_lenient < size / 8 && !(PORTABLE && is_jpeg_or_png(samples[s].name)))
-            fail_msg("%s: lenient mode saved only %zu of %zu truncations", samples[s].name, n_lenient, size);
+            fail_msg("%s: a lenient read saved only %zu of %zu truncations", samples[s].name, n_lenient, size);
         free(bytes);
     }
 }
@@ -292,10 +293,9 @@ static void test_missing_pixels(void **state)
     lks_error err = {0};
     lks_image image;
     const double before = cpu_seconds();
-    assert_int_equal(lks_image_decode(&image, NULL, bytes, n, "hollow", NULL, &err), LKS_ERR_IMAGE);
+    assert_int_equal(lks_image_decode(&image, NULL, bytes, n, "hollow", NULL, &err), LKS_ERR_DAMAGED);
     assert_true(cpu_seconds() - before < 0.5);
     assert_non_null(strstr(err.message, "truncated or damaged"));
-    assert_non_null(strstr(err.message, "lenient"));
 }
 
 /* A progressive JPEG whose first scan stands there 3,000 times. */
@@ -329,7 +329,7 @@ static void test_progressive_bomb(void **state)
         if (st == LKS_OK)
             lks_image_release(&image);
 #else
-        assert_int_equal(st, LKS_ERR_IMAGE);
+        assert_int_equal(st, lenient ? LKS_ERR_IMAGE : LKS_ERR_DAMAGED);
         if (lenient)
             assert_non_null(strstr(err.message, "more than 100 progressive scans"));
 #endif
