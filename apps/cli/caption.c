@@ -1,37 +1,24 @@
 /* looksay caption: photos, folders, lists and standard input become rows. One bad image is one failed row. */
 #include <math.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "apps/cli/batches.h"
 #include "apps/cli/commands.h"
 #include "apps/cli/engine.h"
 #include "apps/cli/inputs.h"
-#include "apps/cli/photos.h"
 #include "apps/cli/progress.h"
 #include "apps/cli/report.h"
 #include "apps/common/metadata.h"
 
-enum { MIN_BATCH = 8 };
-#define MAX_BATCH_BYTES (32LL << 20) /* of files; a batch and the one being read are in memory */
-
-/* Photos that are captioned together. */
-typedef struct batch {
-    photo photos[LKS_MAX_BATCH];
-    size_t n;
-} batch;
-
-/* A run over all inputs. The next batch is read from the disk, by a thread of its own, while this one is captioned. */
+/* A run over all inputs. */
 typedef struct run {
     photos *photos;
     report *report;
     inputs *in;
-    size_t n_batch;   /* photos at most */
-    batch now, ahead; /* in hand; being read */
-    bool reading;     /* `reader` runs */
-    pthread_t reader;
+    batches batches;
     char *held; /* a path that comes after the batch in hand: it is in that already, and may then have its caption */
     size_t n_seen, n_done;
     progress line;
@@ -43,21 +30,6 @@ static bool is_fatal(lks_status st)
     return st == LKS_ERR_ARGUMENT || st == LKS_ERR_MODEL;
 }
 
-static void *read_ahead(void *argument)
-{
-    batch *b = argument;
-    for (size_t i = 0; i < b->n; i++)
-        photo_read(&b->photos[i]);
-    return NULL;
-}
-
-static void release(batch *b)
-{
-    for (size_t i = 0; i < b->n; i++)
-        photo_release(&b->photos[i]);
-    b->n = 0;
-}
-
 static bool holds(const batch *b, const char *path)
 {
     bool held = false;
@@ -66,67 +38,36 @@ static bool holds(const batch *b, const char *path)
     return held;
 }
 
-static long long file_size(const char *path)
+/* See batches.gather. */
+static void gather(void *context, bool wait)
 {
-    struct stat info;
-    return stat(path, &info) == 0 && S_ISREG(info.st_mode) ? (long long)info.st_size : 0;
-}
-
-/* Fills run->ahead with what can be had without waiting, or, if `wait`, with one photo at least unless there is none. */
-static void gather(run *r, bool wait)
-{
-    batch *b = &r->ahead;
-    long long bytes = 0;
-    while (b->n < r->n_batch && bytes < MAX_BATCH_BYTES && !engine_is_interrupted()) {
+    run *r = context;
+    batches *b = &r->batches;
+    while (!batches_is_full(b) && !engine_is_interrupted()) {
         char *held = r->held;
         r->held = NULL;
-        if (!held && !(wait && b->n == 0) && !inputs_ready(r->in))
+        if (!held && !(wait && b->ahead.n == 0) && !inputs_ready(r->in))
             return;
         const char *path = held ? held : inputs_next(r->in);
         if (!path)
             return;
-        if (holds(&r->now, path) || holds(b, path)) {
+        if (holds(&b->now, path) || holds(&b->ahead, path)) {
             r->held = held ? held : strdup(path);
             return;
         }
         r->n_seen++;
-        if (!report_skips(r->report, path)) {
-            if (photo_init(&b->photos[b->n], path))
-                b->n++;
-            else
-                complain("%s: out of memory", path);
-            bytes += file_size(path);
-        }
+        if (!report_skips(r->report, path))
+            batches_add(b, path);
         free(held);
     }
-}
-
-/* Begins to read what comes next. */
-static void look_ahead(run *r)
-{
-    gather(r, false);
-    r->reading = r->ahead.n > 0 && pthread_create(&r->reader, NULL, read_ahead, &r->ahead) == 0;
-}
-
-/* The next batch into run->now; false at the end. */
-static bool next_batch(run *r)
-{
-    if (r->reading)
-        pthread_join(r->reader, NULL);
-    r->reading = false;
-    release(&r->now);
-    if (r->ahead.n == 0)
-        gather(r, true);
-    r->now = r->ahead;
-    r->ahead.n = 0;
-    return r->now.n > 0;
 }
 
 /* Rows for the batch in hand. */
 static int report_batch(run *r, double ms)
 {
-    for (size_t i = 0; i < r->now.n && !r->report->broken; i++) {
-        const photo *item = &r->now.photos[i];
+    const batch *now = &r->batches.now;
+    for (size_t i = 0; i < now->n && !r->report->broken; i++) {
+        const photo *item = &now->photos[i];
         if (item->err.status == LKS_ERR_INTERRUPTED)
             break;
         progress_clear(&r->line);
@@ -140,7 +81,7 @@ static int report_batch(run *r, double ms)
             report_error(r->report, item->path, &item->err, ms, NULL);
         if (r->report->sidecar.kind == SIDECAR_EMBED)
             inputs_ignore(r->in, item->path);
-        progress_step(&r->line, r->n_seen - r->ahead.n - (r->now.n - 1 - i), ++r->n_done);
+        progress_step(&r->line, r->n_seen - r->batches.ahead.n - (now->n - 1 - i), ++r->n_done);
     }
     return EXIT_ALL_DONE;
 }
@@ -150,30 +91,17 @@ static int run_batches(run *r, bool quiet)
     bool rows_shown = r->report->sink.stream == stdout && r->report->format != REPORT_SIDECARS && isatty(STDOUT_FILENO);
     progress_begin(&r->line, inputs_count(r->in), r->in->several && !r->in->watch && !quiet && !rows_shown);
     int status = EXIT_ALL_DONE;
-    while (status == EXIT_ALL_DONE && !engine_is_interrupted() && !r->report->broken && next_batch(r)) {
-        look_ahead(r);
+    while (status == EXIT_ALL_DONE && !engine_is_interrupted() && !r->report->broken && batches_next(&r->batches)) {
+        batch *now = &r->batches.now;
+        batches_look_ahead(&r->batches);
         double began = engine_now_ms();
-        photos_caption(r->photos, r->now.photos, r->now.n);
-        status = report_batch(r, (engine_now_ms() - began) / (double)r->now.n);
+        photos_caption(r->photos, now->photos, now->n);
+        status = report_batch(r, (engine_now_ms() - began) / (double)now->n);
     }
-    if (r->reading)
-        pthread_join(r->reader, NULL);
-    release(&r->now);
-    release(&r->ahead);
+    batches_end(&r->batches);
     free(r->held);
     progress_clear(&r->line);
     return status;
-}
-
-/* Photos to caption together: whole rounds of all threads, and enough rows for reading the decoder's weights to pay. */
-static size_t count_batch(const settings *s)
-{
-    lks_machine machine;
-    lks_machine_describe(&machine);
-    int n_threads = s->n_threads == OPTION_UNSET ? machine.n_cpus : s->n_threads, n = s->n_batch;
-    if (n == OPTION_UNSET)
-        n = (MIN_BATCH + n_threads - 1) / n_threads * n_threads;
-    return (size_t)(n < LKS_MAX_BATCH ? n : LKS_MAX_BATCH);
 }
 
 /* Prints the paths that a run would caption. */
@@ -255,6 +183,12 @@ static bool is_calibrated(const engine *e)
     return known;
 }
 
+static long long file_size(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode) ? (long long)info.st_size : 0;
+}
+
 static int run_with_engine(const settings *s, inputs *in, engine *e)
 {
     report r = report_describe(s, e->name, in->several);
@@ -281,7 +215,8 @@ static int run_with_engine(const settings *s, inputs *in, engine *e)
     run *all = calloc(1, sizeof *all);
     int status = EXIT_SOME_FAILED;
     if (all) {
-        *all = (run){.photos = &p, .report = &r, .in = in, .n_batch = in->several ? count_batch(s) : 1};
+        *all = (run){.photos = &p, .report = &r, .in = in};
+        all->batches = (batches){.gather = gather, .context = all, .n_most = in->several ? batches_count(s) : 1};
         status = run_batches(all, s->quiet);
         free(all);
     } else {

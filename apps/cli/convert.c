@@ -65,7 +65,7 @@ static int score_model(double *score, const settings *s, const char *model)
         lks_status st = lks_caption_file(e.session, &caption, row.path, &options, &err);
         if (st == LKS_ERR_INTERRUPTED)
             status = EXIT_INTERRUPTED;
-        else if (!dataset_score(scores, st == LKS_OK ? caption->sequences[0].text : "", &row))
+        else if (!dataset_score(scores, st == LKS_OK ? caption->sequences[0].text : "", row.references))
             status = EXIT_SOME_FAILED;
         if (st != LKS_OK && st != LKS_ERR_INTERRUPTED && !s->quiet)
             complain("%s", err.message);

@@ -117,10 +117,10 @@ static const char **texts_of(const json_t *references, size_t *n)
     return texts;
 }
 
-bool dataset_score(cider *scores, const char *caption, const dataset_row *row)
+bool dataset_score(cider *scores, const char *caption, const json_t *references)
 {
     size_t n;
-    const char **texts = texts_of(row->references, &n);
+    const char **texts = texts_of(references, &n);
     bool added = texts && cider_add(scores, caption, texts, n);
     free(texts);
     if (!added)

@@ -38,7 +38,7 @@ bool dataset_open(dataset *out, const char *path, const settings *s);
 dataset_status dataset_next(dataset *d, dataset_row *row);
 void dataset_close(dataset *d);
 
-/* Adds what a model says of the row's photo; "" where it says nothing. Returns false after a message. */
-bool dataset_score(cider *scores, const char *caption, const dataset_row *row);
+/* Adds what a model says of a photo; "" where it says nothing. Returns false after a message. */
+bool dataset_score(cider *scores, const char *caption, const json_t *references);
 
 #endif

@@ -325,7 +325,7 @@ class Inputs(TestCase):
         self.assertIn(f"{len(failing)} of {len(words)} images failed", err)
         reasons = {Path(r["image"]).name: r["error"] for r in rows if r["status"] == "error"}
         for name, reason in {"empty.jpg": "empty", "fifo.jpg": "FIFO", "missing.jpg": "no such file", "bomb.png": "50 megapixels",
-                             "text.jpg": "format", "truncated.jpg": "lenient"}.items():
+                             "text.jpg": "format", "truncated.jpg": "get a whole copy, or take what can be read of it with --lenient"}.items():
             self.assertIn(reason, reasons[name])
 
         status, out, err = run(*failing)  # as text: nothing on standard output, a line each on standard error
@@ -482,6 +482,30 @@ class Commands(TestCase):
         status, _, err = run("eval", "--photos", PHOTOS, data)
         self.assertEqual(status, USAGE)
         self.assertIn("line 1", err)
+
+    def test_eval_in_batches_is_eval_one_by_one(self):
+        names = [p.name for p in sorted(PHOTOS.glob("*.jpg")) + sorted(PHOTOS.glob("*.png"))] + ["none.jpg"]
+        lines = [json.dumps({"image": names[i % len(names)], "captions": [f"photo {i}"]}) for i in range(3 * len(names))]
+        data = self.work / "data.jsonl"
+        data.write_text("\n".join(lines) + "\n")
+
+        def evaluate(*words, status=SOME_FAILED):
+            _, out, err = run("eval", "--photos", PHOTOS, data, *words, check=status)
+            return [{k: v for k, v in row.items() if k != "ms"} for row in rows_of(out)], err
+
+        alone, said = evaluate("--batch", "1")
+        self.assertEqual([row["references"][0] for row in alone], [f"photo {i}" for i in range(len(lines))])
+        self.assertEqual([row["status"] for row in alone].count("error"), 3)
+        score = re.search("CIDEr [0-9.]+", said).group()
+        for words in ([], ["--batch", "5"], ["--batch", "256"]):
+            rows, said = evaluate(*words)
+            self.assertEqual(rows, alone)
+            self.assertIn(score, said)
+        self.assertEqual(evaluate("--limit", "7", status=OK)[0], alone[:7])
+        data.write_text("\n".join([*lines[:13], "{", *lines[13:]]))  # what comes before a bad line is done
+        rows, said = evaluate(status=USAGE)
+        self.assertEqual(rows, alone[:13])
+        self.assertIn("line 14", said)
 
     def test_convert_and_quantize(self):
         small = self.work / "small.gguf"
