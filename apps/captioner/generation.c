@@ -170,6 +170,55 @@ static lks_status get_lengths(lks_search_options *s, const sources *from)
     return LKS_OK;
 }
 
+/* null, false, {}, [] or the number at which a setting does nothing. */
+static bool is_idle(const json_t *value, double neutral)
+{
+    if (json_is_number(value))
+        return json_number_value(value) == neutral;
+    return !value || json_is_null(value) || json_is_false(value) ||
+           (json_is_object(value) && json_object_size(value) == 0) ||
+           (json_is_array(value) && json_array_size(value) == 0);
+}
+
+/* Settings that transformers obeys and the search here does not know: captions would be others than theirs. */
+static lks_status refuse_unserved(const sources *from)
+{
+    static const struct {
+        const char *key;
+        double neutral;
+    } unserved[] = {
+        {"sequence_bias", 0},     {"exponential_decay_length_penalty", 0},
+        {"force_words_ids", 0},   {"forced_decoder_ids", 0},
+        {"stop_strings", 0},      {"renormalize_logits", 0},
+        {"penalty_alpha", 0},     {"dola_layers", 0},
+        {"diversity_penalty", 0}, {"num_beam_groups", 1},
+        {"guidance_scale", 1},    {"watermarking_config", 0},
+    };
+    for (size_t i = 0; i < sizeof unserved / sizeof *unserved; i++) {
+        const char *key = unserved[i].key;
+        if (!is_idle(json_object_get(find_setting(from, key), key), unserved[i].neutral))
+            return lks_error_set(
+                from->err, LKS_ERR_UNSUPPORTED,
+                "%s: its generation settings use '%s', which is not served; without that key the model "
+                "opens, and its captions may differ from transformers'",
+                from->path, key);
+    }
+    return LKS_OK;
+}
+
+/* What the settings ask for and a caption gets only from who asks for it. */
+static void note_unasked(lks_generation *g, const sources *from)
+{
+    const json_t *n_captions = json_object_get(find_setting(from, "num_return_sequences"), "num_return_sequences");
+    if (json_is_true(json_object_get(find_setting(from, "do_sample"), "do_sample")))
+        g->notes[g->n_notes++] =
+            "its generation settings draw captions at random (do_sample); the likeliest is written, "
+            "unless sampling is asked for";
+    if (json_is_integer(n_captions) && json_integer_value(n_captions) > 1)
+        g->notes[g->n_notes++] = "its generation settings return several captions (num_return_sequences); the best is "
+                                 "written, unless more are asked for";
+}
+
 static lks_status parse(lks_generation *g, const sources *from, bool blip)
 {
     lks_search_options *s = &g->search;
@@ -189,8 +238,9 @@ static lks_status parse(lks_generation *g, const sources *from, bool blip)
         (st = get_int(&s->no_repeat_ngram, from, "no_repeat_ngram_size", 0, 1 << 20)) != LKS_OK ||
         (st = get_float(&s->length_penalty, from, "length_penalty")) != LKS_OK ||
         (st = get_float(&s->repetition_penalty, from, "repetition_penalty")) != LKS_OK ||
-        (st = get_early_stopping(&s->early_stopping, from)) != LKS_OK)
+        (st = get_early_stopping(&s->early_stopping, from)) != LKS_OK || (st = refuse_unserved(from)) != LKS_OK)
         return st;
+    note_unasked(g, from);
     s->start_token = blip || start < 0 ? bos : start;
     if (s->start_token < 0)
         return lks_error_set(from->err, LKS_ERR_MODEL, "%s: neither decoder_start_token_id nor bos_token_id is given",

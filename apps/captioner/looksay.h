@@ -89,7 +89,11 @@ LKS_API const char *lks_model_device(const lks_model *model);
  * and always for a model of one language. Static while the model is open. */
 LKS_API const char *lks_model_language(const lks_model *model, size_t i);
 
-/* What the model is, as a JSON object: family, sizes, weights, memory, tokenizer. *json is freed with lks_free. */
+/* What the model's own settings ask for and captions do not do by themselves, a sentence each; NULL past the last. Static while the
+ * model is open. */
+LKS_API const char *lks_model_note(const lks_model *model, size_t i);
+
+/* What the model is, as a JSON object: family, sizes, weights, memory, tokenizer, notes. *json is freed with lks_free. */
 LKS_API lks_status lks_model_info(const lks_model *model, char **json, lks_error *err);
 
 typedef struct lks_model_cost {

@@ -288,6 +288,11 @@ const char *lks_model_dtype(const lks_model *model)
     return lks_precision_name(lks_decoder_precision(model->decoder));
 }
 
+const char *lks_model_note(const lks_model *model, size_t i)
+{
+    return i < model->generation.n_notes ? model->generation.notes[i] : NULL;
+}
+
 lks_status lks_model_info(const lks_model *model, char **json, lks_error *err)
 {
     const lks_decoder_config *c = lks_decoder_describe(model->decoder);
@@ -313,11 +318,14 @@ lks_status lks_model_info(const lks_model *model, char **json, lks_error *err)
                   (double)s->length_penalty, "no_repeat_ngram", s->no_repeat_ngram, "cost", "encode_gflop",
                   cost.encode_flops / 1e9, "decode_mflop_per_token", cost.decode_flops_per_token / 1e6, "weight_bytes",
                   (json_int_t)cost.weight_bytes);
-    json_t *languages = json_array();
+    json_t *languages = json_array(), *notes = json_array();
     int failed = 0;
     for (int i = 0; i < model->languages.n; i++)
         failed |= json_array_append_new(languages, json_string(model->languages.items[i].code));
+    for (size_t i = 0; i < model->generation.n_notes; i++)
+        failed |= json_array_append_new(notes, json_string(model->generation.notes[i]));
     failed |= json_object_set_new(root, "languages", languages);
+    failed |= json_object_set_new(root, "notes", notes);
     failed |= json_object_set_new(root, "calibrated", json_boolean(model->generation.calibration.known));
     char *text = failed ? NULL : lks_json_print(root, JSON_INDENT(2));
     json_decref(root);

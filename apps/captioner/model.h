@@ -21,6 +21,8 @@ typedef struct lks_generation {
     int32_t *end_tokens, *suppressed, *begin_suppressed; /* what `search` points to */
     lks_phrases banned;
     lks_calibration calibration;
+    const char *notes[2]; /* see lks_model_note */
+    size_t n_notes;
 } lks_generation;
 
 struct lks_model {

@@ -142,6 +142,9 @@ bool engine_open(engine *out, const settings *s)
     }
     if (s->device && strcmp(s->device, "auto") == 0 && !s->quiet)
         say_device(e->model);
+    const char *note;
+    for (size_t i = 0; !s->quiet && (note = lks_model_note(e->model, i)); i++)
+        complain("%s: %s", e->name, note);
     e->open_ms = engine_now_ms() - began;
     if (s->verbose)
         complain("opened %s in %.0f ms", e->path, e->open_ms);

@@ -387,6 +387,28 @@ class Models(TestCase):
             self.refuse(model, said)
             shutil.rmtree(model)
 
+    def test_settings_that_captions_cannot_honour(self):
+        photo, model = PHOTOS / "wide.jpg", self.copy_model()
+        settings = json.loads((model / "config.json").read_text())["decoder"]
+        kept = {k: settings[k] for k in ("max_length", "no_repeat_ngram_size")}
+        caption = run(photo, check=OK)[1]
+        path = model / "generation_config.json"
+        for idle in ({"sequence_bias": None, "num_beam_groups": 1, "diversity_penalty": 0.0, "guidance_scale": 1.0,
+                      "do_sample": False, "num_return_sequences": 1, "renormalize_logits": False, "force_words_ids": []}, {}):
+            path.write_text(json.dumps(kept | idle))
+            self.assertEqual(run(photo, model=model, check=OK)[1:], (caption, ""))
+        for key, value in [("sequence_bias", [[[40], -5.0]]), ("exponential_decay_length_penalty", [5, 1.5]),
+                           ("num_beam_groups", 2), ("penalty_alpha", 0.6), ("renormalize_logits", True),
+                           ("guidance_scale", 1.5), ("stop_strings", "."), ("forced_decoder_ids", [[1, 40]])]:
+            path.write_text(json.dumps(kept | {key: value}))
+            self.refuse(model, f"'{key}'", model.name, "without that key")
+        path.write_text(json.dumps(kept | {"do_sample": True, "num_return_sequences": 3}))
+        _, out, err = run(photo, model=model, check=OK)
+        self.assertEqual(out, caption)
+        self.assertRegex(err, r"(?s)^looksay: vit-gpt2-bin: .*do_sample.*\n.*num_return_sequences.*\n$")
+        self.assertEqual(run("-q", photo, model=model, check=OK)[1:], (caption, ""))
+        self.assertEqual(len(json.loads(run("info", "-q", "--format", "json", model=model, check=OK)[1])["notes"]), 2)
+
     def test_damaged_weights_name_the_tensor(self):
         model = self.copy_model("blip-full")
         weights = model / "model.safetensors"

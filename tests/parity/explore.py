@@ -103,10 +103,34 @@ def text_decoder(rng, kind, n_encoder):
             "type_vocab_size": rng.choice([1, 2]), "pad_token_id": 1 if kind == "roberta" else 0}
 
 
+def random_settings(rng, n_vocab=55):
+    """Keys of generation_config.json, each now and then."""
+    some = lambda p, make: make() if rng.random() < p else None
+    word = lambda: rng.randrange(4, n_vocab)
+    keys = {
+        "num_beams": some(0.5, lambda: rng.randint(1, 4)),
+        "length_penalty": some(0.3, lambda: rng.choice([-1.0, 0.0, 0.5, 2.0])),
+        "early_stopping": some(0.4, lambda: rng.choice([True, False, "never"])),
+        "no_repeat_ngram_size": some(0.25, lambda: rng.randint(1, 3)),
+        "min_length": some(0.3, lambda: rng.randint(1, 18)),
+        "min_new_tokens": some(0.15, lambda: rng.randint(1, 12)),
+        "max_length": some(0.4, lambda: rng.randint(5, 25)),
+        "max_new_tokens": some(0.15, lambda: rng.randint(5, 25)),
+        "forced_bos_token_id": some(0.15, word),
+        "forced_eos_token_id": some(0.15, word),
+        "bad_words_ids": some(0.3, lambda: [[word() for _ in range(rng.choice([1, 1, 1, 2, 3]))]
+                                            for _ in range(rng.randint(1, 40))]),
+        "suppress_tokens": some(0.2, lambda: [word() for _ in range(rng.randint(1, 40))]),
+        "begin_suppress_tokens": some(0.2, lambda: [word() for _ in range(rng.randint(1, 40))]),
+        "repetition_penalty": some(0.2, lambda: rng.choice([0.7, 1.1, 1.6])),
+    }
+    return {k: v for k, v in keys.items() if v is not None}
+
+
 def random_spec(rng, family):
     spec = {"seed": rng.randrange(1 << 30), "pull": rng.choice([0, 2, 4]), "words": rng.choice([0.25, 0.5, 1.0]),
             "gain": rng.choice([1.2, 1.8]), "sparse": rng.random() < 0.25, "extra_rows": rng.choice([0, 0, 3]),
-            "generation_config": rng.choice([None, {}])}
+            "generation_config": rng.choice([None, {}, random_settings(rng), random_settings(rng)])}
     if rng.random() < 0.35:
         spec["store"] = {"format": "bin", "strided": rng.random() < 0.3, "parameters": rng.random() < 0.3,
                          "dtype": rng.choice(["f32", "f32", "f16", "bf16"])}
@@ -143,16 +167,23 @@ def random_spec(rng, family):
 
 
 def random_requests(rng, photos):
+    """As the model's own files have it; greedy, beams and a prompt; and two that combine whatever comes."""
     photos = rng.sample(photos, min(4, len(photos)))
-    flags = [{"max_tokens": 20}, {"max_tokens": 20, "beams": rng.choice([2, 3, 4])}]
-    flags.append({"max_tokens": rng.randint(2, 20), "prompt": rng.choice(["a dog", "A picture of", "two"]),
-                  "beams": rng.choice([1, 3])})
-    extra = {"max_tokens": 20, "beams": rng.choice([1, 1, 2, 4])}
-    extra |= rng.choice([{"no_repeat_ngram": rng.randint(1, 3)}, {"repetition_penalty": rng.choice([0.8, 1.2, 2.0])},
-                         {"min_tokens": rng.randint(1, 20)}, {"length_penalty": rng.choice([-1.0, 0.0, 0.5, 3.0])}])
-    if extra["beams"] > 1 and rng.random() < 0.5:
-        extra["n_best"] = rng.randint(2, extra["beams"])
-    return [(p, f) for f in flags[:2] for p in photos] + [(p, f) for f in [flags[2], extra] for p in photos[:2]]
+    prompt = rng.choice(["a dog", "A picture of", "two", "the man is"])
+    plain = [{"max_tokens": 20}, {"max_tokens": 20, "beams": rng.choice([2, 3, 4])}]
+    more = [{"prompt": prompt, "max_tokens": rng.randint(2, 20), "beams": rng.choice([1, 3])}]
+    for _ in range(2):
+        args = {"max_tokens": rng.randint(6, 20), "beams": rng.choice([1, 1, 2, 4])}
+        for chance in [{"no_repeat_ngram": rng.randint(1, 3)}, {"repetition_penalty": rng.choice([0.8, 1.2, 2.0])},
+                       {"min_tokens": rng.randint(1, args["max_tokens"])}, {"prompt": prompt},
+                       {"length_penalty": rng.choice([-1.0, 0.0, 0.5, 3.0])}]:
+            if rng.random() < 0.4:
+                args |= chance
+        if args["beams"] > 1 and rng.random() < 0.5:
+            args["n_best"] = rng.randint(2, args["beams"])
+        more.append(args)
+    return ([(p, {}) for p in photos[:2]] + [(photos[0], {"prompt": prompt})] + [(p, args) for args in plain for p in photos] +
+            [(p, args) for args in more for p in photos[:2]])
 
 
 def try_model(looksay, folder, spec, requests, photos):
@@ -196,7 +227,7 @@ def main():
             differing.append(folder.name)
         else:
             shutil.rmtree(folder)
-    print(f"{options.n} models: {totals[0] - totals[1]} of {totals[0]} cases agree, {totals[2]} too close to judge")
+    print(f"{totals[0] - totals[1]} agreed, {totals[1]} disagreed ({options.n} models; {totals[2]} cases too close to judge)")
     if differing:
         print(f"differing: {' '.join(differing)} in {keep}")
     return 1 if differing else 0
