@@ -71,6 +71,19 @@ static void put_lines(texts *list, const char *path)
     free(data);
 }
 
+/* The bytes that `hex` stands for, so many times; malloc'ed. */
+static char *unhex(const char *hex, size_t times)
+{
+    size_t n = strlen(hex) / 2;
+    char *bytes = malloc(times * n + 1);
+    assert_non_null(bytes);
+    for (size_t k = 0; k < times * n; k++) {
+        const char pair[3] = {hex[k % n * 2], hex[k % n * 2 + 1], 0};
+        bytes[k] = (char)strtoul(pair, NULL, 16);
+    }
+    return bytes;
+}
+
 /* "TIMES HEX" */
 static void put_hostile(texts *list)
 {
@@ -78,14 +91,8 @@ static void put_hostile(texts *list)
     put_lines(&lines, FIXTURES "hostile.txt");
     for (size_t i = 0; i < lines.n; i++) {
         char *hex;
-        size_t times = strtoul(lines.at[i].at, &hex, 10), n = strlen(++hex) / 2;
-        char *bytes = malloc(times * n + 1);
-        assert_non_null(bytes);
-        for (size_t k = 0; k < times * n; k++) {
-            const char pair[3] = {hex[k % n * 2], hex[k % n * 2 + 1], 0};
-            bytes[k] = (char)strtoul(pair, NULL, 16);
-        }
-        put_text(list, bytes, times * n);
+        size_t times = strtoul(lines.at[i].at, &hex, 10);
+        put_text(list, unhex(hex + 1, times), times * strlen(hex + 1) / 2);
     }
     free_texts(&lines);
 }
@@ -539,8 +546,44 @@ static void ids_without_an_unknown_token_are_refused(void **state)
     lks_tokenizer_close(t);
 }
 
-int main(void)
+/* Prints what a fixture makes of each line of a file: "t HEX", a text, as an expectation has it; "i ID ID...", decoded without and
+ * with special tokens. For explore.py. */
+static int answer(const char *name, const char *path)
 {
+    texts given = {0};
+    line l = {0};
+    lks_tokenizer *t = open_fixture(name);
+    put_lines(&given, path);
+    for (size_t i = 0; i < given.n; i++) {
+        char *rest = given.at[i].at + 1;
+        l.n = 0;
+        if (given.at[i].at[0] == 't') {
+            char *bytes = unhex(rest + 1, 1);
+            describe(&l, t, &(text){bytes, strlen(rest + 1) / 2});
+            free(bytes);
+        } else {
+            int32_t *ids = malloc((given.at[i].n + 1) * sizeof *ids);
+            size_t n = 0;
+            assert_non_null(ids);
+            while (*rest)
+                ids[n++] = (int32_t)strtol(rest, &rest, 10);
+            put_decoded(&l, t, ids, n, true);
+            put_decoded(&l, t, ids, n, false);
+            put(&l, "\n", 1);
+            free(ids);
+        }
+        fwrite(l.at, 1, l.n, stdout);
+    }
+    lks_tokenizer_close(t);
+    free(l.at);
+    free_texts(&given);
+    return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3)
+        return answer(argv[1], argv[2]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kinds_equal_hugging_face),
         cmocka_unit_test(code_points_equal_hugging_face),
