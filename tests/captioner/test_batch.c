@@ -107,7 +107,7 @@ static void check_batches(lks_session *session, lks_caption *const *alone, const
 static void check_model(const lks_model *model, search_kind first, search_kind last)
 {
     lks_session *sessions[] = {session_of(model, 1), session_of(model, 2), session_of(model, 3)};
-    for (int kind = first; kind <= (int)last; kind++) {
+    for (int kind = (int)first; kind <= (int)last; kind++) {
         lks_caption_options o = options_of(model, (search_kind)kind);
         lks_caption *alone[N_PHOTOS], *again;
         for (int i = 0; i < N_PHOTOS; i++)

@@ -223,8 +223,37 @@ static void test_preprocess(void **state)
     json_decref(root);
 }
 
-int main(void)
+/* Writes, for each line "WIDTH HEIGHT FILTER PATH" of a file, the photo's size as text and the pixels of the photo and of the photo
+ * resized. For explore.py. */
+static int answer(const char *list)
 {
+    char line[4096];
+    FILE *lines = fopen(list, "r");
+    assert_non_null(lines);
+    while (fgets(line, sizeof line, lines)) {
+        lks_error err;
+        lks_image image, resized;
+        const lks_decode_options exact = {.exact = true};
+        char *at = line;
+        int width = (int)strtol(at, &at, 10), height = (int)strtol(at, &at, 10), filter = (int)strtol(at, &at, 10);
+        at[strcspn(at, "\n")] = '\0';
+        if (lks_image_read(&image, NULL, at + 1, &exact, &err) != LKS_OK ||
+            lks_image_resize(&resized, &image, width, height, (lks_filter)filter, NULL, &err) != LKS_OK)
+            fail_msg("%s", err.message);
+        printf("%d %d\n", image.width, image.height);
+        fwrite(image.rgb, 1, n_bytes_of(&image), stdout);
+        fwrite(resized.rgb, 1, n_bytes_of(&resized), stdout);
+        lks_image_release(&image);
+        lks_image_release(&resized);
+    }
+    fclose(lines);
+    return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2)
+        return answer(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_decode),
         cmocka_unit_test(test_orientations_agree),
