@@ -53,6 +53,8 @@ static void gather(void *context, bool wait)
             return;
         if (holds(&b->now, path) || holds(&b->ahead, path)) {
             r->held = held ? held : strdup(path);
+            if (!r->held)
+                complain("%s: out of memory", path);
             return;
         }
         r->n_seen++;
