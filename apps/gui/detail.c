@@ -1,13 +1,15 @@
 /* The photo that is chosen: see detail.h. */
 #include "apps/gui/detail.h"
 
+#include "apps/gui/transport.h"
 #include "apps/gui/words.h"
 
 struct detail {
-    void (*no_word)(void *context);
+    detail_events events;
     void *context;
-    GtkWidget *box, *picture, *transport, *time, *spinner, *sure, *sure_label, *model, *editor, *message;
+    GtkWidget *box, *picture, *spinner, *sure, *sure_label, *model, *editor, *message;
     words *words;
+    transport *transport;
     Photo *photo; /* or NULL */
     gulong handler;
     telling *told;         /* whose words are shown, or NULL */
@@ -174,7 +176,7 @@ static void on_word(void *context, int word)
     if (word >= 0)
         return;
     on_changed(d->photo, d);
-    d->no_word(d->context);
+    d->events.no_word(d->context);
 }
 
 static void on_typed(GtkTextBuffer *buffer, detail *d)
@@ -196,29 +198,10 @@ void detail_show(detail *d, Photo *photo)
     g_set_object(&d->photo, photo);
     if (photo)
         d->handler = g_signal_connect(photo, "changed", G_CALLBACK(on_changed), d);
-    gtk_widget_set_visible(d->transport, photo && photo->is_live);
-    gtk_label_set_text(GTK_LABEL(d->time), "");
+    gtk_widget_set_visible(transport_widget(d->transport), photo && photo->is_live);
+    transport_clear(d->transport);
     on_changed(photo, d);
     show_word(d);
-}
-
-static void print_time(GString *to, double seconds)
-{
-    int whole = (int)seconds;
-    g_string_append_printf(to, "%d:%02d", whole / 60, whole % 60);
-}
-
-static void show_time(detail *d, double seconds, double n_seconds)
-{
-    GString *text = g_string_new(NULL);
-    print_time(text, seconds);
-    if (n_seconds > 0.0) {
-        g_string_append(text, " / ");
-        print_time(text, n_seconds);
-    }
-    if (strcmp(gtk_label_get_text(GTK_LABEL(d->time)), text->str) != 0)
-        gtk_label_set_text(GTK_LABEL(d->time), text->str);
-    g_string_free(text, TRUE);
 }
 
 bool detail_has_word(const detail *d)
@@ -226,9 +209,9 @@ bool detail_has_word(const detail *d)
     return d->word >= 0;
 }
 
-void detail_show_frame(detail *d, GdkTexture *frame, double seconds, double n_seconds)
+void detail_show_frame(detail *d, GdkTexture *frame, double seconds, double n_seconds, bool can_seek)
 {
-    show_time(d, seconds, n_seconds);
+    transport_show(d->transport, seconds, n_seconds, can_seek);
     g_set_object(&d->frame, frame);
     if (d->word < 0)
         show_plain(d);
@@ -259,21 +242,6 @@ static GtkWidget *make_picture(detail *d)
     gtk_overlay_set_child(GTK_OVERLAY(overlay), d->picture);
     gtk_overlay_add_overlay(GTK_OVERLAY(overlay), d->spinner);
     return overlay;
-}
-
-/* Of clips and cameras. */
-static GtkWidget *make_transport(detail *d)
-{
-    d->transport = g_object_new(GTK_TYPE_BOX, "spacing", 8, "halign", GTK_ALIGN_CENTER, "visible", FALSE, NULL);
-    GtkWidget *play = gtk_toggle_button_new();
-    gtk_button_set_icon_name(GTK_BUTTON(play), "media-playback-start-symbolic");
-    gtk_actionable_set_action_name(GTK_ACTIONABLE(play), "win.play");
-    gtk_widget_set_tooltip_text(play, "Play (Ctrl+Space)");
-    gtk_accessible_update_property(GTK_ACCESSIBLE(play), GTK_ACCESSIBLE_PROPERTY_LABEL, "Play", -1);
-    d->time = gtk_label_new("");
-    gtk_box_append(GTK_BOX(d->transport), play);
-    gtk_box_append(GTK_BOX(d->transport), d->time);
-    return d->transport;
 }
 
 static GtkWidget *make_sure(detail *d)
@@ -323,19 +291,22 @@ static GtkWidget *make_buttons(void)
     return line;
 }
 
-detail *detail_new(void (*no_word)(void *context), void *context)
+detail *detail_new(const detail_events *events, void *context)
 {
     detail *d = g_new0(detail, 1);
-    d->no_word = no_word;
+    d->events = *events;
     d->context = context;
     d->word = -1;
     d->words = words_new(on_word, d);
+    d->transport = transport_new(events->sought, context);
     d->box = gtk_box_new(GTK_ORIENTATION_VERTICAL, 8);
     gtk_widget_add_css_class(d->box, "detail");
     d->message = g_object_new(GTK_TYPE_LABEL, "wrap", TRUE, "xalign", 0.0, "selectable", TRUE, "visible", FALSE, NULL);
     gtk_widget_add_css_class(d->message, "error");
-    GtkWidget *parts[] = {make_picture(d), make_transport(d), d->message,    words_widget(d->words),
-                          make_sure(d),    make_editor(d),    make_buttons()};
+    GtkWidget *parts[] = {make_picture(d), transport_widget(d->transport),
+                          d->message,      words_widget(d->words),
+                          make_sure(d),    make_editor(d),
+                          make_buttons()};
     for (gsize i = 0; i < G_N_ELEMENTS(parts); i++)
         gtk_box_append(GTK_BOX(d->box), parts[i]);
     g_object_ref_sink(d->box);
@@ -348,6 +319,7 @@ void detail_free(detail *d)
     detail_show(d, NULL);
     stop_glow(d);
     words_free(d->words);
+    transport_free(d->transport);
     telling_unref(d->told);
     preview_unref(d->shown);
     g_object_unref(d->box);

@@ -6,8 +6,12 @@
 
 typedef struct detail detail;
 
-/* `no_word` is called when no word is chosen any more. */
-detail *detail_new(void (*no_word)(void *context), void *context);
+typedef struct detail_events {
+    void (*no_word)(void *context);                /* no word is chosen any more */
+    void (*sought)(void *context, double seconds); /* the clip had better be at that time */
+} detail_events;
+
+detail *detail_new(const detail_events *events, void *context);
 void detail_free(detail *d); /* the widget is its parent's */
 
 GtkWidget *detail_widget(detail *d);
@@ -16,7 +20,7 @@ GtkWidget *detail_widget(detail *d);
 void detail_show(detail *d, Photo *photo);
 
 /* The next frame of the clip that is shown, and its time; kept from sight while a word is chosen. n_seconds: of all, or 0. */
-void detail_show_frame(detail *d, GdkTexture *frame, double seconds, double n_seconds);
+void detail_show_frame(detail *d, GdkTexture *frame, double seconds, double n_seconds, bool can_seek);
 
 /* Whether a word is chosen: then the picture and the caption it belongs to had better stay. */
 bool detail_has_word(const detail *d);

@@ -25,6 +25,7 @@ struct player {
     char *path;       /* wanted, or NULL */
     guint generation; /* counts player_play: what is of an older one is dropped */
     bool paused, ends;
+    double sought;     /* seconds; less than 0: nowhere */
     player_frame next; /* on its way to the main thread; rgb NULL: none is */
 };
 
@@ -64,7 +65,7 @@ static gboolean bring(gpointer data)
     if (wanted && !n->ends)
         p->next.rgb = NULL;
     g_mutex_unlock(&p->mutex);
-    if (!wanted)
+    if (!wanted || (!n->ends && !frame.rgb)) /* the frame may have made way for a seek */
         return G_SOURCE_REMOVE;
     if (n->ends)
         p->events.ended(p->context, n->message);
@@ -91,7 +92,7 @@ static void send(player *p, guint generation, bool ends, const char *message)
 static void show(player *p, guint generation, player_frame frame)
 {
     g_mutex_lock(&p->mutex);
-    bool wanted = generation == p->generation, waits = wanted && p->next.rgb;
+    bool wanted = generation == p->generation && p->sought < 0.0, waits = wanted && p->next.rgb;
     if (waits) {
         frame.is_news |= p->next.is_news;
         g_bytes_unref(p->next.rgb);
@@ -121,6 +122,9 @@ typedef struct reading {
     shots shots;
     gint64 began; /* when the clip's beginning was due, in microseconds; 0: nothing was shown yet */
     bool is_news; /* so was a frame that was not shown */
+    bool
+        seeking; /* frames that end before `from` are passed over; the first other one is shown at once, even while paused */
+    double from;
 } reading;
 
 /* Waits until the frame is due. Returns how late it is, in seconds. */
@@ -129,17 +133,34 @@ static double wait_until_due(reading *r, const video_frame *frame)
     player *p = r->player;
     gint64 at = (gint64)(frame->seconds * G_USEC_PER_SEC);
     g_mutex_lock(&p->mutex);
-    if (p->paused) {
-        while (p->paused && !stop(p))
+    if (p->paused && !r->seeking) {
+        while (p->paused && !stop(p) && p->sought < 0.0)
             g_cond_wait(&p->cond, &p->mutex);
         r->began = 0;
     }
     if (r->began == 0)
         r->began = g_get_monotonic_time() - at;
-    while (!stop(p) && !p->paused && g_cond_wait_until(&p->cond, &p->mutex, r->began + at))
+    while (!stop(p) && !p->paused && p->sought < 0.0 && g_cond_wait_until(&p->cond, &p->mutex, r->began + at))
         continue;
     g_mutex_unlock(&p->mutex);
     return (double)(g_get_monotonic_time() - r->began - at) / G_USEC_PER_SEC;
+}
+
+/* Goes where the main thread wants to be, if anywhere. */
+static lks_status follow(reading *r, lks_error *err)
+{
+    player *p = r->player;
+    g_mutex_lock(&p->mutex);
+    double to = p->sought;
+    p->sought = -1.0;
+    g_mutex_unlock(&p->mutex);
+    if (to < 0.0 || !r->info.can_seek)
+        return LKS_OK;
+    shots_begin(&r->shots, &LOOKS); /* what comes is not compared with what was before */
+    r->began = 0;
+    r->seeking = true;
+    r->from = to;
+    return r->api->seek(r->clip, to, err);
 }
 
 static bool is_paused(player *p)
@@ -153,6 +174,8 @@ static bool is_paused(player *p)
 /* One frame: is it news, when is it due, is there time to show it? */
 static lks_status read_frame(reading *r, const video_frame *frame, lks_error *err)
 {
+    if (r->seeking && frame->seconds + frame->duration <= r->from)
+        return LKS_OK;
     uint8_t thumbnail[SHOTS_CELLS];
     lks_status st = r->api->thumbnail(r->clip, thumbnail, err);
     if (st != LKS_OK)
@@ -160,10 +183,12 @@ static lks_status read_frame(reading *r, const video_frame *frame, lks_error *er
     shots_event event = shots_look(&r->shots, frame->seconds, thumbnail);
     r->is_news |= event == SHOTS_CUT || event == SHOTS_TIME || event == SHOTS_RETAKE;
     double late = r->info.is_live ? 0.0 : wait_until_due(r, frame);
+    r->seeking = false;
     if (stop(r->player) || (late > LATE && !r->is_news) || (r->info.is_live && is_paused(r->player)))
         return LKS_OK;
     video_held *held;
-    player_frame shown = {.seconds = frame->seconds, .n_seconds = r->info.seconds, .is_news = r->is_news};
+    player_frame shown = {
+        .seconds = frame->seconds, .n_seconds = r->info.seconds, .can_seek = r->info.can_seek, .is_news = r->is_news};
     st = r->api->hold(r->clip, &held, err);
     if (st == LKS_OK && !(shown.rgb = clip_picture(r->api, r->clip, held, &shown.width, &shown.height, err)))
         st = err->status;
@@ -187,7 +212,8 @@ static void play(player *p, const char *path, guint generation)
         shots_begin(&r.shots, &LOOKS);
         video_frame frame;
         bool end = false;
-        while (!stop(p) && (st = r.api->next(r.clip, &frame, &end, &err)) == LKS_OK && !end)
+        while (!stop(p) && (st = follow(&r, &err)) == LKS_OK &&
+               (st = r.api->next(r.clip, &frame, &end, &err)) == LKS_OK && !end)
             if ((st = read_frame(&r, &frame, &err)) != LKS_OK)
                 break;
         r.api->close(r.clip);
@@ -225,6 +251,7 @@ player *player_new(const player_events *events, void *context)
     g_atomic_ref_count_init(&p->references);
     p->events = *events;
     p->context = context;
+    p->sought = -1.0;
     g_mutex_init(&p->mutex);
     g_cond_init(&p->cond);
     p->thread = g_thread_new("clips", run, p);
@@ -236,6 +263,7 @@ static void drop(player *p)
 {
     g_clear_pointer(&p->path, g_free);
     g_clear_pointer(&p->next.rgb, g_bytes_unref);
+    p->sought = -1.0;
     p->generation++;
     g_atomic_int_set(&p->stops, 1);
     g_cond_broadcast(&p->cond);
@@ -247,6 +275,15 @@ void player_play(player *p, const char *path)
     drop(p);
     p->path = g_strdup(path);
     p->paused = false;
+    g_mutex_unlock(&p->mutex);
+}
+
+void player_seek(player *p, double seconds)
+{
+    g_mutex_lock(&p->mutex);
+    g_clear_pointer(&p->next.rgb, g_bytes_unref);
+    p->sought = MAX(seconds, 0.0);
+    g_cond_broadcast(&p->cond);
     g_mutex_unlock(&p->mutex);
 }
 

@@ -12,6 +12,7 @@ typedef struct player_frame {
     GBytes *rgb; /* [height, width, 3] */
     int width, height;
     double seconds, n_seconds; /* since the beginning; of all, 0 where nobody knows */
+    bool can_seek;             /* there is a way to other times */
     bool is_news;              /* shows something else than the last one that was news: it wants a caption */
 } player_frame;
 
@@ -25,6 +26,9 @@ void player_close(player *p); /* waits for the read that the thread is in to be 
 
 /* Plays from the beginning; NULL: nothing. Of what played before no event comes any more. */
 void player_play(player *p, const char *path);
+
+/* Goes on at another time, or, while paused, shows the frame of that time. Only of a clip that has not ended. */
+void player_seek(player *p, double seconds);
 
 /* While paused a clip stands still; a camera goes on, unseen. */
 void player_pause(player *p, bool paused);

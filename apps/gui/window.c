@@ -216,6 +216,11 @@ static void on_no_word(void *context)
         window_look_again(w);
 }
 
+static void on_sought(void *context, double seconds)
+{
+    window_seek(context, seconds);
+}
+
 /* ---- beginning and end ---- */
 
 static guint count_unsaved(const window *w)
@@ -273,13 +278,14 @@ static gboolean on_close(GtkWindow *widget, window *w)
 
 window *window_new(GtkApplication *app)
 {
-    static const album_events events = {on_opened, on_moved};
+    static const album_events of_album = {on_opened, on_moved};
+    static const detail_events of_detail = {on_no_word, on_sought};
     window *w = g_new0(window, 1);
     w->app = app;
     w->gathering = g_cancellable_new();
     prefs_load(&w->prefs);
-    w->album = album_new(&events, w);
-    w->detail = detail_new(on_no_word, w);
+    w->album = album_new(&of_album, w);
+    w->detail = detail_new(&of_detail, w);
     window_build(w);
     window_add_actions(w);
     g_signal_connect(w->selection, "notify::selected-item", G_CALLBACK(on_selected), w);

@@ -49,6 +49,8 @@ void window_set_model(window *w, const char *model); /* remembered */
 
 /* Plays the clip or camera, or nothing. */
 void window_play(window *w, Photo *photo);
+/* Takes the clip to another time; one that has ended plays on from there. */
+void window_seek(window *w, double seconds);
 /* Goes on, or stands still; at the end of a clip it begins again. */
 void window_set_playing(window *w, bool playing);
 /* Captions the frame that is shown again: with another model, or because no word is looked at any more. */

@@ -32,7 +32,7 @@ static void on_shown(void *context, const player_frame *frame)
     keep(w, frame);
     GdkTexture *texture =
         gdk_memory_texture_new(frame->width, frame->height, GDK_MEMORY_R8G8B8, frame->rgb, (gsize)frame->width * 3);
-    detail_show_frame(w->detail, texture, frame->seconds, frame->n_seconds);
+    detail_show_frame(w->detail, texture, frame->seconds, frame->n_seconds, frame->can_seek);
     g_object_unref(texture);
     w->wants_caption |= frame->is_news;
     look(w);
@@ -66,6 +66,15 @@ void window_play(window *w, Photo *photo)
     w->wants_caption = w->clip_ended = false;
     player_play(w->player, clip ? clip->path : NULL);
     show_playing(w, clip != NULL);
+}
+
+void window_seek(window *w, double seconds)
+{
+    if (!w->clip)
+        return;
+    if (w->clip_ended)
+        window_play(w, w->clip);
+    player_seek(w->player, seconds);
 }
 
 void window_set_playing(window *w, bool playing)

@@ -39,7 +39,8 @@ struct video {
     bool draining, ended, live;
     lks_status broken; /* why the clip ended before its end */
     char reason[AV_ERROR_MAX_STRING_SIZE];
-    double origin; /* time stamp of the beginning, in seconds */
+    double origin;   /* time stamp of the beginning, in seconds */
+    double expected; /* when the next frame is shown, if it does not say */
     video_frame now;
     long n_damaged, n_damaged_in_a_row;
     turn turned;
@@ -198,7 +199,9 @@ static void video_describe(video_info *out, const video *v)
     *out = (video_info){.codec = avcodec_get_name(v->decoder->codec_id),
                         .seconds = seconds,
                         .frame_rate = frame_rate(v),
-                        .is_live = v->live};
+                        .is_live = v->live,
+                        .can_seek = !v->live && seconds > 0.0 && v->from.format->pb &&
+                                    (v->from.format->pb->seekable & AVIO_SEEKABLE_NORMAL)};
 }
 
 /* Number, time and duration of the frame that was decoded. */
@@ -214,16 +217,16 @@ static void clock_frame(video *v)
     if (!(duration > 0.0 && duration <= MAX_DURATION))
         duration = 1.0 / (frame_rate(v) > 0.0 ? frame_rate(v) : FALLBACK_RATE);
     video_frame next = {.number = v->now.number + 1, .duration = duration};
-    double expected = next.number == 0 ? 0.0 : v->now.seconds + v->now.duration;
     int64_t stamp = v->frame->best_effort_timestamp;
-    next.seconds = expected;
+    next.seconds = v->expected;
     if (stamp != AV_NOPTS_VALUE) {
         if (isnan(v->origin))
             v->origin = (double)stamp * unit;
         next.seconds = (double)stamp * unit - v->origin;
     }
     if (!isfinite(next.seconds) || next.seconds < v->now.seconds) /* stamps that run backwards */
-        next.seconds = expected;
+        next.seconds = v->expected;
+    v->expected = next.seconds + duration;
     v->now = next;
 }
 
@@ -252,6 +255,25 @@ static void feed(video *v)
         }
     }
     av_packet_unref(v->packet);
+}
+
+static lks_status video_seek(video *v, double seconds, lks_error *err)
+{
+    if (isnan(v->origin))
+        v->origin = 0.0;
+    double ticks = (v->origin + seconds) / av_q2d(v->stream->time_base);
+    int status = AVERROR(EINVAL);
+    if (fabs(ticks) < (double)(INT64_MAX / 2))
+        status = av_seek_frame(v->from.format, v->stream->index, (int64_t)ticks, AVSEEK_FLAG_BACKWARD);
+    if (status < 0)
+        return fail(v, err, LKS_ERR_IO, "there is no way to second %.1f of it: %s", seconds, av_err2str(status));
+    avcodec_flush_buffers(v->decoder);
+    v->draining = v->ended = false;
+    v->broken = LKS_OK;
+    v->n_damaged_in_a_row = 0;
+    v->now.seconds = 0.0;
+    v->expected = seconds;
+    return LKS_OK;
 }
 
 /* A frame that thumbnails and pictures can be made of. */
@@ -408,6 +430,7 @@ const video_api lks_video_api = {
     .close = video_close,
     .describe = video_describe,
     .next = video_next,
+    .seek = video_seek,
     .thumbnail = video_thumbnail,
     .hold = video_hold,
     .let_go = video_let_go,

@@ -28,15 +28,16 @@ typedef struct video_info {
     double seconds;    /* how long the clip says it is; 0: unknown, as of cameras */
     double frame_rate; /* what the clip says; 0: unknown */
     bool is_live;      /* a camera or stream: frames come as they are filmed */
+    bool can_seek;     /* a file whose end is known */
 } video_info;
 
 typedef struct video_frame {
-    long number;     /* from 0, in order of presentation */
-    double seconds;  /* from the beginning of the clip: never less than the frame's before */
+    long number;     /* from 0, in order of presentation; counts on after a seek */
+    double seconds;  /* from the beginning of the clip: never less than the frame's before, but for a seek */
     double duration; /* seconds; what the clip says, else what its rate says */
 } video_frame;
 
-enum { VIDEO_API_VERSION = 2, VIDEO_MAX_PIXELS = 50 * 1000 * 1000 };
+enum { VIDEO_API_VERSION = 3, VIDEO_MAX_PIXELS = 50 * 1000 * 1000 };
 
 /* What the module offers. */
 typedef struct video_api {
@@ -47,6 +48,8 @@ typedef struct video_api {
     void (*describe)(video_info *out, const video *v);
     /* The next frame; *end at the end of the clip. After a failure the clip is at its end. */
     lks_status (*next)(video *v, video_frame *out, bool *end, lks_error *err);
+    /* The next frame will be one at or before `seconds`, from which on all come. Of a clip that can_seek; also after its end. */
+    lks_status (*seek)(video *v, double seconds, lks_error *err);
     /* cells [32, 32]: the frame as it was coded (not turned), in shades of grey */
     lks_status (*thumbnail)(video *v, uint8_t *cells, lks_error *err);
     lks_status (*hold)(const video *v, video_held **out, lks_error *err);

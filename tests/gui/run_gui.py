@@ -311,6 +311,49 @@ class Clips(TestCase):
         wait_for("the beginning", lambda: clock() < "0:19")
         self.assertEqual(gui.quit(), 0)
 
+    def position(self, gui):
+        """The slider, and where it is, as a function."""
+        slider = gui.find("slider", "^Position$")
+        return slider, lambda: slider.get("Value", "CurrentValue")
+
+    def test_it_goes_to_another_time_and_captions_follow(self):
+        clip = self.clip(30, "astronaut", "coffee", "rocket")
+        first, second, third = self.told(clip)
+        gui = self.gui(clip)
+        slider, position = self.position(gui)
+        clock = self.clock(gui)
+        self.assertEqual(slider.get("Value", "MaximumValue"), 90)
+        wait_for("the first caption", lambda: self.row(gui, clip.name) == first)
+        gui.click(slider)  # its middle
+        wait_for("the second caption", lambda: self.row(gui, clip.name) == second)
+        self.assertTrue(30 <= position() < 60, position())
+        gui.key("End")
+        gui.key("Left")  # five seconds before the end
+        wait_for("the third caption", lambda: self.row(gui, clip.name) == third)
+        wait_for("the end", lambda: clock() == "1:29 / 1:30")
+        wait_for("the button", lambda: not gui.find("(toggle )?button", "^Play$").has_state(STATE_PRESSED))
+        gui.key("Home")  # plays on from there
+        wait_for("the beginning", lambda: position() < 30 and self.row(gui, clip.name) == first)
+        self.assertEqual(gui.quit(), 0)
+
+    def test_it_goes_to_another_time_while_it_stands_still(self):
+        gui = self.gui(self.clip(60, "coffee"), model=SMALL)
+        slider, position = self.position(gui)
+        clock = self.clock(gui)
+        gui.key("ctrl+space")
+        gui.click(slider)
+        wait_for("the frame", lambda: 25 < position() < 35)
+        time.sleep(0.5)
+        stopped = position()
+        gui.key("Right")
+        wait_for("the next frame", lambda: abs(position() - stopped - 5) < 0.5 and clock().startswith("0:3"))
+        time.sleep(2)
+        self.assertLess(abs(position() - stopped - 5), 0.5)
+        self.keep("seek")
+        gui.key("ctrl+space")
+        wait_for("more", lambda: position() > stopped + 6)
+        self.assertEqual(gui.quit(), 0)
+
     def test_a_word_holds_its_picture(self):
         clip = self.clip(20, "astronaut", "coffee")
         first, last = self.told(clip)
