@@ -2,43 +2,34 @@
 #include <float.h>
 #include <math.h>
 
-#include "tests/ops/ops_test.h"
+#include "tests/ops/packed_layer.h"
+
+static void pack(lks_linear *layer, const float *w, int half)
+{
+    const int d_in = layer->d_in, d_out = layer->d_out;
+    size_t count = lks_bf16_panel_count(d_in, d_out);
+    uint16_t *panels = malloc(count * sizeof *panels);
+    assert_non_null(panels);
+    memset(panels, 0x55, count * sizeof *panels);
+    lks_bf16_pack(panels, w, d_in, 0, half);
+    lks_bf16_pack(panels, w + (size_t)half * (size_t)d_in, d_in, half, d_out);
+    layer->bf16 = (lks_bf16_weights){panels};
+}
+
+static void release(lks_linear *layer)
+{
+    free((void *)layer->bf16.panels);
+}
 
 /* Sums of n products of size 1 have about sqrt(n) roundings of sqrt(n) 2^-24 at most; the reference has one. */
-#define TOLERANCE(n) (3e-6 + 4e-7 * sqrt(n))
-
-typedef struct layer_case {
-    int n, d_in, d_out;
-    int extra_stride;
-    lks_activation activation;
-    bool bias, residual, in_place;
-    float scale, offset; /* of the inputs */
-} layer_case;
-
-typedef struct packed_layer {
-    uint16_t *panels;
-    float *bias;
-    lks_linear layer;
-} packed_layer;
-
-static packed_layer pack(const float *w, int d_in, int d_out, bool with_bias)
+static double tolerance(const layer_case *c)
 {
-    size_t count = lks_bf16_panel_count(d_in, d_out);
-    packed_layer p = {.panels = malloc(count * sizeof *p.panels), .bias = random_floats((size_t)d_out, 3)};
-    memset(p.panels, 0x55, count * sizeof *p.panels);
-    int half = d_out / 128 * 64; /* two ranges, as threads would pack them */
-    lks_bf16_pack(p.panels, w, d_in, 0, half);
-    lks_bf16_pack(p.panels, w + (size_t)half * (size_t)d_in, d_in, half, d_out);
-    p.layer = (lks_linear){.d_in = d_in, .d_out = d_out, .bias = with_bias ? p.bias : NULL};
-    p.layer.bf16 = (lks_bf16_weights){p.panels};
-    return p;
+    return (3e-6 + 4e-7 * sqrt(c->d_in)) * (1.0 + (double)c->offset * (double)c->offset);
 }
 
-static void release(packed_layer *p)
-{
-    free(p->panels);
-    free(p->bias);
-}
+/* Factors are off by 2^-9 at most. */
+const packed_format tested_format = {
+    .pack = pack, .release = release, .tolerance = tolerance, .least_share = 1e-4, .most_share = 0.004};
 
 static void rounding(void **state)
 {
@@ -79,14 +70,14 @@ static void widening(void **state)
         const size_t count = ops->linear_packed_count(d_in, d_out);
         float *w = random_floats((size_t)(d_in * d_out), 6), *expected = constant_floats(count, 9.0f);
         float *widened = constant_floats(count, 8.0f);
-        packed_layer p = pack(w, d_in, d_out, false);
+        packed_layer p = layer_pack(w, d_in, d_out, false);
         for (int o = 0; o < d_out; o++)
             lks_bf16_unpack(w + o * d_in, &p.layer.bf16, d_in, o);
         ops->linear_pack(expected, w, d_in, d_out, 0, d_out);
-        ops->linear_widen(widened, p.panels, d_in, 0, n_panels / 2);
-        ops->linear_widen(widened, p.panels, d_in, n_panels / 2, n_panels);
+        ops->linear_widen(widened, p.layer.bf16.panels, d_in, 0, n_panels / 2);
+        ops->linear_widen(widened, p.layer.bf16.panels, d_in, n_panels / 2, n_panels);
         assert_same(widened, expected, count, "widened");
-        release(&p);
+        layer_release(&p);
         free(w);
         free(expected);
         free(widened);
@@ -100,7 +91,7 @@ static void unpacking(void **state)
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         int d_in = shapes[i][0], d_out = shapes[i][1];
         float *w = random_floats((size_t)(d_in * d_out), 6), *row = constant_floats((size_t)d_in, 1e30f);
-        packed_layer p = pack(w, d_in, d_out, false);
+        packed_layer p = layer_pack(w, d_in, d_out, false);
         assert_int_equal(lks_linear_precision(&p.layer), LKS_PRECISION_BF16);
         for (int o = 0; o < d_out; o++) {
             lks_linear_row(lks_ops_get(LKS_ISA_REF), row, &p.layer, o);
@@ -111,108 +102,12 @@ static void unpacking(void **state)
         for (size_t at = 0; at < lks_bf16_panel_count(d_in, d_out); at++) { /* padding is zero */
             int k = (int)(at / 128) % n_pairs * 2 + (int)(at % 2),
                 o = (int)(at / 128) / n_pairs * 64 + (int)(at % 128) / 2;
-            assert_true((k < d_in && o < d_out) || p.panels[at] == 0);
+            assert_true((k < d_in && o < d_out) || p.layer.bf16.panels[at] == 0);
         }
         free(w);
         free(row);
-        release(&p);
+        layer_release(&p);
     }
-}
-
-/* The output rows with their gaps, which must stay as they were. */
-static float *run(const bench *b, const layer_case *c, const float *w)
-{
-    size_t x_stride = (size_t)(c->d_in + c->extra_stride), y_stride = (size_t)(c->d_out + c->extra_stride);
-    float *x = random_floats((size_t)c->n * x_stride, 1), *y = random_floats((size_t)c->n * y_stride, 4);
-    float *residual = random_floats((size_t)c->n * y_stride, 5);
-    for (size_t i = 0; i < (size_t)c->n * x_stride; i++)
-        x[i] = x[i] * c->scale + c->offset;
-    packed_layer p = pack(w, c->d_in, c->d_out, c->bias);
-    lks_linear_args args = {.n = c->n,
-                            .x = x,
-                            .x_stride = (int64_t)x_stride,
-                            .y = y,
-                            .y_stride = (int64_t)y_stride,
-                            .activation = c->activation,
-                            .residual_stride = (int64_t)y_stride};
-    if (c->residual)
-        args.residual = c->in_place ? y : residual;
-    lks_arena scratch;
-    assert_int_equal(lks_arena_init(&scratch, lks_ops_scratch(1, 1, 1, c->d_in), NULL), LKS_OK);
-    lks_compute compute = b->compute;
-    compute.scratch = &scratch;
-    lks_linear_run(&compute, &p.layer, &args);
-    assert_int_equal(lks_arena_mark(&scratch), 0);
-    lks_arena_release(&scratch);
-    release(&p);
-    free(x);
-    free(residual);
-    return y;
-}
-
-static void check(void **state, const layer_case *c)
-{
-    lks_isa isa = test_isa(state);
-    bench ref, two, one;
-    bench_open(&two, isa, 2);
-    bench_open(&one, isa, 1);
-    bench_open(&ref, LKS_ISA_REF, 1);
-    float *w = random_floats((size_t)c->d_in * (size_t)c->d_out, 2);
-    size_t count = (size_t)c->n * (size_t)(c->d_out + c->extra_stride);
-    float *expected = run(&ref, c, w), *actual = run(&two, c, w), *single = run(&one, c, w);
-    char what[128];
-    snprintf(what, sizeof what, "n %d, %d -> %d, activation %d", c->n, c->d_in, c->d_out, (int)c->activation);
-    assert_close(actual, expected, count, TOLERANCE(c->d_in) * (1.0 + (double)c->offset * (double)c->offset), what);
-    assert_same(actual, single, count, what);
-    free(w);
-    free(expected);
-    free(actual);
-    free(single);
-    bench_close(&ref);
-    bench_close(&two);
-    bench_close(&one);
-}
-
-static void shapes(void **state)
-{
-    static const int rows[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 65, 197}, widths[] = {1, 3, 7, 63, 64, 65, 130, 321};
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        for (size_t j = 0; j < sizeof widths / sizeof *widths; j++)
-            for (size_t k = 0; k < sizeof widths / sizeof *widths; k += 2)
-                check(state,
-                      &(layer_case){.n = rows[i], .d_in = widths[j], .d_out = widths[k], .bias = true, .scale = 1});
-}
-
-static void large(void **state)
-{
-    check(state, &(layer_case){.n = 577,
-                               .d_in = 384,
-                               .d_out = 200,
-                               .bias = true,
-                               .residual = true,
-                               .in_place = true,
-                               .extra_stride = 3,
-                               .scale = 1});
-    check(state, &(layer_case){.n = 5, .d_in = 3072, .d_out = 129, .scale = 0.1f, .offset = 1});
-    check(state, &(layer_case){.n = 67, .d_in = 3072, .d_out = 129, .scale = 0.1f, .offset = -7, .residual = true});
-    check(state, &(layer_case){.n = 1600, .d_in = 700, .d_out = 65, .bias = true, .residual = true, .scale = 1});
-    check(state, &(layer_case){.n = 67, .d_in = 1030, .d_out = 64, .scale = 1e-20f});
-}
-
-static void options(void **state)
-{
-    for (int activation = LKS_ACT_NONE; activation <= LKS_ACT_TANH; activation++)
-        for (int flags = 0; flags < 8; flags++)
-            for (int n = 3; n <= 35; n += 32)
-                check(state, &(layer_case){.n = n,
-                                           .d_in = 50,
-                                           .d_out = 77,
-                                           .activation = (lks_activation)activation,
-                                           .bias = (flags & 1) != 0,
-                                           .residual = (flags & 2) != 0,
-                                           .in_place = (flags & 4) != 0,
-                                           .extra_stride = 5,
-                                           .scale = 0.5f});
 }
 
 /* Inputs and weights of few bits: every sum is exact in any order, so that all tables give the same numbers. */
@@ -227,7 +122,7 @@ static void exact_sums(void **state)
         w[i] = (float)random_int(&seed, -128, 129);
     for (int i = 0; i < N * D_IN; i++)
         x[i] = (float)random_int(&seed, -128, 129);
-    packed_layer p = pack(w, D_IN, D_OUT, false);
+    packed_layer p = layer_pack(w, D_IN, D_OUT, false);
     lks_linear_args args = {.n = N, .x = x, .x_stride = D_IN, .y = y, .y_stride = D_OUT};
     lks_linear_run(&b.compute, &p.layer, &args);
     for (int i = 0; i < N; i++)
@@ -237,58 +132,10 @@ static void exact_sums(void **state)
                 sum += (double)x[i * D_IN + k] * (double)w[o * D_IN + k];
             assert_true((double)y[i * D_OUT + o] == sum);
         }
-    release(&p);
+    layer_release(&p);
     free(w);
     free(x);
     free(y);
-    bench_close(&b);
-}
-
-/* Beside f32: the error of a sum of d_in products whose factors are off by 2^-9 at most. */
-static void close_to_f32(void **state)
-{
-    layer_case c = {.n = 40, .d_in = 512, .d_out = 96, .bias = true, .scale = 1};
-    bench b, ref;
-    bench_open(&b, test_isa(state), 1);
-    bench_open(&ref, LKS_ISA_REF, 1);
-    float *w = random_floats((size_t)c.d_in * (size_t)c.d_out, 2), *x = random_floats((size_t)c.n * (size_t)c.d_in, 1);
-    float *bias = random_floats((size_t)c.d_out, 3), *expected = constant_floats((size_t)c.n * (size_t)c.d_out, 0);
-    lks_linear layer = {.d_in = c.d_in, .d_out = c.d_out, .packed = w, .bias = bias};
-    lks_linear_args args = {.n = c.n, .x = x, .x_stride = c.d_in, .y = expected, .y_stride = c.d_out};
-    lks_linear_run(&ref.compute, &layer, &args);
-    float *actual = run(&b, &c, w);
-    double squares = 0, size = 0;
-    for (int i = 0; i < c.n * c.d_out; i++) {
-        squares += ((double)actual[i] - (double)expected[i]) * ((double)actual[i] - (double)expected[i]);
-        size += (double)expected[i] * (double)expected[i];
-    }
-    double share = sqrt(squares / size);
-    assert_true(share > 1e-4 && share < 0.004);
-    free(w);
-    free(x);
-    free(bias);
-    free(expected);
-    free(actual);
-    bench_close(&b);
-    bench_close(&ref);
-}
-
-static void batch_independence(void **state)
-{
-    bench b;
-    bench_open(&b, test_isa(state), 3);
-    layer_case c = {.n = 300, .d_in = 500, .d_out = 300, .bias = true, .activation = LKS_ACT_GELU, .scale = 0.3f};
-    float *w = random_floats((size_t)c.d_in * (size_t)c.d_out, 2);
-    float *all = run(&b, &c, w);
-    static const int counts[] = {1, 2, 3, 5, 8, 9, 40, 193};
-    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
-        c.n = counts[i];
-        float *some = run(&b, &c, w);
-        assert_same(some, all, (size_t)c.n * (size_t)c.d_out, "rows of a smaller batch");
-        free(some);
-    }
-    free(w);
-    free(all);
     bench_close(&b);
 }
 
@@ -299,7 +146,7 @@ static void strange_rows(void **state)
     bench b;
     bench_open(&b, test_isa(state), 1);
     float *w = random_floats(D_OUT * D_IN, 2), *y = constant_floats(5 * D_OUT, 0), *x = random_floats(5 * D_IN, 1);
-    packed_layer p = pack(w, D_IN, D_OUT, true);
+    packed_layer p = layer_pack(w, D_IN, D_OUT, true);
     memset(x, 0, D_IN * sizeof *x);
     x[1 * D_IN + 36] = NAN;
     uint32_t bits = 0x7F800001;
@@ -312,7 +159,7 @@ static void strange_rows(void **state)
         assert_true(isnan(y[1 * D_OUT + o]) && isnan(y[2 * D_OUT + o]));
         assert_true(isinf(y[3 * D_OUT + o]) && isfinite(y[4 * D_OUT + o]));
     }
-    release(&p);
+    layer_release(&p);
     free(w);
     free(x);
     free(y);
@@ -331,12 +178,12 @@ int main(void)
         OPS_TEST_ISA(widening, LKS_ISA_AVX2),
         OPS_TEST_ISA(widening, LKS_ISA_AVX512),
         OPS_TEST_ISA(widening, LKS_ISA_NEON),
-        BF16_TEST(shapes),
-        BF16_TEST(large),
-        BF16_TEST(options),
+        BF16_TEST(layer_shapes),
+        BF16_TEST(layer_large),
+        BF16_TEST(layer_options),
         BF16_TEST(exact_sums),
-        BF16_TEST(close_to_f32),
-        BF16_TEST(batch_independence),
+        BF16_TEST(layer_close_to_f32),
+        BF16_TEST(layer_batch_independence),
         BF16_TEST(strange_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

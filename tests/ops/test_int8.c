@@ -4,48 +4,42 @@
 #include <math.h>
 
 #include "tests/ops/int8_emulated.h"
-#include "tests/ops/ops_test.h"
+#include "tests/ops/packed_layer.h"
 
-/* Float part: three roundings of scale, product and bias, and the activations' own bound. */
-#define TOLERANCE 3e-6
-
-typedef struct layer_case {
-    int n, d_in, d_out;
-    int extra_stride;
-    lks_activation activation;
-    bool bias, residual, in_place;
-    float scale, offset; /* of the inputs */
-} layer_case;
-
-typedef struct packed_layer {
-    int8_t *panels;
-    float *scales, *bias;
-    int32_t *sums;
-    lks_linear layer;
-} packed_layer;
-
-static packed_layer pack(const float *w, int d_in, int d_out, bool with_bias)
+static void pack(lks_linear *layer, const float *w, int half)
 {
-    packed_layer p = {.panels = malloc(lks_int8_panel_bytes(d_in, d_out)),
-                      .scales = malloc((size_t)d_out * sizeof *p.scales),
-                      .sums = malloc((size_t)d_out * sizeof *p.sums),
-                      .bias = random_floats((size_t)d_out, 3)};
-    memset(p.panels, 0x55, lks_int8_panel_bytes(d_in, d_out));
-    int half = d_out / 128 * 64; /* two ranges, as threads would pack them */
-    lks_int8_pack(p.panels, p.scales, p.sums, w, d_in, 0, half);
-    lks_int8_pack(p.panels, p.scales, p.sums, w + (size_t)half * (size_t)d_in, d_in, half, d_out);
-    p.layer = (lks_linear){.d_in = d_in, .d_out = d_out, .bias = with_bias ? p.bias : NULL};
-    p.layer.int8 = (lks_int8_weights){p.panels, p.scales, p.sums};
-    return p;
+    const int d_in = layer->d_in, d_out = layer->d_out;
+    int8_t *panels = malloc(lks_int8_panel_bytes(d_in, d_out));
+    float *scales = malloc((size_t)d_out * sizeof *scales);
+    int32_t *sums = malloc((size_t)d_out * sizeof *sums);
+    assert_true(panels && scales && sums);
+    memset(panels, 0x55, lks_int8_panel_bytes(d_in, d_out));
+    lks_int8_pack(panels, scales, sums, w, d_in, 0, half);
+    lks_int8_pack(panels, scales, sums, w + (size_t)half * (size_t)d_in, d_in, half, d_out);
+    layer->int8 = (lks_int8_weights){panels, scales, sums};
 }
 
-static void release(packed_layer *p)
+static void release(lks_linear *layer)
 {
-    free(p->panels);
-    free(p->scales);
-    free(p->sums);
-    free(p->bias);
+    free((void *)layer->int8.panels);
+    free((void *)layer->int8.scales);
+    free((void *)layer->int8.sums);
 }
+
+/* The integers are equal: three roundings of scale, product and bias, and the activations' own bound. */
+static double tolerance(const layer_case *c)
+{
+    (void)c;
+    return 3e-6;
+}
+
+/* Weights and inputs are off by half a step of their range. */
+const packed_format tested_format = {.pack = pack,
+                                     .release = release,
+                                     .tolerance = tolerance,
+                                     .least_share = 1e-4,
+                                     .most_share = 0.01,
+                                     .emulated = &emulated_linear_int8};
 
 static void unpacking(void **state)
 {
@@ -54,133 +48,16 @@ static void unpacking(void **state)
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         int d_in = shapes[i][0], d_out = shapes[i][1];
         float *w = random_floats((size_t)(d_in * d_out), 6), *row = constant_floats((size_t)d_in, 1e30f);
-        packed_layer p = pack(w, d_in, d_out, false);
+        packed_layer p = layer_pack(w, d_in, d_out, false);
         for (int o = 0; o < d_out; o++) {
             lks_linear_row(lks_ops_get(LKS_ISA_REF), row, &p.layer, o);
             for (int k = 0; k < d_in; k++)
-                assert_true(fabsf(row[k] - w[o * d_in + k]) <= 0.5001f * p.scales[o]);
+                assert_true(fabsf(row[k] - w[o * d_in + k]) <= 0.5001f * p.layer.int8.scales[o]);
         }
         free(w);
         free(row);
-        release(&p);
+        layer_release(&p);
     }
-}
-
-typedef void linear_function(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
-
-/* The output rows with their gaps, which must stay as they were. */
-static float *run(const bench *b, linear_function *function, const layer_case *c, const float *w)
-{
-    size_t x_stride = (size_t)(c->d_in + c->extra_stride), y_stride = (size_t)(c->d_out + c->extra_stride);
-    float *x = random_floats((size_t)c->n * x_stride, 1), *y = random_floats((size_t)c->n * y_stride, 4);
-    float *residual = random_floats((size_t)c->n * y_stride, 5);
-    for (size_t i = 0; i < (size_t)c->n * x_stride; i++)
-        x[i] = x[i] * c->scale + c->offset;
-    packed_layer p = pack(w, c->d_in, c->d_out, c->bias);
-    lks_linear_args args = {.n = c->n,
-                            .x = x,
-                            .x_stride = (int64_t)x_stride,
-                            .y = y,
-                            .y_stride = (int64_t)y_stride,
-                            .activation = c->activation,
-                            .residual_stride = (int64_t)y_stride};
-    if (c->residual)
-        args.residual = c->in_place ? y : residual;
-    lks_arena scratch;
-    assert_int_equal(lks_arena_init(&scratch, lks_ops_scratch(1, 1, 1, c->d_in), NULL), LKS_OK);
-    lks_compute compute = b->compute;
-    compute.scratch = &scratch;
-    function(&compute, &p.layer, &args);
-    assert_int_equal(lks_arena_mark(&scratch), 0);
-    lks_arena_release(&scratch);
-    release(&p);
-    free(x);
-    free(residual);
-    return y;
-}
-
-static void check_function(linear_function *function, lks_isa isa, const layer_case *c)
-{
-    bench ref, two, one;
-    bench_open(&two, isa, 2);
-    bench_open(&one, isa, 1);
-    bench_open(&ref, LKS_ISA_REF, 1);
-    float *w = random_floats((size_t)c->d_in * (size_t)c->d_out, 2);
-    size_t count = (size_t)c->n * (size_t)(c->d_out + c->extra_stride);
-    float *expected = run(&ref, ref.compute.ops->linear_int8, c, w);
-    float *actual = run(&two, function, c, w), *single = run(&one, function, c, w);
-    char what[128];
-    snprintf(what, sizeof what, "n %d, %d -> %d, activation %d", c->n, c->d_in, c->d_out, (int)c->activation);
-    assert_close(actual, expected, count, TOLERANCE, what);
-    assert_same(actual, single, count, what);
-    free(w);
-    free(expected);
-    free(actual);
-    free(single);
-    bench_close(&ref);
-    bench_close(&two);
-    bench_close(&one);
-}
-
-/* The state of a test is an instruction set, or EMULATED: the AVX-VNNI kernels with their one special instruction written out,
- * so that they are tested on every machine with AVX2. */
-#define EMULATED LKS_ISA_COUNT
-
-static void check(void **state, const layer_case *c)
-{
-    lks_isa isa = test_isa(state);
-    if (isa == EMULATED) {
-        if (!emulated_linear_int8 || !lks_isa_available(LKS_ISA_AVX2))
-            skip();
-        check_function(emulated_linear_int8, LKS_ISA_AVX2, c);
-        return;
-    }
-    const lks_ops *ops = test_ops(isa);
-    if (!ops)
-        skip();
-    check_function(ops->linear_int8, isa, c);
-}
-
-static void shapes(void **state)
-{
-    static const int rows[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 65, 197}, widths[] = {1, 3, 7, 63, 64, 65, 130, 321};
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        for (size_t j = 0; j < sizeof widths / sizeof *widths; j++)
-            for (size_t k = 0; k < sizeof widths / sizeof *widths; k += 2)
-                check(state,
-                      &(layer_case){.n = rows[i], .d_in = widths[j], .d_out = widths[k], .bias = true, .scale = 1});
-}
-
-static void large(void **state)
-{
-    check(state, &(layer_case){.n = 577,
-                               .d_in = 384,
-                               .d_out = 200,
-                               .bias = true,
-                               .residual = true,
-                               .in_place = true,
-                               .extra_stride = 3,
-                               .scale = 1});
-    check(state, &(layer_case){.n = 5, .d_in = 3072, .d_out = 129, .scale = 0.1f, .offset = 1});
-    check(state, &(layer_case){.n = 67, .d_in = 3072, .d_out = 129, .scale = 0.1f, .offset = -7, .residual = true});
-    check(state, &(layer_case){.n = 1600, .d_in = 700, .d_out = 65, .bias = true, .residual = true, .scale = 1});
-    check(state, &(layer_case){.n = 67, .d_in = 1030, .d_out = 64, .scale = 1e-20f});
-}
-
-static void options(void **state)
-{
-    for (int activation = LKS_ACT_NONE; activation <= LKS_ACT_TANH; activation++)
-        for (int flags = 0; flags < 8; flags++)
-            for (int n = 3; n <= 35; n += 32)
-                check(state, &(layer_case){.n = n,
-                                           .d_in = 50,
-                                           .d_out = 77,
-                                           .activation = (lks_activation)activation,
-                                           .bias = (flags & 1) != 0,
-                                           .residual = (flags & 2) != 0,
-                                           .in_place = (flags & 4) != 0,
-                                           .extra_stride = 5,
-                                           .scale = 0.5f});
 }
 
 /* Rows of extremes: with scales of one the outputs are the integer sums themselves, which must agree exactly, and with what a
@@ -188,14 +65,8 @@ static void options(void **state)
 static void exact_integers(void **state)
 {
     enum { N = 11, D_IN = 261, D_OUT = 70 };
-    lks_isa isa = test_isa(state) == EMULATED ? LKS_ISA_AVX2 : test_isa(state);
     bench b;
-    bench_open(&b, isa, 2);
-    linear_function *function = test_isa(state) == EMULATED ? emulated_linear_int8 : b.compute.ops->linear_int8;
-    if (!function) {
-        bench_close(&b);
-        skip();
-    }
+    linear_function *function = layer_bench_open(&b, test_isa(state), 2);
     float *w = random_floats(D_OUT * D_IN, 7), *x = random_floats(N * D_IN, 8), *y = constant_floats(N * D_OUT, 0);
     uint32_t seed = 9;
     for (int o = 0; o < D_OUT; o++)
@@ -210,7 +81,7 @@ static void exact_integers(void **state)
                                        : i % 2  ? 255
                                                 : random_int(&seed, 0, 256)) -
                                       (i % 4) * 40);
-    packed_layer p = pack(w, D_IN, D_OUT, false);
+    packed_layer p = layer_pack(w, D_IN, D_OUT, false);
     lks_linear_args args = {.n = N, .x = x, .x_stride = D_IN, .y = y, .y_stride = D_OUT};
     function(&b.compute, &p.layer, &args);
     for (int i = 0; i < N; i++)
@@ -220,58 +91,10 @@ static void exact_integers(void **state)
                 sum += (double)x[i * D_IN + k] * (double)w[o * D_IN + k];
             assert_true((double)y[i * D_OUT + o] == sum);
         }
-    release(&p);
+    layer_release(&p);
     free(w);
     free(x);
     free(y);
-    bench_close(&b);
-}
-
-/* Beside f32: the error of a sum of d_in products with independent rounding errors of half a step each. */
-static void close_to_f32(void **state)
-{
-    layer_case c = {.n = 40, .d_in = 512, .d_out = 96, .bias = true, .scale = 1};
-    bench b, ref;
-    bench_open(&b, test_isa(state), 1);
-    bench_open(&ref, LKS_ISA_REF, 1);
-    float *w = random_floats((size_t)c.d_in * (size_t)c.d_out, 2), *x = random_floats((size_t)c.n * (size_t)c.d_in, 1);
-    float *bias = random_floats((size_t)c.d_out, 3), *expected = constant_floats((size_t)c.n * (size_t)c.d_out, 0);
-    lks_linear layer = {.d_in = c.d_in, .d_out = c.d_out, .packed = w, .bias = bias};
-    lks_linear_args args = {.n = c.n, .x = x, .x_stride = c.d_in, .y = expected, .y_stride = c.d_out};
-    lks_linear_run(&ref.compute, &layer, &args);
-    float *actual = run(&b, b.compute.ops->linear_int8, &c, w);
-    double squares = 0, size = 0;
-    for (int i = 0; i < c.n * c.d_out; i++) {
-        squares += ((double)actual[i] - (double)expected[i]) * ((double)actual[i] - (double)expected[i]);
-        size += (double)expected[i] * (double)expected[i];
-    }
-    double share = sqrt(squares / size);
-    assert_true(share > 1e-4 && share < 0.01);
-    free(w);
-    free(x);
-    free(bias);
-    free(expected);
-    free(actual);
-    bench_close(&b);
-    bench_close(&ref);
-}
-
-static void batch_independence(void **state)
-{
-    bench b;
-    bench_open(&b, test_isa(state), 3);
-    layer_case c = {.n = 300, .d_in = 500, .d_out = 300, .bias = true, .activation = LKS_ACT_GELU, .scale = 0.3f};
-    float *w = random_floats((size_t)c.d_in * (size_t)c.d_out, 2);
-    float *all = run(&b, b.compute.ops->linear_int8, &c, w);
-    static const int counts[] = {1, 2, 3, 5, 8, 9, 40, 193};
-    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
-        c.n = counts[i];
-        float *some = run(&b, b.compute.ops->linear_int8, &c, w);
-        assert_same(some, all, (size_t)c.n * (size_t)c.d_out, "rows of a smaller batch");
-        free(some);
-    }
-    free(w);
-    free(all);
     bench_close(&b);
 }
 
@@ -282,7 +105,7 @@ static void strange_rows(void **state)
     bench b;
     bench_open(&b, test_isa(state), 1);
     float *w = random_floats(D_OUT * D_IN, 2), *y = constant_floats(5 * D_OUT, 0), *x = random_floats(5 * D_IN, 1);
-    packed_layer p = pack(w, D_IN, D_OUT, true);
+    packed_layer p = layer_pack(w, D_IN, D_OUT, true);
     memset(x, 0, D_IN * sizeof *x);
     x[1 * D_IN + 36] = NAN;
     x[2 * D_IN + 5] = -INFINITY;
@@ -294,7 +117,7 @@ static void strange_rows(void **state)
     for (int i = 1; i < 5; i++)
         for (int o = 0; o < D_OUT; o++)
             assert_int_equal(isnan(y[i * D_OUT + o]) != 0, i < 4);
-    release(&p);
+    layer_release(&p);
     free(w);
     free(x);
     free(y);
@@ -305,22 +128,22 @@ static void packing(void **state)
 {
     (void)state;
     const float w[3][5] = {{1, -2, 0.5f, 0, 2}, {0, 0, 0, 0, 0}, {-1e-3f, 1e-3f, 0, 2.5e-4f, 0}};
-    packed_layer p = pack(&w[0][0], 5, 3, false);
+    packed_layer p = layer_pack(&w[0][0], 5, 3, false);
     assert_int_equal(lks_int8_panel_bytes(5, 3), 2 * 64 * 4);
-    assert_float_equal(p.scales[0], 2.0f / 127.0f, 1e-9);
-    assert_float_equal(p.scales[1], 0.0f, 0);
+    assert_float_equal(p.layer.int8.scales[0], 2.0f / 127.0f, 1e-9);
+    assert_float_equal(p.layer.int8.scales[1], 0.0f, 0);
     static const int expected[3][5] = {{64, -127, 32, 0, 127}, {0, 0, 0, 0, 0}, {-127, 127, 0, 32, 0}};
     for (int o = 0; o < 3; o++) {
         int sum = 0;
         for (int k = 0; k < 5; k++) {
             sum += expected[o][k];
-            assert_int_equal(p.panels[(k / 4 * 64 + o) * 4 + k % 4], expected[o][k]);
+            assert_int_equal(p.layer.int8.panels[(k / 4 * 64 + o) * 4 + k % 4], expected[o][k]);
         }
-        assert_int_equal(p.sums[o], sum);
+        assert_int_equal(p.layer.int8.sums[o], sum);
     }
     for (int i = 3 * 4; i < 64 * 4; i++)
-        assert_int_equal(p.panels[i], 0);
-    release(&p);
+        assert_int_equal(p.layer.int8.panels[i], 0);
+    layer_release(&p);
 }
 
 #define INT8_TEST(function)                                                                                            \
@@ -333,15 +156,15 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(packing),
         cmocka_unit_test(unpacking),
-        INT8_TEST(shapes),
-        INT8_TEST(large),
-        INT8_TEST(options),
+        INT8_TEST(layer_shapes),
+        INT8_TEST(layer_large),
+        INT8_TEST(layer_options),
         INT8_TEST(exact_integers),
-        INT8_TEST(close_to_f32),
-        INT8_TEST(batch_independence),
+        INT8_TEST(layer_close_to_f32),
+        INT8_TEST(layer_batch_independence),
         INT8_TEST(strange_rows),
-        OPS_TEST_ISA(shapes, EMULATED),
-        OPS_TEST_ISA(large, EMULATED),
+        OPS_TEST_ISA(layer_shapes, EMULATED),
+        OPS_TEST_ISA(layer_large, EMULATED),
         OPS_TEST_ISA(exact_integers, EMULATED),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
