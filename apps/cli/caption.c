@@ -129,7 +129,7 @@ static void summarize(const report *r, bool resumable, bool quiet)
         complain("%zu images were done before", r->n_before);
     if (r->n_skipped > 0)
         complain("%zu of %zu images have a caption already and were skipped", r->n_skipped, n_all);
-    if (r->n_uncertain > 0)
+    if (r->n_uncertain > 0 && n_all > 1)
         complain("%zu of %zu images are uncertain and got no caption", r->n_uncertain, n_all);
     if (r->n_failed > 0 && n_all > 1)
         complain("%zu of %zu images failed", r->n_failed, n_all);
