@@ -129,7 +129,7 @@ static int run_with_engine(evaluation *v)
         report_open(&v->report, &rows, v->engine.name, 0, true)) {
         engine_catch_interrupts();
         status = run(v);
-        if (!report_close(&v->report, true))
+        if (!report_close(&v->report, status != EXIT_USAGE && !engine_is_interrupted()))
             status = EXIT_OUTPUT;
         else if (engine_is_interrupted())
             status = EXIT_INTERRUPTED;

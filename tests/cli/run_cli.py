@@ -494,8 +494,10 @@ class Commands(TestCase):
         self.assertIn("2 photos captioned, 1 failed", err)
         limited = rows_of(run("eval", "--limit", "1", "--photos", PHOTOS, data, check=OK)[1])
         self.assertEqual(len(limited), 1)
-        status, _, err = run("eval", "--references", "de", "--photos", PHOTOS, data)
-        self.assertEqual(status, USAGE)
+        target = self.work / "out.jsonl"
+        target.write_text("of an earlier run\n")
+        status, _, err = run("eval", "--references", "de", "--photos", PHOTOS, data, "-o", target)
+        self.assertEqual((status, target.read_text()), (USAGE, "of an earlier run\n"))
         self.assertIn('"de"', err)
         data.write_text("".join(json.dumps(r | ({"de": ["ein Hund"]} if r["image"] == "grey.jpg" else {})) + "\n" for r in rows))
         got = rows_of(run("eval", "--references", "de", "--photos", PHOTOS, data, check=OK)[1])
