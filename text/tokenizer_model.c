@@ -79,14 +79,15 @@ lks_status lks_token_model_open(lks_token_model *model, const json_t *root, cons
     lks_status st = open_vocab(&model->vocab, json_object_get(root, "vocab"), name, err);
     if (st != LKS_OK)
         return st;
-    if (lks_token_json_text(root, "unk_token", &model->unk_text))
-        model->unk = lks_vocab_find(&model->vocab, model->unk_text.at, model->unk_text.n);
-    else if (model->kind == LKS_MODEL_WORDPIECE)
+    bool has_unk = lks_token_json_text(root, "unk_token", &model->unk_text);
+    if (!has_unk && model->kind == LKS_MODEL_WORDPIECE)
         return lks_token_json_damaged(name, "the WordPiece model names no unk_token", err);
     lks_token_json_text(root, "continuing_subword_prefix", &model->prefix);
     lks_token_json_text(root, "end_of_word_suffix", &model->suffix);
     if (model->unk_text.failed || model->prefix.failed || model->suffix.failed)
         return lks_text_nomem(name, err);
+    if (has_unk)
+        model->unk = lks_vocab_find(&model->vocab, model->unk_text.at, model->unk_text.n);
     if (model->kind == LKS_MODEL_BPE)
         return lks_bpe_open(model, root, name, err);
     return model->kind == LKS_MODEL_WORDPIECE ? open_wordpiece(model, root, name, err) : LKS_OK;

@@ -5,8 +5,8 @@
 
 #include <stddef.h>
 
-/* Counts from 0 anew; the call of that number fails. SIZE_MAX: none. */
-void allocator_begin(size_t fail_at);
+/* Counts from 0 anew; call number `nth` fails. SIZE_MAX: none. */
+void allocator_begin(size_t nth);
 
 /* Lets every call succeed again. Returns how many there were since allocator_begin. */
 size_t allocator_end(void);
