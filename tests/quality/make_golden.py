@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The golden file of a model whose layers are stored in low precision: what the reference kernels say about photos.
 
-    make_golden.py LOOKSAY MODEL.gguf OUT.json PHOTO...
+    make_golden.py LOOKSAY MODEL.gguf OUT.json [--languages de] [--fill PHOTO TEXT] PHOTO...
 
 Where layers round their inputs, a last bit that differs between instruction sets can move an input by a whole step, so that
 log-probabilities agree less closely than those of f32. The file says how closely: three times the largest difference seen
@@ -15,13 +15,22 @@ import subprocess
 import sys
 
 SETTINGS = [{}, {"beams": 1}, {"beams": 5, "max_tokens": 8}]
+FILL_BEAMS = 5
 
 
 def rows(looksay, model, isa, args, photos):
-    options = [word for name, value in args.items() for word in ("--" + name.replace("_", "-"), str(value))]
+    named = {"lang" if name == "language" else name.replace("_", "-"): str(value) for name, value in args.items()}
+    options = [word for name, value in named.items() for word in ("--" + name, value)]
     done = subprocess.run([looksay, "caption", "--model", model, "--isa", isa, "--format", "jsonl", "--details", *options, *photos],
                           check=True, capture_output=True, text=True)
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def filling(looksay, model, isa, photo, text):
+    """The likeliest, {"text", "words", "probability"}."""
+    done = subprocess.run([looksay, "fill", "--model", model, "--isa", isa, "--format", "jsonl", "--beams", str(FILL_BEAMS), "--n-best",
+                           str(FILL_BEAMS), photo, text], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)["fillings"][0]
 
 
 def available(looksay):
@@ -37,10 +46,12 @@ def main():
     for name in ("looksay", "model", "out"):
         options.add_argument(name)
     options.add_argument("photos", nargs="+")
+    options.add_argument("--languages", type=lambda codes: codes.split(","), default=[], help="captions in these as well")
+    options.add_argument("--fill", nargs=2, metavar=("PHOTO", "TEXT"), action="append", default=[], help="a text with gaps")
     given = options.parse_args()
-    cases, worst = [], 0.0
+    cases, worst, folder = [], 0.0, os.path.dirname(os.path.abspath(given.out))
     others = available(given.looksay)
-    for args in SETTINGS:
+    for args in SETTINGS + [{"language": code} for code in given.languages]:
         golden = rows(given.looksay, given.model, "ref", args, given.photos)
         said = {isa: rows(given.looksay, given.model, isa, args, given.photos) for isa in others}
         for i, row in enumerate(golden):
@@ -50,9 +61,16 @@ def main():
                 continue
             for isa in others:
                 worst = max([worst] + [abs(a - b) for a, b in zip(row["logprobs"], said[isa][i]["logprobs"])])
-            image = os.path.relpath(row["image"], os.path.dirname(os.path.abspath(given.out)))
+            image = os.path.relpath(row["image"], folder)
             cases.append({"image": image, "args": args, "tokens": row["tokens"], "caption": row["caption"],
                           "logprobs": [round(x, 6) for x in row["logprobs"]]})
+    for photo, text in given.fill:
+        golden = filling(given.looksay, given.model, "ref", photo, text)
+        for isa in others:
+            said = filling(given.looksay, given.model, isa, photo, text)
+            worst = max(worst, abs(said["probability"] - golden["probability"]))
+        cases.append({"image": os.path.relpath(photo, folder), "fill": text, "args": {"beams": FILL_BEAMS},
+                      "filling": {"text": golden["text"], "probability": round(golden["probability"], 6)}})
     tolerance = max(2e-3, math.ceil(3e3 * worst) / 1e3)
     lines = ",\n".join(json.dumps(case) for case in cases)
     with open(given.out, "w", encoding="utf-8") as file:
