@@ -14,16 +14,16 @@ cmake -S "$source/tests/ops/aarch64" -B "$work" -G Ninja -DCMAKE_BUILD_TYPE=None
 ninja -C "$work" -j2 >"$work/log" || { cat "$work/log"; exit 1; }
 
 # CPU TEST CASE,...: max has dot products, cortex-a72 has not.
-jobs='max int4 packing,layout,inputs,shapes,options,close_to_f32,strange_rows
+jobs='max int4 packing,layout,inputs,layer_shapes,layer_options,layer_close_to_f32,strange_rows
 max linear shapes,options,packing_fills,unpacking
 max attention key_counts,head_widths,linear_kind,sharp,batch_independence
 max conv all
 max int8 all
-max bf16 shapes,options,exact_sums,close_to_f32,strange_rows
+max bf16 layer_shapes,layer_options,exact_sums,layer_close_to_f32,strange_rows,widening
 max top all
 max rows all
-cortex-a72 int8 options,exact_integers
-cortex-a72 int4 options'
+cortex-a72 int8 layer_options,exact_integers
+cortex-a72 int4 layer_options'
 export qemu work
 # shellcheck disable=SC2016
 xargs -P2 -L1 bash -c 'out=$(OPS_CASES=$2 timeout 300 "$qemu" -cpu "$0" "$work/test_$1" 2>&1)
