@@ -23,25 +23,72 @@ static float *run(const lks_compute *compute, lks_conv2d c, bool depthwise, bool
     return c.y;
 }
 
-static void check(lks_isa isa, lks_conv2d c, bool depthwise, bool with_bias)
+/* y of an expansion and the convolution behind it; the same bit for bit in one step as in two. */
+static float *run_expansion(const lks_compute *compute, lks_conv2d c, int d_in, lks_activation activation)
+{
+    const lks_ops *ops = compute->ops;
+    const size_t n_in = (size_t)(c.n * c.height * c.width),
+                 n_out = (size_t)(c.n * c.out_height * c.out_width) * (size_t)c.c_out;
+    float *w = random_floats((size_t)(d_in * c.c_in), 2);
+    float *x = random_floats(n_in * (size_t)d_in, 1), *bias = random_floats((size_t)c.c_in, 3);
+    float *filter = random_floats((size_t)(c.kernel * c.kernel * c.c_in), 4),
+          *expanded = constant_floats(n_in * (size_t)c.c_in, 99.0f);
+    float *packed = constant_floats(ops->linear_packed_count(d_in, c.c_in), 99.0f),
+          *two_steps = constant_floats(n_out, 99.0f);
+    ops->linear_pack(packed, w, d_in, c.c_in, 0, c.c_in);
+    lks_linear layer = {.d_in = d_in, .d_out = c.c_in, .packed = packed, .bias = bias};
+    c.weight = filter;
+    c.bias = bias;
+    c.y = constant_floats(n_out, 99.0f);
+    lks_expand_conv2d args = {.expand = &layer, .activation = activation, .x = x, .expanded = expanded, .conv = c};
+    lks_expand_depthwise(compute, &args);
+    lks_linear_dense(compute, &layer, expanded, x, (int)n_in, activation, NULL);
+    c.x = expanded;
+    float *y = c.y;
+    c.y = two_steps;
+    ops->depthwise_conv2d(compute, &c);
+    assert_same(y, two_steps, n_out, "in one step");
+    free(x);
+    free(w);
+    free(bias);
+    free(filter);
+    free(expanded);
+    free(packed);
+    free(two_steps);
+    return y;
+}
+
+/* A convolution alone, or behind an expansion of d_in channels. */
+typedef struct conv_case {
+    lks_conv2d conv;
+    bool depthwise, with_bias;
+    int d_in; /* 0: alone */
+    lks_activation expansion;
+} conv_case;
+
+static float *run_case(const lks_compute *compute, const conv_case *k)
+{
+    return k->d_in ? run_expansion(compute, k->conv, k->d_in, k->expansion)
+                   : run(compute, k->conv, k->depthwise, k->with_bias);
+}
+
+/* The table close to the reference, and the same on any number of threads. */
+static void compare(lks_isa isa, const conv_case *k)
 {
     bench ref, fast, alone;
     bench_open(&fast, isa, 3);
     bench_open(&ref, LKS_ISA_REF, 1);
     bench_open(&alone, isa, 1);
-    /* "same" padding: as many outputs as strides fit, the odd pixel of padding below and right */
-    c.out_height = (c.height + c.stride - 1) / c.stride;
-    c.out_width = (c.width + c.stride - 1) / c.stride;
-    int pad_y = (c.out_height - 1) * c.stride + c.kernel - c.height,
-        pad_x = (c.out_width - 1) * c.stride + c.kernel - c.width;
-    c.pad_top = pad_y > 0 ? pad_y / 2 : 0;
-    c.pad_left = pad_x > 0 ? pad_x / 2 : 0;
-    float *expected = run(&ref.compute, c, depthwise, with_bias), *actual = run(&fast.compute, c, depthwise, with_bias);
-    float *single = run(&alone.compute, c, depthwise, with_bias);
-    size_t count = (size_t)(c.n * c.out_height * c.out_width) * (size_t)c.c_out;
+    const lks_conv2d *c = &k->conv;
+    float *expected = run_case(&ref.compute, k), *actual = run_case(&fast.compute, k),
+          *single = run_case(&alone.compute, k);
+    size_t count = (size_t)(c->n * c->out_height * c->out_width) * (size_t)c->c_out;
     char what[160];
-    snprintf(what, sizeof what, "%s %dx%dx%d -> %d, kernel %d, stride %d", depthwise ? "depthwise" : "dense", c.height,
-             c.width, c.c_in, c.c_out, c.kernel, c.stride);
+    snprintf(what, sizeof what, "%s %dx%dx%d -> %d, kernel %d, stride %d",
+             k->d_in        ? "expanded"
+             : k->depthwise ? "depthwise"
+                            : "dense",
+             c->height, c->width, k->d_in ? k->d_in : c->c_in, c->c_out, c->kernel, c->stride);
     assert_close(actual, expected, count, TOLERANCE, what);
     assert_same(single, actual, count, what);
     free(expected);
@@ -50,6 +97,25 @@ static void check(lks_isa isa, lks_conv2d c, bool depthwise, bool with_bias)
     bench_close(&ref);
     bench_close(&fast);
     bench_close(&alone);
+}
+
+static void check(lks_isa isa, lks_conv2d c, bool depthwise, bool with_bias)
+{
+    /* "same" padding: as many outputs as strides fit, the odd pixel of padding below and right */
+    c.out_height = (c.height + c.stride - 1) / c.stride;
+    c.out_width = (c.width + c.stride - 1) / c.stride;
+    int pad_y = (c.out_height - 1) * c.stride + c.kernel - c.height,
+        pad_x = (c.out_width - 1) * c.stride + c.kernel - c.width;
+    c.pad_top = pad_y > 0 ? pad_y / 2 : 0;
+    c.pad_left = pad_x > 0 ? pad_x / 2 : 0;
+    compare(isa, &(conv_case){.conv = c, .depthwise = depthwise, .with_bias = with_bias});
+}
+
+static void check_expansion(lks_isa isa, lks_conv2d c, int d_in, lks_activation activation)
+{
+    c.out_height = (c.height + 2 * c.pad_top - c.kernel) / c.stride + 1;
+    c.out_width = (c.width + 2 * c.pad_left - c.kernel) / c.stride + 1;
+    compare(isa, &(conv_case){.conv = c, .d_in = d_in, .expansion = activation});
 }
 
 static const int sizes[][2] = {{1, 1}, {2, 3}, {5, 4}, {8, 8}, {13, 17}, {16, 31}};
@@ -71,67 +137,6 @@ static void depthwise(void **state)
                                        .stride = stride,
                                        .activation = c % 2 ? LKS_ACT_RELU6 : LKS_ACT_SILU},
                           true, c % 3 != 0);
-}
-
-/* y of an expansion and the convolution behind it; the same bit for bit in one step as in two. */
-static float *run_expansion(const lks_compute *compute, const float *w, lks_conv2d c, int d_in,
-                            lks_activation activation)
-{
-    const lks_ops *ops = compute->ops;
-    const size_t n_in = (size_t)(c.n * c.height * c.width),
-                 n_out = (size_t)(c.n * c.out_height * c.out_width) * (size_t)c.c_out;
-    float *x = random_floats(n_in * (size_t)d_in, 1), *bias = random_floats((size_t)c.c_in, 3);
-    float *filter = random_floats((size_t)(c.kernel * c.kernel * c.c_in), 4),
-          *expanded = constant_floats(n_in * (size_t)c.c_in, 99.0f);
-    float *packed = constant_floats(ops->linear_packed_count(d_in, c.c_in), 99.0f),
-          *two_steps = constant_floats(n_out, 99.0f);
-    ops->linear_pack(packed, w, d_in, c.c_in, 0, c.c_in);
-    lks_linear layer = {.d_in = d_in, .d_out = c.c_in, .packed = packed, .bias = bias};
-    c.weight = filter;
-    c.bias = bias;
-    c.y = constant_floats(n_out, 99.0f);
-    lks_expand_conv2d args = {.expand = &layer, .activation = activation, .x = x, .expanded = expanded, .conv = c};
-    lks_expand_depthwise(compute, &args);
-    lks_linear_dense(compute, &layer, expanded, x, (int)n_in, activation, NULL);
-    c.x = expanded;
-    float *y = c.y;
-    c.y = two_steps;
-    ops->depthwise_conv2d(compute, &c);
-    assert_same(y, two_steps, n_out, "in one step");
-    free(x);
-    free(bias);
-    free(filter);
-    free(expanded);
-    free(packed);
-    free(two_steps);
-    return y;
-}
-
-static void check_expansion(lks_isa isa, lks_conv2d c, int d_in, lks_activation activation)
-{
-    bench ref, fast, alone;
-    bench_open(&fast, isa, 3);
-    bench_open(&ref, LKS_ISA_REF, 1);
-    bench_open(&alone, isa, 1);
-    c.out_height = (c.height + 2 * c.pad_top - c.kernel) / c.stride + 1;
-    c.out_width = (c.width + 2 * c.pad_left - c.kernel) / c.stride + 1;
-    float *w = random_floats((size_t)(d_in * c.c_in), 2);
-    float *expected = run_expansion(&ref.compute, w, c, d_in, activation);
-    float *actual = run_expansion(&fast.compute, w, c, d_in, activation),
-          *single = run_expansion(&alone.compute, w, c, d_in, activation);
-    size_t count = (size_t)(c.n * c.out_height * c.out_width) * (size_t)c.c_out;
-    char what[160];
-    snprintf(what, sizeof what, "%dx%dx%d, expanded to %d, kernel %d, stride %d", c.height, c.width, d_in, c.c_in,
-             c.kernel, c.stride);
-    assert_close(actual, expected, count, TOLERANCE, what);
-    assert_same(single, actual, count, what);
-    free(w);
-    free(expected);
-    free(actual);
-    free(single);
-    bench_close(&ref);
-    bench_close(&fast);
-    bench_close(&alone);
 }
 
 /* Maps that are less than a block and more, on every side of the channels of a panel. */
