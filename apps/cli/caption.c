@@ -137,15 +137,6 @@ static void summarize(const report *r, bool resumable, bool quiet)
         complain("interrupted; the same command goes on from here");
 }
 
-static bool names_folder(const settings *s)
-{
-    struct stat info;
-    for (int i = 0; i < s->n_operands; i++)
-        if (stat(s->operands[i], &info) == 0 && S_ISDIR(info.st_mode))
-            return true;
-    return false;
-}
-
 /* What does not fit together. Returns false after a message. */
 static bool check(const settings *s)
 {
@@ -160,14 +151,10 @@ static bool check(const settings *s)
         wrong = "this program was built without XMP: its XML library is missing, which --format xmp and embed need";
     else if (s->watch && s->dry_run)
         wrong = "--dry-run names what is there; --watch waits for what is not";
-    else if (s->watch && !names_folder(s))
-        wrong = "--watch needs a folder to watch";
     else if (s->dry_run && resumes)
         wrong = "--dry-run does not look at the journal of --resume; leave one of them out";
     else if (s->extension && (s->extension[0] == '\0' || strchr(s->extension, '/')))
         wrong = "--ext takes the end of a file's name, as in caption";
-    else if (s->extension && beside == SIDECAR_EMBED)
-        wrong = "--ext names files beside the photos; --format embed writes none";
     if (wrong)
         complain("%s", wrong);
     return !wrong;

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 typedef enum option_kind { KIND_FLAG, KIND_INT, KIND_REAL, KIND_TEXT, KIND_CHOICE, KIND_WORDS, KIND_TEXTS } option_kind;
 
@@ -16,8 +17,9 @@ typedef struct option {
     char letter; /* short form, or 0 */
     option_kind kind;
     option_group group;
-    size_t field;        /* offset in settings */
-    const char *metavar; /* what the value is called; the choices of KIND_CHOICE, separated by | */
+    size_t field; /* offset in settings */
+    const char *
+        metavar; /* what the value is called; the choices of KIND_CHOICE, separated by |, the first what is meant without */
     const char *help;
     double min, max; /* of numbers */
 } option;
@@ -54,7 +56,7 @@ static const option options[] = {
     NUMBER("max-tokens", 0, KIND_INT, GROUP_SEARCH | GROUP_TRANSLATE, max_tokens, "N", 1, 100000, "longest caption, in tokens"),
     NUMBER("min-tokens", 0, KIND_INT, GROUP_SEARCH, min_tokens, "N", 0, 100000, "shortest caption, in tokens"),
     TEXT("prompt", 'p', KIND_TEXT, GROUP_SEARCH, prompt, "TEXT", "the caption continues this text"),
-    NUMBER("n-best", 'n', KIND_INT, GROUP_SEARCH | GROUP_TRANSLATE | GROUP_FILL, n_best, "N", 1, 256, "alternatives, at most one per beam"),
+    NUMBER("n-best", 'n', KIND_INT, GROUP_CAPTION_OUTPUT | GROUP_DATA | GROUP_TRANSLATE | GROUP_FILL, n_best, "N", 1, 256, "alternatives, at most one per beam"),
     TEXT("ban", 0, KIND_WORDS, GROUP_SEARCH, banned, "WORDS", "words or phrases that never appear; commas between, may be repeated"),
     TEXT("must", 0, KIND_WORDS, GROUP_SEARCH, required, "WORDS", "words or phrases that all appear; commas between, may be repeated"),
     NUMBER("no-repeat-ngram", 0, KIND_INT, GROUP_SEARCH, no_repeat_ngram, "N", 0, 1000, "no run of N tokens appears twice; 0: off"),
@@ -65,7 +67,7 @@ static const option options[] = {
     NUMBER("top-k", 0, KIND_INT, GROUP_SEARCH, top_k, "N", 0, 1000000, "draw among the N likeliest tokens; 0: all"),
     NUMBER("top-p", 0, KIND_REAL, GROUP_SEARCH, top_p, "P", 1e-6, 1, "draw among the likeliest tokens that hold this probability together"),
     NUMBER("seed", 0, KIND_INT, GROUP_SEARCH, seed, "N", 0, INT_MAX, "start of the random numbers; the same seed draws the same caption"),
-    FLAG("lenient", 0, GROUP_SEARCH, lenient, "caption what can be read of a damaged image"),
+    FLAG("lenient", 0, GROUP_CAPTION_OUTPUT | GROUP_DATA | GROUP_EXPLAIN | GROUP_BENCH, lenient, "caption what can be read of a damaged image"),
 
     TEXT("files-from", 0, KIND_TEXT, GROUP_INPUT, files_from, "LIST", "file with one image path per line; - is standard input"),
     TEXT("files-from", 0, KIND_TEXT, GROUP_TRANSLATE, files_from, "LINES", "file with one sentence per line; - is standard input"),
@@ -118,7 +120,29 @@ static const option options[] = {
 };
 /* clang-format on */
 
-enum { N_OPTIONS = sizeof options / sizeof *options };
+enum { N_OPTIONS = sizeof options / sizeof *options, MAX_OTHERS = 2 };
+
+/* What an option does nothing without: any of the others. "--name" is given, "--name A|B" has one of these values, "a folder" is
+ * among the operands. An option that the command does not take is not asked for. */
+static const struct need {
+    const char *name, *others[MAX_OTHERS];
+} needs[] = {
+    {"packed-cache", {"--dtype bf16|int8|int4"}},
+    {"n-best", {"--format text|jsonl|html"}},
+    {"null", {"--files-from", "--dry-run"}},
+    {"include", {"a folder", "--files-from"}},
+    {"exclude", {"a folder", "--files-from"}},
+    {"watch", {"a folder"}},
+    {"details", {"--format jsonl"}},
+    {"existing", {"--format txt|xmp|embed"}},
+    {"ext", {"--format txt|xmp"}},
+    {"feature-cache-size", {"--feature-cache"}},
+    {"photos", {"--data"}},
+    {"split", {"--data"}},
+    {"references", {"--data"}},
+    {"limit", {"--data"}},
+    {"keep", {"--to int8|int4"}},
+};
 
 void complain(const char *format, ...)
 {
@@ -130,9 +154,8 @@ void complain(const char *format, ...)
     va_end(arguments);
 }
 
-static bool one_of(const char *choices, const char *value)
+static bool one_of(const char *choices, const char *value, size_t n)
 {
-    size_t n = strlen(value);
     for (const char *p = choices; p; p = strchr(p, '|') ? strchr(p, '|') + 1 : NULL)
         if (strncmp(p, value, n) == 0 && (p[n] == '|' || p[n] == '\0') && n > 0)
             return true;
@@ -199,7 +222,7 @@ static bool set(settings *s, const option *o, const char *given, const char *val
         return true;
     }
     case KIND_CHOICE:
-        if (!one_of(o->metavar, value)) {
+        if (!one_of(o->metavar, value, strlen(value))) {
             complain("%s takes %s, not '%s'", given, o->metavar, value);
             return false;
         }
@@ -227,10 +250,11 @@ static void twin_name(char *out, size_t n_out, const char *name)
 /* Two options may share a name (--format): the environment may hold a value meant for the other. */
 static bool is_meant_for_another(const option *o, const char *value)
 {
-    if (o->kind != KIND_CHOICE || one_of(o->metavar, value))
+    size_t n = strlen(value);
+    if (o->kind != KIND_CHOICE || one_of(o->metavar, value, n))
         return false;
     for (int i = 0; i < N_OPTIONS; i++)
-        if (&options[i] != o && strcmp(options[i].name, o->name) == 0 && one_of(options[i].metavar, value))
+        if (&options[i] != o && strcmp(options[i].name, o->name) == 0 && one_of(options[i].metavar, value, n))
             return true;
     return false;
 }
@@ -270,15 +294,18 @@ typedef struct reader {
     const command *command;
     int argc, next;
     char **argv;
+    bool given[N_OPTIONS]; /* by the command line, not the environment */
 } reader;
 
 /* `attached`: the value that came with the name, or NULL. Lists of the command line replace the environment's. */
-static bool take(reader *r, const option *o, const char *given, const char *attached, bool replaced[N_OPTIONS])
+static bool take(reader *r, const option *o, const char *given, const char *attached)
 {
     if (!o) {
         complain("unknown option %s; 'looksay %s --help' lists those it takes", given, r->command->name);
         return false;
     }
+    bool first = !r->given[o - options];
+    r->given[o - options] = true;
     if (o->kind == KIND_FLAG) {
         if (attached) {
             complain("%s takes no value", given);
@@ -292,11 +319,10 @@ static bool take(reader *r, const option *o, const char *given, const char *atta
     }
     bool many = o->kind == KIND_WORDS || o->kind == KIND_TEXTS;
     word_list *list = many ? (word_list *)(void *)((char *)r->s + o->field) : NULL;
-    if (list && !replaced[o - options]) {
+    if (list && first) {
         for (size_t i = 0; i < list->n; i++)
             free((void *)(uintptr_t)list->words[i]);
         list->n = 0;
-        replaced[o - options] = true;
     }
     return set(r->s, o, given, attached ? attached : r->argv[r->next++]);
 }
@@ -305,7 +331,6 @@ static bool read_arguments(reader *r)
 {
     settings *s = r->s;
     unsigned groups = r->command->groups | GROUP_ALWAYS;
-    bool replaced[N_OPTIONS] = {false}; /* the list of options[i] */
     bool only_operands = false;
     while (r->next < r->argc) {
         char *word = r->argv[r->next++];
@@ -316,18 +341,80 @@ static bool read_arguments(reader *r)
         } else if (word[1] == '-') {
             size_t n = strcspn(word + 2, "=");
             const char *attached = word[2 + n] ? word + 3 + n : NULL;
-            if (!take(r, find_long(word + 2, n, groups), word, attached, replaced))
+            if (!take(r, find_long(word + 2, n, groups), word, attached))
                 return false;
         } else {
             for (char *p = word + 1; *p; p++) {
                 const option *o = find_letter(*p, groups);
                 char given[3] = {'-', *p, '\0'};
                 bool rest = o && o->kind != KIND_FLAG && p[1];
-                if (!take(r, o, given, rest ? p + 1 : NULL, replaced))
+                if (!take(r, o, given, rest ? p + 1 : NULL))
                     return false;
                 if (rest)
                     break;
             }
+        }
+    }
+    return true;
+}
+
+static bool is_set(const settings *s, const option *o)
+{
+    const void *field = (const char *)s + o->field;
+    switch (o->kind) {
+    case KIND_FLAG:
+        return *(const bool *)field;
+    case KIND_INT:
+        return *(const int *)field != OPTION_UNSET;
+    case KIND_REAL:
+        return !isnan(*(const double *)field);
+    case KIND_TEXT:
+    case KIND_CHOICE:
+        return *(const char *const *)field != NULL;
+    case KIND_WORDS:
+    case KIND_TEXTS:
+        return ((const word_list *)field)->n > 0;
+    }
+    return false;
+}
+
+static bool names_folder(const settings *s)
+{
+    struct stat info;
+    for (int i = 0; i < s->n_operands; i++)
+        if (stat(s->operands[i], &info) == 0 && S_ISDIR(info.st_mode))
+            return true;
+    return false;
+}
+
+/* See `needs`. */
+static bool is_there(const reader *r, const char *other)
+{
+    if (other[0] != '-')
+        return names_folder(r->s);
+    size_t n = strcspn(other + 2, " ");
+    const option *o = find_long(other + 2, n, r->command->groups);
+    const char *values = other[2 + n] ? other + 3 + n : NULL;
+    if (!o || !values)
+        return !o || is_set(r->s, o);
+    const char *value = *(const char *const *)(const void *)((const char *)r->s + o->field);
+    return value ? one_of(values, value, strlen(value)) : one_of(values, o->metavar, strcspn(o->metavar, "|"));
+}
+
+/* Nothing that the command line asks for may be passed over in silence; what the environment holds is for other commands too. */
+static bool check_needs(const reader *r)
+{
+    for (size_t k = 0; k < sizeof needs / sizeof *needs; k++) {
+        const struct need *need = &needs[k];
+        const option *o = find_long(need->name, strlen(need->name), r->command->groups);
+        bool met = !o || !r->given[o - options];
+        for (int i = 0; i < MAX_OTHERS && need->others[i] && !met; i++)
+            met = is_there(r, need->others[i]);
+        if (!met) {
+            const char *second = need->others[1];
+            complain("--%s does nothing without %s%s%s", need->name, need->others[0], second ? " or " : "",
+                     second ? second : "");
+            return false;
         }
     }
     return true;
@@ -349,7 +436,7 @@ bool settings_parse(settings *out, const command *chosen, int argc, char **argv)
         complain("out of memory");
         return false;
     }
-    if (read_environment(s, chosen->groups | GROUP_ALWAYS) && read_arguments(&r))
+    if (read_environment(s, chosen->groups | GROUP_ALWAYS) && read_arguments(&r) && (s->help || check_needs(&r)))
         return true;
     settings_release(s);
     return false;
@@ -392,22 +479,19 @@ void options_describe(FILE *to, const settings *s, unsigned groups)
     for (int i = 0; i < N_OPTIONS; i++) {
         const option *o = &options[i];
         const char *field = (const char *)s + o->field;
-        if (!(o->group & groups))
+        if (!(o->group & groups) || !is_set(s, o))
             continue;
         if (o->kind == KIND_FLAG) {
-            if (*(const bool *)(const void *)field)
-                fprintf(to, " --%s", o->name);
+            fprintf(to, " --%s", o->name);
         } else if (o->kind == KIND_INT) {
-            if (*(const int *)(const void *)field != OPTION_UNSET)
-                fprintf(to, " --%s=%d", o->name, *(const int *)(const void *)field);
+            fprintf(to, " --%s=%d", o->name, *(const int *)(const void *)field);
         } else if (o->kind == KIND_REAL) {
-            if (!isnan(*(const double *)(const void *)field))
-                fprintf(to, " --%s=%.17g", o->name, *(const double *)(const void *)field);
+            fprintf(to, " --%s=%.17g", o->name, *(const double *)(const void *)field);
         } else if (o->kind == KIND_WORDS || o->kind == KIND_TEXTS) {
             const word_list *list = (const word_list *)(const void *)field;
             for (size_t k = 0; k < list->n; k++)
                 fprintf(to, " --%s=%s", o->name, list->words[k]);
-        } else if (*(const char *const *)(const void *)field) {
+        } else {
             fprintf(to, " --%s=%s", o->name, *(const char *const *)(const void *)field);
         }
     }

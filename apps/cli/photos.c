@@ -35,10 +35,6 @@ bool photos_check(const settings *s)
         complain("this program was built without SQLite, which --feature-cache needs");
         return false;
     }
-    if (!s->feature_cache && s->feature_cache_mib != OPTION_UNSET) {
-        complain("--feature-cache-size says how large the file of --feature-cache gets; name one");
-        return false;
-    }
     return true;
 }
 

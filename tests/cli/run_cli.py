@@ -107,6 +107,38 @@ class Usage(TestCase):
             self.assertIn(said, err, words)
             self.assertEqual(out, "", words)
 
+    def test_an_option_that_can_do_nothing_is_refused(self):
+        """Before a model is looked for; what the environment holds is for other commands too, and no mistake."""
+        photo, idle = PHOTOS / "wide.jpg", "does nothing without"
+        for words, said in [
+            (["--existing", "overwrite", "-f", "csv", photo], f"--existing {idle} --format txt|xmp|embed"),
+            (["--existing", "skip", photo], f"--existing {idle} --format txt|xmp|embed"),
+            (["--ext", "caption", "-f", "html", photo], f"--ext {idle} --format txt|xmp"),
+            (["--ext", "caption", "-f", "embed", photo], f"--ext {idle} --format txt|xmp"),
+            (["--details", photo], f"--details {idle} --format jsonl"),
+            (["-n", "2", "-f", "csv", photo], f"--n-best {idle} --format text|jsonl|html"),
+            (["-0", photo], f"--null {idle} --files-from or --dry-run"),
+            (["--exclude", "*_thumb.*", photo], f"--exclude {idle} a folder or --files-from"),
+            (["--include", "*.jpg", photo], f"--include {idle} a folder or --files-from"),
+            (["--watch", photo], f"--watch {idle} a folder"),
+            (["--feature-cache-size", "5", photo], f"--feature-cache-size {idle} --feature-cache"),
+            (["eval", "--feature-cache-size", "5", "data"], f"--feature-cache-size {idle} --feature-cache"),
+            (["--packed-cache", "cache", photo], f"--packed-cache {idle} --dtype bf16|int8|int4"),
+            (["video", "--packed-cache", "cache", "--dtype", "f32", "clip"], f"--packed-cache {idle} --dtype bf16|int8|int4"),
+            (["quantize", "--split", "val", "model", "-o", "x"], f"--split {idle} --data"),
+            (["quantize", "--keep", "*", "--to", "bf16", "model", "-o", "x"], f"--keep {idle} --to int8|int4"),
+            (["explain", "--n-best", "2", photo], "unknown option --n-best"),
+            (["video", "--n-best", "2", "clip"], "unknown option --n-best"),
+            (["video", "--lenient", "clip"], "unknown option --lenient"),
+        ]:
+            self.assertEqual(run(*words, model=None, env={"LOOKSAY_MODEL": str(self.work / "none")})[:2], (USAGE, ""), words)
+            self.assertIn(said, run(*words, model=None)[2], words)
+        named = {"LOOKSAY_EXISTING": "append", "LOOKSAY_DETAILS": "1", "LOOKSAY_NULL": "1", "LOOKSAY_FEATURE_CACHE_SIZE": "5"}
+        self.assertEqual(run(photo, env=named, check=OK), run(photo, check=OK))
+        self.assertIn("examples:", run("--details", "--help", model=None, check=OK)[1])
+        for words in (["-n", "2", "--beams", "2"], ["-f", "html", "-n", "2"], ["-f", "txt", "--ext", "caption"]):
+            run(*words, self.photos("wide.jpg"), check=OK)
+
     def test_options_that_the_search_cannot_serve(self):
         for words in (["--n-best", "4", "--beams", "2"], ["--prompt", "word " * 500]):
             status, out, err = run(*words, PHOTOS / "wide.jpg", PHOTOS / "tall.png")
@@ -653,8 +685,8 @@ class PackedCache(TestCase):
             self.assertEqual(self.caption(*words), plain)
             self.assertEqual(self.files(), packed)
         self.assertEqual(len(packed), 3)
-        self.caption("--packed-cache", self.cache)
-        self.caption("--packed-cache", self.cache, "--dtype", "f32")
+        unpacked = run(PHOTOS / "wide.jpg", model=self.model, env={"LOOKSAY_PACKED_CACHE": str(self.cache)}, check=OK)
+        self.assertEqual(unpacked, run(PHOTOS / "wide.jpg", model=self.model, check=OK))
         self.assertEqual(self.files(), packed)
 
     def test_stale_files_go(self):

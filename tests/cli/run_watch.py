@@ -212,7 +212,7 @@ class Watch(TestCase):
 
     def test_what_makes_no_sense(self):
         folder = self.photos("wide.jpg")
-        for words, said in [([folder / "wide.jpg"], "needs a folder"), (["--dry-run", folder], "--dry-run")]:
+        for words, said in [([folder / "wide.jpg"], "without a folder"), (["--dry-run", folder], "--dry-run")]:
             status, _, err = run("--watch", *words)
             self.assertEqual(status, USAGE)
             self.assertIn(said, err)
