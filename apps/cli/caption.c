@@ -11,6 +11,7 @@
 #include "apps/cli/inputs.h"
 #include "apps/cli/progress.h"
 #include "apps/cli/report.h"
+#include "apps/cli/resume.h"
 #include "apps/common/metadata.h"
 
 /* A run over all inputs. */
@@ -157,7 +158,7 @@ static bool check(const settings *s)
         wrong = "--ext takes the end of a file's name, as in caption";
     if (wrong)
         complain("%s", wrong);
-    return !wrong;
+    return !wrong && (!resumes || resume_check(s));
 }
 
 /* Whether the model knows how good its captions of photos are. */

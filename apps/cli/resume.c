@@ -22,7 +22,7 @@ static bool is_folder(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-/* Where the journal of this command line is, malloc'ed; NULL: nowhere. */
+/* Where the journal of this command line is, malloc'ed; NULL when out of memory. */
 static char *journal_path(const settings *s)
 {
     char *path = NULL;
@@ -30,8 +30,6 @@ static char *journal_path(const settings *s)
         return strdup(s->journal);
     if (s->output)
         return asprintf(&path, "%s.journal", s->output) < 0 ? NULL : path;
-    if (s->n_operands == 0 || !is_folder(s->operands[0]))
-        return NULL;
     char part[64] = "";
     if (s->shard) {
         snprintf(part, sizeof part, "-%s", s->shard);
@@ -59,7 +57,7 @@ static char *describe_run(const settings *s, const char *model, long long model_
     return text;
 }
 
-bool resume_open(journal *out, const settings *s, const char *model, long long model_bytes)
+bool resume_check(const settings *s)
 {
     struct stat info;
     if (sidecar_of(s->format, s->extension, s->existing).kind == SIDECAR_NONE &&
@@ -72,13 +70,17 @@ bool resume_open(journal *out, const settings *s, const char *model, long long m
         complain("%s: is no regular file, so --resume cannot go on with it", s->output);
         return false;
     }
-    char *path = journal_path(s);
-    if (!path) {
+    if (!s->journal && !s->output && (s->n_operands == 0 || !is_folder(s->operands[0]))) {
         complain("--resume keeps its journal in the folder that is captioned; name a file for it with --journal");
         return false;
     }
-    char *run = describe_run(s, model, model_bytes);
-    bool done = run ? journal_open(out, path, run) : complain_memory();
+    return true;
+}
+
+bool resume_open(journal *out, const settings *s, const char *model, long long model_bytes)
+{
+    char *path = journal_path(s), *run = describe_run(s, model, model_bytes);
+    bool done = path && run ? journal_open(out, path, run) : complain_memory();
     free(run);
     free(path);
     return done;

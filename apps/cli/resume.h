@@ -12,8 +12,11 @@
 #include "apps/common/sidecar.h"
 #include "apps/common/sink.h"
 
-/* Opens the journal that --journal names, or the one beside the output (FILE.journal) or in the folder with the photos. Returns
- * false after a message. model_bytes tells models of one name apart. */
+/* Whether the command line names what a run can go on with, and a place for its journal. Returns false after a message. */
+bool resume_check(const settings *s);
+
+/* Opens the journal that --journal names, or the one beside the output (FILE.journal) or in the folder with the photos. The
+ * command line has been checked. Returns false after a message. model_bytes tells models of one name apart. */
 bool resume_open(journal *out, const settings *s, const char *model, long long model_bytes);
 
 /* Opens the sink at the end of the last row that journal and file agree on. Gives the hash of what is there. */

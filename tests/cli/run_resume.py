@@ -268,12 +268,13 @@ class Resume(Batch):
             _, err = self.csv(folder, "--journal", foreign, check=OUTPUT)
             self.assertIn("no journal", err)
             self.assertEqual(foreign.read_bytes(), content)
-        for words, status, said in [(["--resume", folder], OUTPUT, "--output"),
-                                    (["--resume", "-o", "/dev/null", folder], OUTPUT, "regular file"),
-                                    (["--resume", "-f", "txt", next(folder.rglob("*.png"))], OUTPUT, "--journal"),
-                                    (["--resume", "--dry-run", folder], USAGE, "--dry-run")]:
-            got, _, err = run(*words)
-            self.assertEqual(got, status, err)
+        for words, said in [(["--resume", folder], "--output"), (["--resume", "-o", "-", folder], "--output"),
+                            (["--journal", self.work / "j", "-f", "csv", folder], "--output"),
+                            (["--resume", "-o", "/dev/null", folder], "regular file"),
+                            (["--resume", "-f", "txt", next(folder.rglob("*.png"))], "--journal"),
+                            (["--resume", "--dry-run", folder], "--dry-run")]:
+            status, out, err = run(*words, model=self.work / "none")  # said before a model is looked for
+            self.assertEqual((status, out, err.count("\n")), (USAGE, "", 1), err)
             self.assertIn(said, err)
 
     def test_one_run_at_a_time(self):
