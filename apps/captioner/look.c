@@ -90,7 +90,7 @@ static lks_status encode(lks_seen *seen, const lks_model *model, const lks_looke
                                     .width = seen->image.width,
                                     .height = seen->image.height,
                                     .damaged = damaged,
-                                    .kind = lks_picture_judge(&seen->image)};
+                                    .kind = lks_picture_judge(&seen->image, damaged)};
     lks_status st = lks_preprocess_run(&model->preprocess, with->pixels, &seen->image, with->compute.threads, err);
     double read = lks_now_ms();
     const lks_ops *ops = with->compute.ops;

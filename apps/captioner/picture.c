@@ -10,13 +10,19 @@
  *     drawing  flat > 0.6, less than 0.55 of the others soft and more than 0.3 of them hard: text, lines, windows
  *              or even > 0.6 and more than 0.9 of what is flat: areas of one colour, as compression of a drawing leaves them
  *
- * Of large pictures every n-th row is looked at, with the one below it. */
+ * Of large pictures every n-th row is looked at, with the one below it. Of a damaged picture only the part that was read counts. */
 #include "apps/captioner/picture.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { MIN_SIDE = 16, MAX_ROWS = 512 };
+
+typedef struct part {
+    int x, y, width, height;
+} part;
 
 typedef struct statistics {
     uint64_t n;
@@ -90,15 +96,43 @@ static double likeness(const statistics *s)
     return fmax(across, down);
 }
 
-lks_picture_kind lks_picture_judge(const lks_image *image)
+/* How many of n lines, each n_pixels long, have the colour of the first pixel of the first, and no other. next_line, next_pixel: the
+ * way on, in bytes. */
+static int count_bare(const uint8_t *first, int n, ptrdiff_t next_line, int n_pixels, ptrdiff_t next_pixel)
+{
+    for (int line = 0; line < n; line++)
+        for (int i = 0; i < n_pixels; i++)
+            if (memcmp(first + line * next_line + i * next_pixel, first, 3) != 0)
+                return line;
+    return n;
+}
+
+/* A damaged picture without the lines of one colour at its sides: decoders leave such where the data ended, which is at the end of the
+ * file's rows, and an orientation turns that to any side. Nothing is left of a picture of one colour. */
+static part find_part_read(const lks_image *image)
+{
+    const int w = image->width, h = image->height;
+    const ptrdiff_t down = 3 * (ptrdiff_t)w;
+    const uint8_t *first = image->rgb, *last_row = first + (h - 1) * down,
+                  *last_column = first + 3 * (ptrdiff_t)(w - 1);
+    int top = count_bare(first, h, down, w, 3), bottom = top < h ? count_bare(last_row, h, -down, w, 3) : 0;
+    int left = count_bare(first, w, 3, h, down), right = left < w ? count_bare(last_column, w, -3, h, down) : 0;
+    return (part){.x = left, .y = top, .width = w - left - right, .height = h - top - bottom};
+}
+
+lks_picture_kind lks_picture_judge(const lks_image *image, bool damaged)
 {
     if (image->width < MIN_SIDE || image->height < MIN_SIDE)
         return LKS_PICTURE_PHOTO;
+    const part p = damaged ? find_part_read(image) : (part){.width = image->width, .height = image->height};
+    if (p.width < MIN_SIDE || p.height < MIN_SIDE)
+        return LKS_PICTURE_BLANK;
     statistics s = {.n = 0};
     size_t stride = 3 * (size_t)image->width;
-    int step = (image->height + MAX_ROWS - 1) / MAX_ROWS;
-    for (int y = 0; y + 1 < image->height; y += step)
-        count_row(&s, image->rgb + (size_t)y * stride, image->rgb + (size_t)(y + 1) * stride, image->width);
+    const uint8_t *first = image->rgb + (size_t)p.y * stride + 3 * (size_t)p.x;
+    int step = (p.height + MAX_ROWS - 1) / MAX_ROWS;
+    for (int y = 0; y + 1 < p.height; y += step)
+        count_row(&s, first + (size_t)y * stride, first + (size_t)(y + 1) * stride, p.width);
     if (spread(&s) < 24)
         return LKS_PICTURE_BLANK;
     if (likeness(&s) < 0.25)

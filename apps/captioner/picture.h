@@ -5,6 +5,7 @@
 #include "apps/captioner/looksay.h"
 #include "vision/image.h"
 
-lks_picture_kind lks_picture_judge(const lks_image *image);
+/* damaged: parts of the picture may be missing, and are then of one colour. */
+lks_picture_kind lks_picture_judge(const lks_image *image, bool damaged);
 
 #endif

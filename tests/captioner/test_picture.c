@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -168,9 +169,75 @@ static void test_photos(void **state)
     assert_int_equal(kind_of(8, 8), LKS_PICTURE_PHOTO);
 }
 
+static uint8_t *read_file(size_t *n_bytes, const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    *n_bytes = (size_t)ftell(file);
+    rewind(file);
+    uint8_t *bytes = malloc(*n_bytes);
+    assert_non_null(bytes);
+    assert_int_equal(fread(bytes, 1, *n_bytes, file), *n_bytes);
+    fclose(file);
+    return bytes;
+}
+
+/* Of a file only the first hundredths are there: what can be read of it is of this kind. */
+static void assert_cut(const uint8_t *bytes, size_t n, const char *name, size_t hundredths, lks_picture_kind kind)
+{
+    lks_caption *caption;
+    lks_error err = {.message = ""};
+    lks_caption_options lenient = options;
+    lenient.lenient = 1;
+    if (lks_caption_bytes(session, &caption, bytes, n * hundredths / 100, name, &lenient, &err) != LKS_OK)
+        fail_msg("%zu %% of %s: %s", hundredths, name, err.message);
+    if (!caption->damaged || caption->kind != kind)
+        fail_msg("%zu %% of %s: damaged %d, kind %d", hundredths, name, caption->damaged, (int)caption->kind);
+    lks_caption_free(caption);
+}
+
+static void assert_file_cut(const char *path, size_t hundredths, lks_picture_kind kind)
+{
+    size_t n;
+    uint8_t *bytes = read_file(&n, path);
+    assert_cut(bytes, n, path, hundredths, kind);
+    free(bytes);
+}
+
+/* What was never read is of one colour: that says nothing of the part that was. */
+static void test_damaged_pictures(void **state)
+{
+    (void)state;
+    for (int y = 0; y < HEIGHT; y++)
+        for (int x = 0; x < WIDTH; x++)
+            for (int c = 0; c < 3; c++)
+                pixels[y][x][c] = (uint8_t)(60 + x / 3 + y / 4);
+    grain(8);
+    static uint8_t file[sizeof pixels + 32];
+    const size_t head = (size_t)sprintf((char *)file, "P6 %d %d 255\n", WIDTH, HEIGHT), n = head + sizeof pixels;
+    memcpy(file + head, pixels, sizeof pixels);
+    for (size_t hundredths = 10; hundredths < 100; hundredths += 10)
+        assert_cut(file, n, "shades.ppm", hundredths, LKS_PICTURE_PHOTO);
+    assert_cut(file, n, "shades.ppm", 4, LKS_PICTURE_BLANK); /* too little to say anything of */
+#ifndef LKS_PORTABLE
+    /* stb_image, of a portable build, gives these files up */
+    static const char *const photos[] = {"astronaut", "chelsea", "china", "coffee", "flower"};
+    for (size_t i = 0; i < sizeof photos / sizeof *photos; i++)
+        for (size_t hundredths = 20; hundredths < 100; hundredths += 15) {
+            char path[64];
+            snprintf(path, sizeof path, "assets/photos/%s.jpg", photos[i]);
+            assert_file_cut(path, hundredths, LKS_PICTURE_PHOTO);
+        }
+    for (size_t hundredths = 10; hundredths < 100; hundredths += 15)
+        assert_file_cut("assets/screenshots/window.png", hundredths, LKS_PICTURE_DRAWING);
+#endif
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_blank), cmocka_unit_test(test_noise),
-                                       cmocka_unit_test(test_screens_and_drawings), cmocka_unit_test(test_photos)};
+                                       cmocka_unit_test(test_screens_and_drawings), cmocka_unit_test(test_photos),
+                                       cmocka_unit_test(test_damaged_pictures)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
