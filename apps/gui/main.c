@@ -10,13 +10,14 @@
 enum { EXIT_USAGE = 2, MAX_BEAMS = 32 };
 
 typedef struct program {
-    window *window; /* NULL until there is one */
+    window *window;  /* NULL until there is one */
+    bool understood; /* the command line; where it is not, GApplication ends with a status of its own */
 } program;
 
 static const GOptionEntry options[] = {
     {"model", 'm', G_OPTION_FLAG_NONE, G_OPTION_ARG_FILENAME, NULL, "Hugging Face directory or GGUF file", "PATH"},
     {"lang", 'l', G_OPTION_FLAG_NONE, G_OPTION_ARG_STRING, NULL, "Language of captions, such as de", "CODE"},
-    {"beams", 'b', G_OPTION_FLAG_NONE, G_OPTION_ARG_INT, NULL, "Beams of beam search; 1 is greedy", "N"},
+    {"beams", 'b', G_OPTION_FLAG_NONE, G_OPTION_ARG_STRING, NULL, "Beams of beam search; 1 is greedy", "N"},
     {"version", 0, G_OPTION_FLAG_NONE, G_OPTION_ARG_NONE, NULL, "Print the version and end", NULL},
     {G_OPTION_REMAINING, 0, G_OPTION_FLAG_NONE, G_OPTION_ARG_FILENAME_ARRAY, NULL, NULL, "[PHOTO|CLIP|CAMERA|FOLDER…]"},
     {NULL, 0, G_OPTION_FLAG_NONE, G_OPTION_ARG_NONE, NULL, NULL, NULL}};
@@ -24,20 +25,18 @@ static const GOptionEntry options[] = {
 /* Options have twins in the environment; the option wins. */
 static int read_beams(GVariantDict *given)
 {
-    int n = -1;
-    const char *twin = g_getenv("LOOKSAY_BEAMS");
+    const char *text = g_getenv("LOOKSAY_BEAMS");
     guint64 number;
-    if (g_variant_dict_lookup(given, "beams", "i", &n))
-        return n >= 1 && n <= MAX_BEAMS ? n : 0;
-    if (!twin)
+    g_variant_dict_lookup(given, "beams", "&s", &text); /* a number 0 would not get here: GLib takes it for none */
+    if (!text)
         return -1;
-    return g_ascii_string_to_unsigned(twin, 10, 1, MAX_BEAMS, &number, NULL) ? (int)number : 0;
+    return g_ascii_string_to_unsigned(text, 10, 1, MAX_BEAMS, &number, NULL) ? (int)number : 0;
 }
 
-static int on_local_options(GApplication *app, GVariantDict *given, gpointer data)
+static int on_local_options(GApplication *app, GVariantDict *given, program *p)
 {
     (void)app;
-    (void)data;
+    p->understood = true;
     if (g_variant_dict_contains(given, "version")) {
         g_print("looksay-gui %s\n", lks_version());
         return EXIT_SUCCESS;
@@ -105,17 +104,21 @@ static int on_command_line(GApplication *app, GApplicationCommandLine *line, pro
 
 int main(int argc, char **argv)
 {
-    program p = {NULL};
+    program p = {.window = NULL};
     g_log_writer_default_set_use_stderr(TRUE);
     g_set_application_name("Looksay");
     gtk_window_set_default_icon_name(APPLICATION_ID);
     GtkApplication *app = gtk_application_new(APPLICATION_ID, G_APPLICATION_HANDLES_COMMAND_LINE);
     g_application_add_main_option_entries(G_APPLICATION(app), options);
     g_application_set_option_context_summary(G_APPLICATION(app), "Says what photos show.");
-    g_signal_connect(app, "handle-local-options", G_CALLBACK(on_local_options), NULL);
+    g_signal_connect(app, "handle-local-options", G_CALLBACK(on_local_options), &p);
     g_signal_connect(app, "startup", G_CALLBACK(on_startup), &p);
     g_signal_connect(app, "command-line", G_CALLBACK(on_command_line), &p);
     int status = g_application_run(G_APPLICATION(app), argc, argv);
+    if (!p.understood) {
+        g_printerr("looksay-gui: 'looksay-gui --help' lists the options\n");
+        status = EXIT_USAGE;
+    }
     window_free(p.window);
     g_object_unref(app);
     return status;

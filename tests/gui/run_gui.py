@@ -407,6 +407,38 @@ class Clips(TestCase):
         self.assertEqual(gui.quit(), 0)
 
 
+class Usage(TestCase):
+    """What ends before there is a window."""
+
+    def start(self, *words, **environment):
+        hidden = ("DISPLAY", "WAYLAND_DISPLAY")
+        environment = {k: v for k, v in os.environ.items() if k not in hidden and not k.startswith("LOOKSAY_")} | environment
+        done = subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=60, env=environment)
+        return done.returncode, done.stdout, done.stderr
+
+    def test_mistakes_are_named(self):
+        for words, said in ((["--beems", "3"], "--beems"), (["-x"], "-x"), (["--beams"], "--beams"),
+                            (["--beams", "0"], "--beams takes a whole number from 1"), (["-b", "many"], "a whole number")):
+            status, out, err = self.start(*words)
+            self.assertEqual((status, out), (2, ""), err)
+            self.assertIn(said, err)
+        status, _, err = self.start(LOOKSAY_BEAMS="many")
+        self.assertEqual(status, 2)
+        self.assertIn("--beams", err)
+
+    def test_answers_without_a_display(self):
+        self.assertRegex(self.start("--version")[1], r"^looksay-gui \d+\.\d+\.\d+\n$")
+        for word in ("--version", "--help"):
+            status, out, err = self.start(word)
+            self.assertEqual((status, err), (0, ""))
+            self.assertIn("looksay-gui", out)
+
+    def test_no_display(self):
+        status, out, err = self.start()
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("display", err)
+
+
 class Smooth(TestCase):
     """A window that starts at once and is drawn without a hitch while the engine works. What is judged is the work of the thread that
     draws, which other programs on the machine do not change; what a watch would have shown is printed beside it."""
