@@ -198,6 +198,45 @@ class Kill(Batch):
         self.kill_sidecars([self.batch(N_PHOTOS, where) for where in ("whole", "killed")], 0.02, MODEL, "--max-tokens", "2")
 
 
+    @unittest.skipIf(PORTABLE, "its first photos alone would take a minute")
+    def test_shards_of_ten_thousand_links(self):
+        """Many names of a few photos, in two shards, each killed on its way: every name has one row, in order, with its photo's caption."""
+        originals, folder, photo_of = self.work / "originals", self.work / "photos", {}
+        originals.mkdir()
+        for photo in SAMPLES:
+            shutil.copy(photo, originals)
+        for i in range(10000):
+            name = folder / f"{i % 90:02}" / (f"{i:05}.jpg" if i % 9 else f"{i:05} \n.jpg")
+            if i < 90:
+                name.parent.mkdir(parents=True)
+            photo = originals / SAMPLES[i % len(SAMPLES)].name
+            name.symlink_to(photo) if i % 5 == 0 else name.hardlink_to(photo)
+            photo_of[str(name)] = photo.name
+        captions = {}
+        for row in rows_of(run("-f", "jsonl", originals, model=None, check=OK)[1]):
+            captions[Path(row["image"]).name] = row["caption"]
+        named = []
+        for shard in ("1/2", "2/2"):
+            out = self.work / f"{shard[0]}.jsonl"
+            part = Path(f"{out}.part")
+            words = self.command("-r", "-f", "jsonl", "-t", "1", "--shard", shard, "--resume", "-o", out, folder, model=None)
+            killed = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+            while killed.poll() is None and not (part.exists() and part.stat().st_size > 150000):  # a fifth, and some of it journaled
+                time.sleep(0.001)
+            killed.kill()
+            self.assertEqual(killed.wait(), -signal.SIGKILL)
+            done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+            self.assertEqual(done.returncode, OK, done.stderr)
+            before, = re.findall(r"(\d+) images were done before", done.stderr)
+            rows = rows_of(out.read_text())
+            self.assertTrue(4500 < len(rows) < 5500 and 0 < int(before) < len(rows), (before, len(rows)))
+            print(f"shard {shard}: {before} of {len(rows)} rows were journaled when it was killed", file=sys.stderr)
+            self.assertEqual([row["image"] for row in rows], sorted(row["image"] for row in rows))
+            self.assertEqual([row["caption"] for row in rows], [captions[photo_of[row["image"]]] for row in rows])
+            named += [row["image"] for row in rows]
+        self.assertEqual(sorted(named), sorted(photo_of))
+
+
 class Resume(Batch):
     def csv(self, *words, target=None, check=OK):
         target = target or self.work / "out.csv"
