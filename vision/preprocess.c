@@ -10,20 +10,20 @@
 
 #include "vision/resize.h"
 
-/* Size after resizing an image, by transformers' rules for the shorter side. */
-static bool resized_size(int *width, int *height, const lks_preprocess *p, const lks_image *image)
+/* Size after resizing an image of image_width x image_height, by transformers' rules for the shorter side. */
+static bool resized_size(int *width, int *height, const lks_preprocess *p, int image_width, int image_height)
 {
     *width = p->resize_width;
     *height = p->resize_height;
     if (!p->do_resize) {
-        *width = image->width;
-        *height = image->height;
+        *width = image_width;
+        *height = image_height;
         return true;
     }
     if (p->shortest_edge == 0)
         return true;
-    const bool wide = image->width > image->height;
-    const int shorter = wide ? image->height : image->width, longer = wide ? image->width : image->height;
+    const bool wide = image_width > image_height;
+    const int shorter = wide ? image_height : image_width, longer = wide ? image_width : image_height;
     int to_shorter = p->shortest_edge;
     double to_longer = floor((double)to_shorter * longer / shorter);
     if (p->longest_edge > 0 && (double)longer / shorter * to_shorter > p->longest_edge) {
@@ -38,10 +38,29 @@ static bool resized_size(int *width, int *height, const lks_preprocess *p, const
     return true;
 }
 
-void lks_preprocess_size(const lks_preprocess *preprocess, int *width, int *height)
+bool lks_preprocess_is_fixed(const lks_preprocess *preprocess)
 {
-    *width = preprocess->do_center_crop ? preprocess->crop_width : preprocess->resize_width;
-    *height = preprocess->do_center_crop ? preprocess->crop_height : preprocess->resize_height;
+    return preprocess->do_center_crop || preprocess->shortest_edge == 0;
+}
+
+/* The size of the tensor that is cut out of an image resized to width x height. */
+static void cropped_size(int *tensor_width, int *tensor_height, const lks_preprocess *p, int width, int height)
+{
+    *tensor_width = p->do_center_crop ? p->crop_width : width;
+    *tensor_height = p->do_center_crop ? p->crop_height : height;
+}
+
+lks_status lks_preprocess_size(const lks_preprocess *preprocess, int *width, int *height, int image_width,
+                               int image_height, lks_error *err)
+{
+    int resized_width, resized_height;
+    if (image_width < 1 || image_height < 1)
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "image: it has no pixels");
+    if (!resized_size(&resized_width, &resized_height, preprocess, image_width, image_height))
+        return lks_error_set(err, LKS_ERR_IMAGE, "image: %d x %d is too elongated to resize: crop it first",
+                             image_width, image_height);
+    cropped_size(width, height, preprocess, resized_width, resized_height);
+    return LKS_OK;
 }
 
 /* Where the crop's `n_crop` pixels meet an axis of `n` pixels: `skip` pixels of the image are cut off, `pad` pixels of the
@@ -59,11 +78,10 @@ static overlap center(int n, int n_crop)
 
 lks_view lks_preprocess_view(const lks_preprocess *preprocess, int width, int height)
 {
-    const lks_image image = {.width = width, .height = height};
     int resized_width, resized_height, tensor_width, tensor_height;
-    if (!resized_size(&resized_width, &resized_height, preprocess, &image))
+    if (!resized_size(&resized_width, &resized_height, preprocess, width, height))
         return (lks_view){.width = width, .height = height};
-    lks_preprocess_size(preprocess, &tensor_width, &tensor_height);
+    cropped_size(&tensor_width, &tensor_height, preprocess, resized_width, resized_height);
     const overlap across = center(resized_width, tensor_width), down = center(resized_height, tensor_height);
     const double x_scale = (double)width / resized_width, y_scale = (double)height / resized_height;
     return (lks_view){.x = (across.skip - across.pad) * x_scale,
@@ -125,20 +143,18 @@ lks_status lks_preprocess_run(const lks_preprocess *preprocess, float *pixels, c
                               lks_threads *threads, lks_error *err)
 {
     int width, height;
-    if (image->width < 1 || image->height < 1)
-        return lks_error_set(err, LKS_ERR_ARGUMENT, "image: it has no pixels");
-    if (!resized_size(&width, &height, preprocess, image))
-        return lks_error_set(err, LKS_ERR_IMAGE, "image: %d x %d is too elongated to resize: crop it first",
-                             image->width, image->height);
     fill f = {.pixels = pixels};
-    lks_preprocess_size(preprocess, &f.width, &f.height);
+    lks_status st = lks_preprocess_size(preprocess, &f.width, &f.height, image->width, image->height, err);
+    if (st != LKS_OK)
+        return st;
+    resized_size(&width, &height, preprocess, image->width, image->height);
     f.across = center(width, f.width);
     f.down = center(height, f.height);
     fill_table(f.table, preprocess);
 
     const lks_window window = {f.across.skip, f.down.skip, f.across.shared, f.down.shared};
     lks_image part = {0};
-    lks_status st = lks_image_resize_window(&part, image, width, height, &window, preprocess->resample, threads, err);
+    st = lks_image_resize_window(&part, image, width, height, &window, preprocess->resample, threads, err);
     if (st != LKS_OK)
         return st;
     f.image = &part;

@@ -21,8 +21,12 @@ typedef struct lks_preprocess {
  * keys stand in its "image_processor" object. `path` is for messages. */
 lks_status lks_preprocess_parse(lks_preprocess *out, const char *json, size_t n, const char *path, lks_error *err);
 
-/* Size of the tensor for any image; fixed unless neither resize nor crop fixes it (then LKS_ERR_UNSUPPORTED at parse). */
-void lks_preprocess_size(const lks_preprocess *preprocess, int *width, int *height);
+/* Whether the tensors of all images have one size; else it follows an image's aspect. */
+bool lks_preprocess_is_fixed(const lks_preprocess *preprocess);
+
+/* Size of the tensor for an image of image_width x image_height. LKS_ERR_IMAGE: it is too elongated. */
+lks_status lks_preprocess_size(const lks_preprocess *preprocess, int *width, int *height, int image_width,
+                               int image_height, lks_error *err);
 
 /* pixels [height, width, 3] f32 of lks_preprocess_size. */
 lks_status lks_preprocess_run(const lks_preprocess *preprocess, float *pixels, const lks_image *image,

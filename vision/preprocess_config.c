@@ -248,10 +248,9 @@ static lks_status read_config(lks_preprocess *out, const parser *p, json_t *conf
         return lks_error_set(p->err, LKS_ERR_UNSUPPORTED, "%s: \"do_pad\" is not supported", p->path);
     if (result.do_center_crop && result.crop_width == 0)
         return invalid(p, "crop_size", "given when do_center_crop is true");
-    if (!result.do_center_crop && (!result.do_resize || result.shortest_edge > 0))
+    if (!result.do_center_crop && !result.do_resize)
         return lks_error_set(p->err, LKS_ERR_UNSUPPORTED,
-                             "%s: images of any shape are not supported: give \"size\" as height and width, or crop",
-                             p->path);
+                             "%s: images of any size are not supported: give \"size\", or crop", p->path);
     *out = result;
     return LKS_OK;
 }

@@ -8,6 +8,8 @@
 #include "vision/efficientnet.h"
 #include "vision/positions.h"
 
+enum { MAX_GRID = 512 }; /* patches in a row or column */
+
 typedef struct vit_block {
     lks_norm norm1, norm2;
     lks_linear qkv, proj, fc1, fc2;
@@ -26,14 +28,12 @@ typedef struct vit_embedding {
 
 struct lks_vit {
     lks_vit_config config;
-    int image_width, image_height;
-    int grid_rows, grid_columns;
-    int n_tokens;
+    lks_vit_shape usual;
     lks_efficientnet *stem; /* hybrid: the feature map that patches are embedded from; else NULL */
     vit_embedding embedding;
     vit_block *blocks;
     lks_arena memory; /* packed weights */
-    float *positions; /* [n_tokens, d], interpolated, in `memory`, or NULL: the table fits */
+    float *positions; /* [n_tokens, d] of the usual shape, interpolated, in `memory`, or NULL: the table fits */
 };
 
 enum { D_ONE, D_WIDTH, D_3WIDTH, D_MLP, D_FC1, D_PATCH, D_PATCH_WIDTH, D_POSITIONS, D_FEATURES, D_CONCEPTS, D_COUNT };
@@ -132,29 +132,43 @@ static lks_status bind_tables(lks_vit *vit, lks_binder *binder, lks_error *err)
 }
 
 /* Whether the image has another grid than the position table was trained for. */
-static bool positions_differ(const lks_vit *vit)
+static bool positions_differ(const lks_vit *vit, const lks_vit_shape *shape)
 {
-    return vit->grid_rows != vit->config.table_rows || vit->grid_columns != vit->config.table_columns;
+    return shape->rows != vit->config.table_rows || shape->columns != vit->config.table_columns;
 }
 
-static size_t positions_cost(const lks_vit *vit)
+static size_t token_floats(const lks_vit *vit, const lks_vit_shape *shape)
 {
-    size_t count = (size_t)vit->n_tokens * (size_t)vit->config.width;
-    return positions_differ(vit) ? lks_arena_cost(count, sizeof(float)) : 0;
+    return (size_t)shape->n_tokens * (size_t)vit->config.width;
 }
 
-/* Interpolates the position table where it must. */
-static void fit_positions(lks_vit *vit)
+/* positions [n_tokens, d] of an image of that shape, from the table. */
+static void fit_positions(float *positions, const lks_vit *vit, const lks_vit_shape *shape)
 {
-    if (!positions_differ(vit))
-        return;
-    int table_rows = vit->config.table_rows, table_columns = vit->config.table_columns;
+    const float *table = vit->embedding.positions;
     int d = vit->config.width, n_prefix = vit->config.n_prefix;
-    vit->positions = lks_arena_take(&vit->memory, (size_t)vit->n_tokens * (size_t)d, sizeof *vit->positions);
-    assert(vit->positions); /* positions_cost */
-    memcpy(vit->positions, vit->embedding.positions, (size_t)(n_prefix * d) * sizeof *vit->positions);
-    lks_positions_interpolate(vit->positions + n_prefix * d, vit->grid_rows, vit->grid_columns,
-                              vit->embedding.positions + n_prefix * d, table_rows, table_columns, d);
+    memcpy(positions, table, (size_t)(n_prefix * d) * sizeof *positions);
+    lks_positions_interpolate(positions + n_prefix * d, shape->rows, shape->columns, table + n_prefix * d,
+                              vit->config.table_rows, vit->config.table_columns, d);
+}
+
+lks_status lks_vit_find_shape(const lks_vit *vit, lks_vit_shape *shape, int width, int height, lks_error *err)
+{
+    const lks_vit_config *c = &vit->config;
+    lks_vit_shape found = {width, height, height / c->patch_height, width / c->patch_width, 0};
+    if (vit->stem && (width != vit->usual.width || height != vit->usual.height))
+        return lks_error_set(err, LKS_ERR_UNSUPPORTED,
+                             "images of %d x %d pixels are not served: this model's have %d x %d", width, height,
+                             vit->usual.width, vit->usual.height);
+    if (vit->stem)
+        lks_efficientnet_grid(vit->stem, &found.rows, &found.columns);
+    if (found.rows < 1 || found.columns < 1 || found.rows > MAX_GRID || found.columns > MAX_GRID)
+        return lks_error_set(err, LKS_ERR_IMAGE, "image: resized to %d x %d pixels it has %s of %d x %d: crop it first",
+                             width, height, found.rows < 1 || found.columns < 1 ? "not one patch" : "too many patches",
+                             c->patch_width, c->patch_height);
+    found.n_tokens = c->n_prefix + found.rows * found.columns;
+    *shape = found;
+    return LKS_OK;
 }
 
 lks_status lks_vit_open(lks_vit **out, const lks_weights *weights, const char *prefix, const json_t *config,
@@ -168,16 +182,8 @@ lks_status lks_vit_open(lks_vit **out, const lks_weights *weights, const char *p
     if (st != LKS_OK)
         goto fail;
     const lks_vit_config *c = &vit->config;
-    vit->image_width = width;
-    vit->image_height = height;
-    vit->grid_rows = height / c->patch_height;
-    vit->grid_columns = width / c->patch_width;
-    if (vit->grid_rows < 1 || vit->grid_columns < 1 || vit->grid_rows > 512 || vit->grid_columns > 512) {
-        st = lks_error_set(err, LKS_ERR_MODEL, "%s: an image of %d x %d pixels does not fit patches of %d x %d", path,
-                           width, height, c->patch_width, c->patch_height);
-        goto fail;
-    }
-    vit->n_tokens = c->n_prefix + vit->grid_rows * vit->grid_columns;
+    vit->usual.width = width;
+    vit->usual.height = height;
     vit->blocks = calloc((size_t)(c->n_layers > 0 ? c->n_layers : 1), sizeof *vit->blocks);
     if (!vit->blocks) {
         st = lks_error_set(err, LKS_ERR_NOMEM, "out of memory for the vision encoder");
@@ -189,8 +195,11 @@ lks_status lks_vit_open(lks_vit **out, const lks_weights *weights, const char *p
         if (st != LKS_OK)
             goto fail;
         d_features = lks_efficientnet_channels(vit->stem);
-        lks_efficientnet_grid(vit->stem, &vit->grid_rows, &vit->grid_columns);
-        vit->n_tokens = c->n_prefix + vit->grid_rows * vit->grid_columns;
+    }
+    if (lks_vit_find_shape(vit, &vit->usual, width, height, NULL) != LKS_OK) {
+        st = lks_error_set(err, LKS_ERR_MODEL, "%s: an image of %d x %d pixels does not fit patches of %d x %d", path,
+                           width, height, c->patch_width, c->patch_height);
+        goto fail;
     }
 
     const int dims[D_COUNT] = {
@@ -207,15 +216,20 @@ lks_status lks_vit_open(lks_vit **out, const lks_weights *weights, const char *p
     };
     lks_binder binder = {.weights = weights, .prefix = prefix, .dims = dims, .options = options};
     st = bind_tables(vit, &binder, err);
+    size_t n_positions = positions_differ(vit, &vit->usual) ? token_floats(vit, &vit->usual) : 0;
     if (st == LKS_OK)
-        st = lks_arena_init(&vit->memory, binder.bytes + positions_cost(vit), err);
+        st = lks_arena_init(&vit->memory, binder.bytes + lks_arena_cost(n_positions, sizeof(float)), err);
     if (st != LKS_OK)
         goto fail;
     binder.arena = &vit->memory;
     st = bind_tables(vit, &binder, err);
     if (st != LKS_OK)
         goto fail;
-    fit_positions(vit);
+    if (n_positions > 0) {
+        vit->positions = lks_arena_take(&vit->memory, n_positions, sizeof *vit->positions);
+        assert(vit->positions);
+        fit_positions(vit->positions, vit, &vit->usual);
+    }
     st = lks_bind_finish(&binder, err);
     if (st != LKS_OK)
         goto fail;
@@ -241,32 +255,20 @@ int lks_vit_width(const lks_vit *vit)
     return vit->config.width;
 }
 
-int lks_vit_n_tokens(const lks_vit *vit)
-{
-    return vit->n_tokens;
-}
-
 int lks_vit_n_prefix(const lks_vit *vit)
 {
     return vit->config.n_prefix;
 }
 
-void lks_vit_grid(const lks_vit *vit, int *rows, int *columns)
+const lks_vit_shape *lks_vit_usual_shape(const lks_vit *vit)
 {
-    *rows = vit->grid_rows;
-    *columns = vit->grid_columns;
+    return &vit->usual;
 }
 
-void lks_vit_image_size(const lks_vit *vit, int *width, int *height)
+void lks_vit_covered_size(const lks_vit *vit, int *width, int *height, const lks_vit_shape *shape)
 {
-    *width = vit->image_width;
-    *height = vit->image_height;
-}
-
-void lks_vit_covered_size(const lks_vit *vit, int *width, int *height)
-{
-    *width = vit->stem ? vit->image_width : vit->grid_columns * vit->config.patch_width;
-    *height = vit->stem ? vit->image_height : vit->grid_rows * vit->config.patch_height;
+    *width = vit->stem ? shape->width : shape->columns * vit->config.patch_width;
+    *height = vit->stem ? shape->height : shape->rows * vit->config.patch_height;
 }
 
 size_t lks_vit_weight_bytes(const lks_vit *vit)
@@ -277,7 +279,7 @@ size_t lks_vit_weight_bytes(const lks_vit *vit)
 int64_t lks_vit_multiply_adds(const lks_vit *vit)
 {
     const lks_vit_config *c = &vit->config;
-    int64_t n = vit->n_tokens, d = c->width, fc1 = c->swiglu ? 2 * c->d_mlp : c->d_mlp;
+    int64_t n = vit->usual.n_tokens, d = c->width, fc1 = c->swiglu ? 2 * c->d_mlp : c->d_mlp;
     int64_t block = n * d * (4 * d + fc1 + c->d_mlp) + 2 * n * n * d;
     int64_t d_features = vit->embedding.patch.d_in;
     int64_t embedding = (n - c->n_prefix) * d_features * d + c->n_concepts * d_features;
@@ -297,36 +299,36 @@ int64_t lks_vit_int8_multiply_adds(const lks_vit *vit)
         per_token += int8_products(&b->qkv) + int8_products(&b->proj) + int8_products(&b->fc1) + int8_products(&b->fc2);
     }
     const vit_embedding *embedding = &vit->embedding;
-    return vit->n_tokens * per_token + (vit->n_tokens - vit->config.n_prefix) * int8_products(&embedding->patch) +
+    int64_t n = vit->usual.n_tokens;
+    return n * per_token + (n - vit->config.n_prefix) * int8_products(&embedding->patch) +
            int8_products(&embedding->classifier);
 }
 
 /* Floats of the widest intermediate row set beside x: qkv and attention output, the MLP's hidden layer, or the embedded
  * patches with their mean, the probabilities of concepts and the likeliest of them. */
-static size_t hidden_floats(const lks_vit *vit)
+static size_t hidden_floats(const lks_vit *vit, const lks_vit_shape *shape)
 {
     const lks_vit_config *c = &vit->config;
     size_t d = (size_t)c->width, mlp = (size_t)c->d_mlp * (c->swiglu ? 3 : 1);
     size_t columns = 4 * d > mlp ? 4 * d : mlp;
-    size_t rows = (size_t)vit->n_tokens * columns;
-    size_t patches = (size_t)(vit->n_tokens - c->n_prefix + 1) * (size_t)vit->embedding.patch.d_in +
+    size_t rows = (size_t)shape->n_tokens * columns;
+    size_t patches = (size_t)(shape->n_tokens - c->n_prefix + 1) * (size_t)vit->embedding.patch.d_in +
                      (size_t)c->n_concepts + 2 * LKS_VIT_MAX_CONCEPT_TOKENS;
     return rows > patches ? rows : patches;
 }
 
-size_t lks_vit_scratch(const lks_vit *vit, int n_threads)
+size_t lks_vit_scratch(const lks_vit *vit, const lks_vit_shape *shape, int n_threads)
 {
     const lks_vit_config *c = &vit->config;
-    size_t d = (size_t)c->width, n = (size_t)vit->n_tokens;
     int widest = c->d_mlp > 3 * c->width ? c->d_mlp : 3 * c->width;
     if (vit->embedding.patch.d_in > widest)
         widest = vit->embedding.patch.d_in;
     if (c->n_concepts > widest)
         widest = c->n_concepts;
-    size_t bytes = 2 * lks_arena_cost(n * d, sizeof(float)) +
-                   lks_ops_scratch(n_threads, vit->n_tokens, c->width / c->n_heads, widest);
+    size_t bytes = 2 * lks_arena_cost(token_floats(vit, shape), sizeof(float)) +
+                   lks_ops_scratch(n_threads, shape->n_tokens, c->width / c->n_heads, widest);
     size_t stem = vit->stem ? lks_efficientnet_scratch(vit->stem, n_threads) : 0;
-    return lks_arena_cost(hidden_floats(vit), sizeof(float)) + (bytes > stem ? bytes : stem);
+    return lks_arena_cost(hidden_floats(vit, shape), sizeof(float)) + (bytes > stem ? bytes : stem);
 }
 
 static void linear_residual(const lks_compute *compute, const lks_linear *layer, float *x, float *spare,
@@ -341,10 +343,10 @@ static void linear_residual(const lks_compute *compute, const lks_linear *layer,
 }
 
 static void run_block(const lks_vit *vit, const vit_block *block, const lks_compute *compute, float *x, float *normed,
-                      float *hidden)
+                      float *hidden, int n)
 {
     const lks_ops *ops = compute->ops;
-    int n = vit->n_tokens, d = vit->config.width;
+    int d = vit->config.width;
     float eps = vit->config.eps;
 
     ops->layer_norm(compute, normed, x, n, d, block->norm1.weight, block->norm1.bias, eps);
@@ -385,12 +387,11 @@ static void embed_concepts(const lks_vit *vit, const lks_compute *compute, float
     ops->add_scaled(compute, tokens, tokens, positions, NULL, n, d);
 }
 
-/* x [n_tokens, d] = prefix tokens and embedded patches, plus positions. */
+/* x [n_tokens, d] = prefix tokens and embedded patches, plus positions [n_tokens, d]. */
 static lks_status embed(const lks_vit *vit, const lks_compute *compute, float *x, float *hidden, const float *pixels,
-                        lks_error *err)
+                        const float *positions, const lks_vit_shape *shape, lks_error *err)
 {
-    int d = vit->config.width, n_prefix = vit->config.n_prefix, n_patches = vit->n_tokens - n_prefix;
-    const float *positions = vit->positions ? vit->positions : vit->embedding.positions;
+    int d = vit->config.width, n_prefix = vit->config.n_prefix, n_patches = shape->n_tokens - n_prefix;
     const float *prefix[2] = {vit->embedding.class_token, vit->embedding.distillation_token};
     for (int i = 0; i < n_prefix && prefix[i]; i++)
         compute->ops->add_scaled(compute, x + i * d, prefix[i], positions + i * d, NULL, 1, d);
@@ -401,7 +402,7 @@ static lks_status embed(const lks_vit *vit, const lks_compute *compute, float *x
         if (vit->config.n_concepts > 0)
             embed_concepts(vit, compute, x + d, hidden, n_patches, positions + d);
     } else {
-        compute->ops->patches(compute, hidden, pixels, vit->image_height, vit->image_width, vit->config.patch_height,
+        compute->ops->patches(compute, hidden, pixels, shape->height, shape->width, vit->config.patch_height,
                               vit->config.patch_width);
     }
     lks_linear_dense(compute, &vit->embedding.patch, x + n_prefix * d, hidden, n_patches, LKS_ACT_NONE,
@@ -409,24 +410,51 @@ static lks_status embed(const lks_vit *vit, const lks_compute *compute, float *x
     return LKS_OK;
 }
 
+/* The positions of that shape: the table or its usual form; else interpolated, in the arena. */
+static lks_status find_positions(const lks_vit *vit, const lks_compute *compute, const float **positions,
+                                 const lks_vit_shape *shape, lks_error *err)
+{
+    bool usual = shape->rows == vit->usual.rows && shape->columns == vit->usual.columns;
+    *positions = usual && vit->positions ? vit->positions : vit->embedding.positions;
+    if (usual || !positions_differ(vit, shape))
+        return LKS_OK;
+    size_t n = token_floats(vit, shape);
+    float *fitted = malloc(n * sizeof *fitted), *room = lks_arena_take(compute->scratch, n, sizeof *room);
+    lks_status st = LKS_OK;
+    if (fitted && room) {
+        fit_positions(fitted, vit, shape);
+        compute->ops->upload(compute, room, fitted, n * sizeof *fitted);
+        *positions = room;
+    } else {
+        st = lks_error_set(err, LKS_ERR_NOMEM, "out of memory for the positions of %d image tokens", shape->n_tokens);
+    }
+    free(fitted);
+    return st;
+}
+
 lks_status lks_vit_encode(const lks_vit *vit, const lks_compute *compute, float *tokens, const float *pixels,
-                          lks_error *err)
+                          const lks_vit_shape *shape, lks_error *err)
 {
     const lks_vit_config *c = &vit->config;
-    size_t mark = lks_arena_mark(compute->scratch), count = (size_t)vit->n_tokens * (size_t)c->width;
-    float *hidden = lks_arena_take(compute->scratch, hidden_floats(vit), sizeof *hidden);
+    size_t mark = lks_arena_mark(compute->scratch);
+    float *hidden = lks_arena_take(compute->scratch, hidden_floats(vit, shape), sizeof *hidden);
+    const float *positions;
     lks_status st = LKS_OK;
     if (!hidden)
         goto full;
-    st = embed(vit, compute, tokens, hidden, pixels, err);
+    size_t embedding = lks_arena_mark(compute->scratch);
+    st = find_positions(vit, compute, &positions, shape, err);
+    if (st == LKS_OK)
+        st = embed(vit, compute, tokens, hidden, pixels, positions, shape, err);
     if (st != LKS_OK)
         goto done;
-    float *normed = lks_arena_take(compute->scratch, count, sizeof *normed);
+    lks_arena_reset(compute->scratch, embedding);
+    float *normed = lks_arena_take(compute->scratch, token_floats(vit, shape), sizeof *normed);
     if (!normed)
         goto full;
     for (int i = 0; i < c->n_layers; i++)
-        run_block(vit, &vit->blocks[i], compute, tokens, normed, hidden);
-    compute->ops->layer_norm(compute, tokens, tokens, vit->n_tokens, c->width, vit->embedding.norm.weight,
+        run_block(vit, &vit->blocks[i], compute, tokens, normed, hidden, shape->n_tokens);
+    compute->ops->layer_norm(compute, tokens, tokens, shape->n_tokens, c->width, vit->embedding.norm.weight,
                              vit->embedding.norm.bias, c->eps);
     goto done;
 full:

@@ -15,30 +15,37 @@
 
 typedef struct lks_vit lks_vit;
 
+/* What the encoder makes of an image of one size. */
+typedef struct lks_vit_shape {
+    int width, height; /* of the image, in pixels */
+    int rows, columns; /* of the grid of patches */
+    int n_tokens;      /* prefix tokens and patches */
+} lks_vit_shape;
+
 /* Binds the encoder's tensors under `prefix` ("encoder.", "vision_model.", "") and packs them. `config` is the encoder's JSON
- * object; model_type "looksay" opens the hybrid. The input image has width x height pixels; a position table of another size is
+ * object; model_type "looksay" opens the hybrid. Most images have width x height pixels; a position table of another size is
  * interpolated (bicubic). Weights stay borrowed from `weights`. */
 lks_status lks_vit_open(lks_vit **out, const lks_weights *weights, const char *prefix, const json_t *config,
                         const char *model_type, int width, int height, const lks_bind_options *options, lks_error *err);
 void lks_vit_close(lks_vit *vit);
 
-int lks_vit_width(const lks_vit *vit);                          /* d: numbers per token */
-int lks_vit_n_tokens(const lks_vit *vit);                       /* prefix tokens and patches */
-int lks_vit_n_prefix(const lks_vit *vit);                       /* tokens before the patches */
-void lks_vit_grid(const lks_vit *vit, int *rows, int *columns); /* of the patches */
-void lks_vit_image_size(const lks_vit *vit, int *width, int *height);
+int lks_vit_width(const lks_vit *vit);                        /* d: numbers per token */
+int lks_vit_n_prefix(const lks_vit *vit);                     /* tokens before the patches */
+const lks_vit_shape *lks_vit_usual_shape(const lks_vit *vit); /* of images of the size that it was opened for */
+/* Of images of another size, which the hybrid does not take. */
+lks_status lks_vit_find_shape(const lks_vit *vit, lks_vit_shape *shape, int width, int height, lks_error *err);
 /* The part of the image that the grid covers, from its upper left corner: all of it, unless patches leave a rest. */
-void lks_vit_covered_size(const lks_vit *vit, int *width, int *height);
-size_t lks_vit_weight_bytes(const lks_vit *vit);   /* packed memory */
-int64_t lks_vit_multiply_adds(const lks_vit *vit); /* of one encode, for roofline figures */
+void lks_vit_covered_size(const lks_vit *vit, int *width, int *height, const lks_vit_shape *shape);
+size_t lks_vit_weight_bytes(const lks_vit *vit); /* packed memory */
 
+int64_t lks_vit_multiply_adds(const lks_vit *vit);      /* of one encode of the usual shape, for roofline figures */
 int64_t lks_vit_int8_multiply_adds(const lks_vit *vit); /* those of them that int8 layers do */
 
 /* Arena bytes that lks_vit_encode takes from compute->scratch, ops scratch included. */
-size_t lks_vit_scratch(const lks_vit *vit, int n_threads);
+size_t lks_vit_scratch(const lks_vit *vit, const lks_vit_shape *shape, int n_threads);
 
 /* tokens [n_tokens, d] = encode(pixels [height, width, 3]). */
 lks_status lks_vit_encode(const lks_vit *vit, const lks_compute *compute, float *tokens, const float *pixels,
-                          lks_error *err);
+                          const lks_vit_shape *shape, lks_error *err);
 
 #endif

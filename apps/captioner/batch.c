@@ -3,7 +3,8 @@
  * Looking is one picture a thread: nothing is shared but weights, and no thread waits for another inside a picture, as it would if
  * all of them worked on one. Pictures that would leave threads idle, the last n % threads, are looked at by all threads together.
  * Words are found for all pictures at once: a step reads the decoder's weights once, however many rows it has. Every number comes
- * out of the same operations in the same order as for the picture alone. */
+ * out of the same operations in the same order as for the picture alone. A model whose pictures differ in shape captions them
+ * singly. */
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,12 +49,13 @@ static lks_status open_desk(lks_desk *desk, const lks_model *model, lks_error *e
 {
     if (desk->scratch.size > 0)
         return LKS_OK;
-    size_t look = lks_vit_scratch(model->vit, 1);
-    size_t attend = lks_decoder_scratch(model->decoder, 1, 1, lks_vit_n_tokens(model->vit), 1);
+    const lks_vit_shape *shape = lks_vit_usual_shape(model->vit);
+    size_t look = lks_vit_scratch(model->vit, shape, 1);
+    size_t attend = lks_decoder_scratch(model->decoder, 1, 1, shape->n_tokens, 1);
     if (!desk->looker.pixels)
-        desk->looker.pixels = malloc(lks_look_pixels(model) * sizeof(float));
+        desk->looker.pixels = malloc(lks_look_pixels(shape) * sizeof(float));
     if (!desk->looker.tokens)
-        desk->looker.tokens = malloc(lks_look_tokens(model) * sizeof(float));
+        desk->looker.tokens = malloc(lks_look_tokens(model, shape) * sizeof(float));
     if (!desk->looker.pixels || !desk->looker.tokens)
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for a picture");
     desk->looker.image = desk->looker.pixels;
@@ -65,7 +67,9 @@ static void look_at(batch *b, const lks_looker *with, int i)
 {
     lks_session *s = b->session;
     lks_error *err = &b->errors[i];
-    lks_status st = lks_look(&b->seen[i], s->model, with, &b->pictures[i], b->options, err);
+    lks_status st = lks_look_read(&b->seen[i], s->model, &b->pictures[i], b->options, err);
+    if (st == LKS_OK)
+        st = lks_look_encode(&b->seen[i], s->model, with, &b->pictures[i], err);
     double began = lks_now_ms();
     if (st == LKS_OK)
         st = lks_decoder_look(&with->compute, s->state, i, with->tokens, err);
@@ -96,7 +100,7 @@ static lks_status look_at_all(batch *b, lks_error *err)
     if (b->n_apart > 0)
         lks_threads_run(s->threads, look_apart, b);
     lks_looker together;
-    lks_status st = lks_session_looker(s, &together, 0, 1, false, err);
+    lks_status st = lks_session_looker(s, &together, lks_vit_usual_shape(s->model->vit), 0, err);
     for (int i = b->n_apart; st == LKS_OK && i < b->n; i++)
         look_at(b, &together, i);
     return st;
@@ -133,10 +137,27 @@ static lks_status find_words(batch *b, lks_error *err)
     return st;
 }
 
+/* Pictures of several shapes: one after another, each with as many tokens as it has. */
+static lks_status run_singly(batch *b, lks_error *err)
+{
+    lks_status st = LKS_OK;
+    for (int i = 0; i < b->n && st == LKS_OK; i++) {
+        lks_seen *seen = &b->seen[i];
+        if (lks_session_look(b->session, seen, 0, &b->pictures[i], b->options, &b->errors[i]) != LKS_OK)
+            continue;
+        st = lks_caption_find(b->session, &b->captions[i], seen->shape.n_tokens, b->plan, seen, b->options, err);
+        lks_image_release(&seen->image);
+    }
+    return st;
+}
+
 static lks_status run(batch *b, lks_error *err)
 {
     lks_session *s = b->session;
-    lks_status st = lks_session_prepare(s, b->n, lks_vit_n_tokens(s->model->vit), &b->plan->search, false, err);
+    if (!lks_preprocess_is_fixed(&s->model->preprocess))
+        return run_singly(b, err);
+    int n_tokens = lks_vit_usual_shape(s->model->vit)->n_tokens;
+    lks_status st = lks_session_prepare(s, b->n, n_tokens, &b->plan->search, false, err);
     if (st == LKS_OK)
         st = look_at_all(b, err);
     if (st == LKS_OK)

@@ -146,16 +146,15 @@ static void judge(lks_caption *caption, const lks_model *model, const lks_captio
 }
 
 /* Where the grid of patches lies on a picture of that size. */
-static lks_box find_grid(const lks_model *model, int width, int height)
+static lks_box find_grid(const lks_model *model, const lks_vit_shape *shape, int width, int height)
 {
     lks_view view = lks_preprocess_view(&model->preprocess, width, height);
-    int tensor_width, tensor_height, covered_width, covered_height;
-    lks_preprocess_size(&model->preprocess, &tensor_width, &tensor_height);
-    lks_vit_covered_size(model->vit, &covered_width, &covered_height);
+    int covered_width, covered_height;
+    lks_vit_covered_size(model->vit, &covered_width, &covered_height, shape);
     return (lks_box){.x = view.x,
                      .y = view.y,
-                     .width = view.width * covered_width / tensor_width,
-                     .height = view.height * covered_height / tensor_height};
+                     .width = view.width * covered_width / shape->width,
+                     .height = view.height * covered_height / shape->height};
 }
 
 lks_status lks_caption_make(lks_caption **out, const lks_session *s, const lks_plan *plan,
@@ -163,8 +162,9 @@ lks_status lks_caption_make(lks_caption **out, const lks_session *s, const lks_p
                             lks_error *err)
 {
     lks_caption *caption;
-    lks_status st = lks_result_make(&caption, s->model, o->keep_maps ? s->state : NULL, hypotheses, n,
-                                    plan->search.prompt, plan->search.n_prompt, err);
+    const lks_vit_shape *shape = &seen->shape;
+    lks_status st = lks_result_make(&caption, s->model, o->keep_maps ? s->state : NULL, shape->rows * shape->columns,
+                                    hypotheses, n, plan->search.prompt, plan->search.n_prompt, err);
     if (st != LKS_OK)
         return st;
     judge(caption, s->model, o);
@@ -174,8 +174,9 @@ lks_status lks_caption_make(lks_caption **out, const lks_session *s, const lks_p
     caption->kind = seen->features.kind;
     caption->read_ms = seen->read_ms;
     caption->encode_ms = seen->encode_ms;
-    lks_vit_grid(s->model->vit, &caption->grid_rows, &caption->grid_columns);
-    caption->grid_box = find_grid(s->model, caption->width, caption->height);
+    caption->grid_rows = shape->rows;
+    caption->grid_columns = shape->columns;
+    caption->grid_box = find_grid(s->model, shape, caption->width, caption->height);
     if (o->keep_picture) {
         caption->picture = seen->image.rgb;
         seen->image.rgb = NULL;
@@ -184,20 +185,18 @@ lks_status lks_caption_make(lks_caption **out, const lks_session *s, const lks_p
     return LKS_OK;
 }
 
-/* Finds the words for the n_pictures whose tokens the session holds, as for one image. */
-static lks_status caption_tokens(lks_session *s, lks_caption **out, int n_pictures, const lks_plan *plan,
-                                 lks_seen *seen, const lks_caption_options *o, lks_error *err)
+lks_status lks_caption_find(lks_session *s, lks_caption **out, int n_memory, const lks_plan *plan, lks_seen *seen,
+                            const lks_caption_options *o, lks_error *err)
 {
     lks_caption *caption = NULL;
     lks_hypothesis *hypotheses = NULL;
     int n = 0;
-    lks_status st =
-        lks_session_prepare(s, 1, n_pictures * lks_vit_n_tokens(s->model->vit), &plan->search, o->keep_maps != 0, err);
+    lks_status st = lks_session_prepare(s, 1, n_memory, &plan->search, o->keep_maps != 0, err);
     double began = lks_now_ms();
     if (st == LKS_OK)
         st = lks_decoder_look(&s->compute, s->state, 0, s->memory, err);
     double looked = lks_now_ms();
-    if (!o->features) /* else nothing was encoded */
+    if (seen->encode_ms > 0.0) /* else what was kept of the picture has been recalled */
         seen->encode_ms += looked - began;
     if (st == LKS_OK)
         st = lks_session_find(s, &hypotheses, &n, NULL, 1, &plan->search, NULL, err);
@@ -221,18 +220,16 @@ static lks_status caption_picture(lks_session *s, lks_caption **out, lks_image_s
                                   const lks_caption_options *o, lks_error *err)
 {
     lks_plan plan;
-    lks_looker with;
-    lks_seen seen = {.read_ms = 0.0};
+    lks_seen seen;
     lks_status st = lks_plan_make(&plan, s->model, o, err);
     if (st != LKS_OK)
         return st;
     picture->features = o->features;
-    st = lks_session_looker(s, &with, 0, 1, o->keep_maps != 0, err);
-    if (st == LKS_OK)
-        st = lks_look(&seen, s->model, &with, picture, o, err);
-    if (st == LKS_OK)
-        st = caption_tokens(s, out, 1, &plan, &seen, o, err);
-    lks_image_release(&seen.image);
+    st = lks_session_look(s, &seen, 0, picture, o, err);
+    if (st == LKS_OK) {
+        st = lks_caption_find(s, out, seen.shape.n_tokens, &plan, &seen, o, err);
+        lks_image_release(&seen.image);
+    }
     lks_plan_release(&plan);
     return st;
 }
@@ -265,24 +262,24 @@ lks_status lks_caption_joint(lks_session *session, lks_caption **out, const lks_
     lks_status st = lks_plan_make(&plan, session->model, options, err);
     if (st != LKS_OK)
         return st;
+    const lks_vit_shape *usual = lks_vit_usual_shape(session->model->vit);
     lks_seen all = {.read_ms = 0.0};
+    int n_memory = 0;
     if (n_pictures < 1 || n_pictures > LKS_MAX_JOINT)
         st = lks_error_set(err, LKS_ERR_ARGUMENT, "from 1 to %d pictures are captioned together, not %d", LKS_MAX_JOINT,
                            n_pictures);
     else if (options->keep_maps || options->keep_picture || options->keep_features || options->features)
         st = lks_error_set(err, LKS_ERR_ARGUMENT, "maps, pixels and features are kept of single pictures only");
     if (st == LKS_OK)
-        st = lks_session_reserve_memory(session, (size_t)n_pictures * lks_look_tokens(session->model), err);
+        st = lks_session_reserve_memory(session, (size_t)n_pictures * lks_look_tokens(session->model, usual), err);
     for (int i = 0; i < n_pictures && st == LKS_OK; i++) {
         const lks_image_source picture = {.pixels = pictures[i]};
-        lks_looker with;
         lks_seen seen;
-        st = lks_session_looker(session, &with, i, n_pictures, false, err);
-        if (st == LKS_OK)
-            st = lks_look(&seen, session->model, &with, &picture, options, err);
+        st = lks_session_look(session, &seen, n_memory, &picture, options, err);
         if (st != LKS_OK)
             break;
         lks_image_release(&seen.image);
+        n_memory += seen.shape.n_tokens;
         double read_ms = all.read_ms + seen.read_ms, encode_ms = all.encode_ms + seen.encode_ms;
         if (i == 0)
             all = seen;
@@ -290,7 +287,7 @@ lks_status lks_caption_joint(lks_session *session, lks_caption **out, const lks_
         all.encode_ms = encode_ms;
     }
     if (st == LKS_OK)
-        st = caption_tokens(session, out, n_pictures, &plan, &all, options, err);
+        st = lks_caption_find(session, out, n_memory, &plan, &all, options, err);
     lks_plan_release(&plan);
     return st;
 }

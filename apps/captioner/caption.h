@@ -19,4 +19,8 @@ lks_status lks_caption_make(lks_caption **out, const lks_session *session, const
                             const lks_hypothesis *hypotheses, int n, lks_seen *seen, const lks_caption_options *options,
                             lks_error *err);
 
+/* Finds the words for the first n_memory tokens of the session's memory, as for one image. */
+lks_status lks_caption_find(lks_session *session, lks_caption **out, int n_memory, const lks_plan *plan, lks_seen *seen,
+                            const lks_caption_options *options, lks_error *err);
+
 #endif

@@ -29,14 +29,15 @@ lks_status lks_features_copy(const lks_features **out, const lks_features *featu
     return LKS_OK;
 }
 
-lks_status lks_features_check(const lks_features *features, const lks_model *model, lks_error *err)
+lks_status lks_features_check(const lks_features *features, const lks_model *model, const lks_vit_shape *shape,
+                              lks_error *err)
 {
-    int n_tokens = lks_vit_n_tokens(model->vit), d_token = lks_vit_width(model->vit);
+    int n_tokens = shape->n_tokens, d_token = lks_vit_width(model->vit);
     if (features->n_tokens != n_tokens || features->d_token != d_token || !features->tokens)
         return lks_error_set(err, LKS_ERR_ARGUMENT,
                              "features of %d x %d numbers are not this model's: it makes %d x %d", features->n_tokens,
                              features->d_token, n_tokens, d_token);
-    bool sound = features->width >= 1 && features->height >= 1;
+    bool sound = true;
     for (size_t i = 0; i < count(features); i++)
         sound &= isfinite(features->tokens[i]) != 0;
     return sound ? LKS_OK : lks_error_set(err, LKS_ERR_ARGUMENT, "the features of a picture are damaged");

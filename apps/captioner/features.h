@@ -8,7 +8,8 @@
 lks_status lks_features_copy(const lks_features **out, const lks_features *features, const lks_compute *compute,
                              lks_error *err);
 
-/* Whether this model can have made them: their shape is its own, every number is finite. */
-lks_status lks_features_check(const lks_features *features, const lks_model *model, lks_error *err);
+/* Whether this model can have made them of a picture of that shape: their number is right, every one is finite. */
+lks_status lks_features_check(const lks_features *features, const lks_model *model, const lks_vit_shape *shape,
+                              lks_error *err);
 
 #endif

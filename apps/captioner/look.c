@@ -15,16 +15,14 @@ double lks_now_ms(void)
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
-size_t lks_look_tokens(const lks_model *model)
+size_t lks_look_tokens(const lks_model *model, const lks_vit_shape *shape)
 {
-    return (size_t)lks_vit_n_tokens(model->vit) * (size_t)lks_vit_width(model->vit);
+    return (size_t)shape->n_tokens * (size_t)lks_vit_width(model->vit);
 }
 
-size_t lks_look_pixels(const lks_model *model)
+size_t lks_look_pixels(const lks_vit_shape *shape)
 {
-    int width, height;
-    lks_vit_image_size(model->vit, &width, &height);
-    return (size_t)width * (size_t)height * 3;
+    return (size_t)shape->width * (size_t)shape->height * 3;
 }
 
 /* The pixels as an image of our own, without gaps between rows. */
@@ -62,66 +60,87 @@ static lks_status read_picture(lks_image *out, bool *damaged, const lks_model *m
     return copy_pixels(out, &picture->pixels, o, err);
 }
 
-/* Puts features where encoding leaves tokens. */
-static lks_status recall(lks_seen *seen, const lks_model *model, const lks_looker *with, const lks_features *features,
-                         lks_error *err)
+/* What the encoder makes of a picture of width x height pixels. */
+static lks_status find_shape(lks_vit_shape *shape, const lks_model *model, int width, int height, lks_error *err)
 {
-    const lks_image *image = &seen->image;
-    lks_status st = lks_features_check(features, model, err);
+    int tensor_width, tensor_height;
+    lks_status st = lks_preprocess_size(&model->preprocess, &tensor_width, &tensor_height, width, height, err);
+    return st == LKS_OK ? lks_vit_find_shape(model->vit, shape, tensor_width, tensor_height, err) : st;
+}
+
+/* What was kept of a picture, whose pixels are `image` where they were read again. */
+static lks_status check_kept(const lks_features *kept, const lks_model *model, const lks_image *image,
+                             const lks_vit_shape *shape, lks_error *err)
+{
+    lks_status st = lks_features_check(kept, model, shape, err);
     if (st != LKS_OK)
         return st;
-    if (image->rgb && (image->width != features->width || image->height != features->height))
+    if (image->rgb && (image->width != kept->width || image->height != kept->height))
         return lks_error_set(err, LKS_ERR_ARGUMENT,
-                             "the features are those of another picture: %d x %d pixels, not %d x %d", features->width,
-                             features->height, image->width, image->height);
-    with->compute.ops->upload(&with->compute, with->tokens, features->tokens,
-                              lks_look_tokens(model) * sizeof *with->tokens);
-    seen->features = *features;
-    seen->features.tokens = with->tokens;
+                             "the features are those of another picture: %d x %d pixels, not %d x %d", kept->width,
+                             kept->height, image->width, image->height);
     return LKS_OK;
 }
 
-static lks_status encode(lks_seen *seen, const lks_model *model, const lks_looker *with, bool damaged, double began,
-                         lks_error *err)
+lks_status lks_look_read(lks_seen *out, const lks_model *model, const lks_image_source *picture,
+                         const lks_caption_options *options, lks_error *err)
 {
-    seen->features = (lks_features){.n_tokens = lks_vit_n_tokens(model->vit),
-                                    .d_token = lks_vit_width(model->vit),
-                                    .tokens = with->tokens,
-                                    .width = seen->image.width,
-                                    .height = seen->image.height,
-                                    .damaged = damaged,
-                                    .kind = lks_picture_judge(&seen->image, damaged)};
-    lks_status st = lks_preprocess_run(&model->preprocess, with->pixels, &seen->image, with->compute.threads, err);
-    double read = lks_now_ms();
-    const lks_ops *ops = with->compute.ops;
-    if (st == LKS_OK && with->image != with->pixels)
-        ops->upload(&with->compute, with->image, with->pixels, lks_look_pixels(model) * sizeof *with->pixels);
-    if (st == LKS_OK)
-        st = lks_vit_encode(model->vit, &with->compute, with->tokens, with->image, err);
-    if (st == LKS_OK)
-        st = ops->sync(&with->compute, err);
-    seen->read_ms = read - began;
-    seen->encode_ms = lks_now_ms() - read;
-    return st;
-}
-
-lks_status lks_look(lks_seen *out, const lks_model *model, const lks_looker *with, const lks_image_source *picture,
-                    const lks_caption_options *options, lks_error *err)
-{
+    const lks_features *kept = picture->features;
     lks_seen seen = {.read_ms = 0.0};
     double began = lks_now_ms();
     bool damaged = false;
     lks_status st = LKS_OK;
-    if (!picture->features || options->keep_picture)
+    if (!kept || options->keep_picture)
         st = read_picture(&seen.image, &damaged, model, picture, options, err);
     if (st != LKS_OK)
         return st;
-    st = picture->features ? recall(&seen, model, with, picture->features, err)
-                           : encode(&seen, model, with, damaged, began, err);
+    if (kept)
+        seen.features = *kept;
+    else
+        seen.features = (lks_features){.width = seen.image.width,
+                                       .height = seen.image.height,
+                                       .damaged = damaged,
+                                       .kind = lks_picture_judge(&seen.image, damaged)};
+    st = find_shape(&seen.shape, model, seen.features.width, seen.features.height, err);
+    if (st == LKS_OK && kept)
+        st = check_kept(kept, model, &seen.image, &seen.shape, err);
     if (st != LKS_OK) {
         lks_image_release(&seen.image);
         return st;
     }
+    seen.features.n_tokens = seen.shape.n_tokens;
+    seen.features.d_token = lks_vit_width(model->vit);
+    seen.read_ms = kept ? 0.0 : lks_now_ms() - began;
     *out = seen;
     return LKS_OK;
+}
+
+static lks_status encode(lks_seen *seen, const lks_model *model, const lks_looker *with, lks_error *err)
+{
+    double began = lks_now_ms();
+    lks_status st = lks_preprocess_run(&model->preprocess, with->pixels, &seen->image, with->compute.threads, err);
+    double read = lks_now_ms();
+    const lks_ops *ops = with->compute.ops;
+    if (st == LKS_OK && with->image != with->pixels)
+        ops->upload(&with->compute, with->image, with->pixels, lks_look_pixels(&seen->shape) * sizeof *with->pixels);
+    if (st == LKS_OK)
+        st = lks_vit_encode(model->vit, &with->compute, with->tokens, with->image, &seen->shape, err);
+    if (st == LKS_OK)
+        st = ops->sync(&with->compute, err);
+    seen->read_ms += read - began;
+    seen->encode_ms = lks_now_ms() - read;
+    return st;
+}
+
+lks_status lks_look_encode(lks_seen *seen, const lks_model *model, const lks_looker *with,
+                           const lks_image_source *picture, lks_error *err)
+{
+    lks_status st = LKS_OK;
+    if (picture->features)
+        with->compute.ops->upload(&with->compute, with->tokens, picture->features->tokens,
+                                  lks_look_tokens(model, &seen->shape) * sizeof *with->tokens);
+    else
+        st = encode(seen, model, with, err);
+    seen->features.tokens = with->tokens;
+    return st;
 }

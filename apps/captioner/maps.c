@@ -5,9 +5,9 @@
 #include <string.h>
 
 lks_status lks_maps_layers(float *layers, const lks_model *model, const lks_decoder_state *state,
-                           const lks_hypothesis *h, int n_prompt, lks_error *err)
+                           const lks_hypothesis *h, int n_prompt, int n_patches, lks_error *err)
 {
-    int n_memory = lks_vit_n_tokens(model->vit), n_prefix = lks_vit_n_prefix(model->vit), n = n_memory - n_prefix;
+    int n_prefix = lks_vit_n_prefix(model->vit), n_memory = n_prefix + n_patches, n = n_patches;
     int n_layers = lks_decoder_describe(model->decoder)->n_layers;
     float *maps = malloc((size_t)n_layers * (size_t)n_memory * sizeof *maps);
     bool kept = maps != NULL;
@@ -31,9 +31,9 @@ static void normalise(float *map, int n)
 }
 
 lks_status lks_maps_tokens(float *tokens, const lks_model *model, const lks_decoder_state *state,
-                           const lks_hypothesis *h, int n_prompt, lks_error *err)
+                           const lks_hypothesis *h, int n_prompt, int n_patches, lks_error *err)
 {
-    int n_prefix = lks_vit_n_prefix(model->vit), n = lks_vit_n_tokens(model->vit) - n_prefix;
+    int n_prefix = lks_vit_n_prefix(model->vit), n = n_patches;
     lks_status st = lks_decoder_credit(state, tokens, h->tokens, h->rows, n_prompt, h->n_tokens, n_prefix, err);
     for (int i = 0; st == LKS_OK && i < h->n_tokens; i++, tokens += n) {
         for (int j = 0; j < n; j++)

@@ -114,8 +114,14 @@ static lks_status open_parts(lks_model *model, lks_model_files *files, const lks
     snprintf(model->encoder_type, sizeof model->encoder_type, "%s", parts.vision_type);
     snprintf(model->decoder_type, sizeof model->decoder_type, "%s", parts.text_type);
 
-    int width, height;
-    lks_preprocess_size(&model->preprocess, &width, &height);
+    int width, height; /* of the tensor of a square picture */
+    st = lks_preprocess_size(&model->preprocess, &width, &height, 1, 1, err);
+    if (st != LKS_OK)
+        return st;
+    if (strcmp(parts.vision_type, "looksay") == 0 && !lks_preprocess_is_fixed(&model->preprocess))
+        return lks_error_set(
+            err, LKS_ERR_UNSUPPORTED,
+            "%s: the pictures of such a model have one size: give \"size\" as height and width, or crop", model->path);
     lks_bind_options seeing = *bind; /* int4 is for decoding, where weights are read again for every word */
     if (seeing.precision == LKS_PRECISION_INT4)
         seeing.precision = LKS_PRECISION_INT8;
@@ -262,14 +268,14 @@ bool lks_model_halves_memory(const lks_model *model, int n_memory)
 void lks_model_cost_estimate(const lks_model *model, lks_model_cost *cost)
 {
     const lks_decoder_config *c = lks_decoder_describe(model->decoder);
-    double n = lks_vit_n_tokens(model->vit), d = c->width;
+    int n_tokens = lks_vit_usual_shape(model->vit)->n_tokens;
+    double n = n_tokens, d = c->width;
     double cross = c->n_layers * n * 2 * d * c->d_memory;
     double parameters = (double)lks_decoder_multiply_adds(model->decoder, true);
     lks_precision precision = lks_decoder_precision(model->decoder);
     bool int8 = precision == LKS_PRECISION_INT8 || precision == LKS_PRECISION_INT4; /* both multiply bytes */
     double body = (double)lks_decoder_multiply_adds(model->decoder, false), head = parameters - body;
-    double cross_bytes =
-        (lks_model_halves_memory(model, lks_vit_n_tokens(model->vit)) ? 2 : 4) * c->n_layers * 2 * n * d;
+    double cross_bytes = (lks_model_halves_memory(model, n_tokens) ? 2 : 4) * c->n_layers * 2 * n * d;
     *cost = (lks_model_cost){
         .encode_flops = 2 * ((double)lks_vit_multiply_adds(model->vit) + cross),
         .decode_flops_per_token = 2 * (parameters + c->n_layers * 2 * n * d),
@@ -296,9 +302,7 @@ const char *lks_model_note(const lks_model *model, size_t i)
 lks_status lks_model_info(const lks_model *model, char **json, lks_error *err)
 {
     const lks_decoder_config *c = lks_decoder_describe(model->decoder);
-    int rows, columns, width, height;
-    lks_vit_grid(model->vit, &rows, &columns);
-    lks_vit_image_size(model->vit, &width, &height);
+    const lks_vit_shape *shape = lks_vit_usual_shape(model->vit);
     lks_model_cost cost;
     lks_model_cost_estimate(model, &cost);
     const lks_search_options *s = &model->generation.search;
@@ -310,8 +314,8 @@ lks_status lks_model_info(const lks_model *model, char **json, lks_error *err)
                   "path", model->path, "family", model->family, "format", lks_weights_format(model->weights), "dtype",
                   lks_model_dtype(model), "file_bytes", (json_int_t)lks_weights_bytes(model->weights), "tensors",
                   (json_int_t)lks_weights_count(model->weights), "isa", lks_isa_name(model->ops->isa), "vision", "type",
-                  model->encoder_type, "width", lks_vit_width(model->vit), "tokens", lks_vit_n_tokens(model->vit),
-                  "image_width", width, "image_height", height, "grid", rows, columns, "text", "type",
+                  model->encoder_type, "width", lks_vit_width(model->vit), "tokens", shape->n_tokens, "image_width",
+                  shape->width, "image_height", shape->height, "grid", shape->rows, shape->columns, "text", "type",
                   model->decoder_type, "width", c->width, "layers", c->n_layers, "heads", c->n_heads, "vocabulary",
                   c->vocab_size, "positions", lks_decoder_max_positions(model->decoder), "memory_width", c->d_memory,
                   "generation", "beams", s->n_beams, "max_tokens", s->max_tokens, "length_penalty",

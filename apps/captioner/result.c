@@ -72,8 +72,8 @@ static lks_status fill_maps(lks_sequence *out, const lks_model *model, const lks
     out->maps = maps;
     if (!layers || !maps)
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for the attention maps");
-    lks_status st = lks_maps_layers(layers, model, state, h, n_prompt, err);
-    return st == LKS_OK ? lks_maps_tokens(maps, model, state, h, n_prompt, err) : st;
+    lks_status st = lks_maps_layers(layers, model, state, h, n_prompt, n_patches, err);
+    return st == LKS_OK ? lks_maps_tokens(maps, model, state, h, n_prompt, n_patches, err) : st;
 }
 
 /* Words, their maps and texts in one block. */
@@ -144,10 +144,10 @@ static lks_status fill_text(lks_sequence *out, char **texts, const lks_model *mo
 }
 
 static lks_status fill_sequence(lks_sequence *out, const lks_model *model, const lks_decoder_state *state,
-                                const lks_hypothesis *h, const int32_t *prompt, int n_prompt, lks_error *err)
+                                int n_patches, const lks_hypothesis *h, const int32_t *prompt, int n_prompt,
+                                lks_error *err)
 {
     size_t n = (size_t)n_prompt + (size_t)h->n_tokens, n_tokens = (size_t)h->n_tokens;
-    int n_patches = lks_vit_n_tokens(model->vit) - lks_vit_n_prefix(model->vit);
     int32_t *all = malloc((n ? n : 1) * sizeof *all);
     int32_t *tokens = malloc((n_tokens ? n_tokens : 1) * sizeof *tokens);
     float *logprobs = malloc((n_tokens ? n_tokens : 1) * sizeof *logprobs);
@@ -175,7 +175,7 @@ static lks_status fill_sequence(lks_sequence *out, const lks_model *model, const
     return st;
 }
 
-lks_status lks_result_make(lks_caption **out, const lks_model *model, const lks_decoder_state *state,
+lks_status lks_result_make(lks_caption **out, const lks_model *model, const lks_decoder_state *state, int n_patches,
                            const lks_hypothesis *hypotheses, int n, const int32_t *prompt, int n_prompt, lks_error *err)
 {
     lks_caption *caption = calloc(1, sizeof *caption);
@@ -188,7 +188,7 @@ lks_status lks_result_make(lks_caption **out, const lks_model *model, const lks_
     caption->sequences = sequences;
     caption->n_sequences = n;
     for (int i = 0; i < n; i++) {
-        lks_status st = fill_sequence(&sequences[i], model, state, &hypotheses[i], prompt, n_prompt, err);
+        lks_status st = fill_sequence(&sequences[i], model, state, n_patches, &hypotheses[i], prompt, n_prompt, err);
         if (st != LKS_OK) {
             lks_caption_free(caption);
             return st;

@@ -1,15 +1,15 @@
-/* A session: one thread's path from pixels to words. All buffers are sized when it opens; only the decoder state grows, when
- * more beams or pictures are asked for than before. */
+/* A session: one thread's path from pixels to words. Buffers are sized when it opens, for a picture of the usual shape; they grow
+ * when a picture of more tokens comes, the decoder state when more beams or pictures are asked for than before. */
 #include "apps/captioner/session.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static size_t scratch_bytes(const lks_session *s, int rows, int positions, int n_memory)
+static size_t scratch_bytes(const lks_session *s, const lks_vit_shape *shape, int rows, int positions, int n_memory)
 {
     const lks_model *model = s->model;
     int n_threads = lks_threads_count(s->threads);
-    size_t encode = lks_vit_scratch(model->vit, n_threads);
+    size_t encode = lks_vit_scratch(model->vit, shape, n_threads);
     size_t decode = lks_decoder_scratch(model->decoder, rows, positions, n_memory, n_threads);
     size_t read = model->reader ? lks_text_encoder_scratch(model->reader, n_threads) : 0;
     if (s->queue) /* a device writes logits, or the likeliest tokens, to memory of its own before the host has them */
@@ -20,6 +20,21 @@ static size_t scratch_bytes(const lks_session *s, int rows, int positions, int n
     return read > most ? read : most;
 }
 
+static lks_status reserve_pixels(lks_session *s, const lks_vit_shape *shape, lks_error *err)
+{
+    size_t n = lks_look_pixels(shape);
+    if (n <= s->n_pixels)
+        return LKS_OK;
+    float *pixels = malloc(n * sizeof *pixels);
+    if (!pixels)
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for an image of %d x %d pixels", shape->width,
+                             shape->height);
+    free(s->pixels);
+    s->pixels = pixels;
+    s->n_pixels = n;
+    return LKS_OK;
+}
+
 lks_status lks_session_open(lks_session **out, const lks_model *model, const lks_session_options *options,
                             lks_error *err)
 {
@@ -27,13 +42,8 @@ lks_status lks_session_open(lks_session **out, const lks_model *model, const lks
     if (!s)
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
     s->model = model;
-    s->pixels = malloc(lks_look_pixels(model) * sizeof *s->pixels);
-    lks_status st = LKS_OK;
-    if (!s->pixels) {
-        int width, height;
-        lks_vit_image_size(model->vit, &width, &height);
-        st = lks_error_set(err, LKS_ERR_NOMEM, "out of memory for an image of %d x %d pixels", width, height);
-    }
+    const lks_vit_shape *usual = lks_vit_usual_shape(model->vit);
+    lks_status st = reserve_pixels(s, usual, err);
     if (st == LKS_OK)
         st = lks_threads_open(&s->threads, options ? options->n_threads : 0, err);
     if (st == LKS_OK && model->device)
@@ -42,7 +52,7 @@ lks_status lks_session_open(lks_session **out, const lks_model *model, const lks
         bool rounds = lks_decoder_precision(model->decoder) != LKS_PRECISION_F32;
         s->compute = (lks_compute){
             .ops = model->ops, .threads = s->threads, .scratch = &s->scratch, .queue = s->queue, .rounds = rounds};
-        st = lks_session_reserve_memory(s, lks_look_tokens(model), err);
+        st = lks_session_reserve_memory(s, lks_look_tokens(model, usual), err);
     }
     if (st != LKS_OK) {
         lks_session_close(s);
@@ -68,6 +78,17 @@ void lks_session_close(lks_session *session)
     free(session);
 }
 
+/* Makes room in the arena for `bytes`; one that must grow takes the decoder state along. */
+static lks_status reserve_scratch(lks_session *s, size_t bytes, lks_error *err)
+{
+    if (bytes <= s->scratch.size)
+        return LKS_OK;
+    lks_decoder_state_close(s->state);
+    s->state = NULL;
+    s->compute.ops->arena_close(&s->compute, &s->scratch);
+    return s->compute.ops->arena_open(&s->compute, &s->scratch, bytes, err);
+}
+
 /* Makes room for `rows` rows of `positions` tokens that attend to n_images images of n_memory tokens; keeps what is there when it
  * suffices. */
 static lks_status reserve(lks_session *s, int rows, int positions, int n_images, int n_memory, bool maps,
@@ -80,16 +101,12 @@ static lks_status reserve(lks_session *s, int rows, int positions, int n_images,
         return LKS_OK;
     lks_decoder_state_close(s->state);
     s->state = NULL;
-    size_t bytes = scratch_bytes(s, rows, positions, n_memory);
-    if (bytes > s->scratch.size) {
-        s->compute.ops->arena_close(&s->compute, &s->scratch);
-        lks_status st = s->compute.ops->arena_open(&s->compute, &s->scratch, bytes, err);
-        if (st != LKS_OK)
-            return st;
-    }
+    const lks_vit_shape *usual = lks_vit_usual_shape(s->model->vit);
+    lks_status st = reserve_scratch(s, scratch_bytes(s, usual, rows, positions, n_memory), err);
+    if (st != LKS_OK)
+        return st;
     unsigned flags = (maps ? LKS_DECODER_KEEP_MAPS : 0u) | (half ? LKS_DECODER_BF16_MEMORY : 0u);
-    lks_status st =
-        lks_decoder_state_open(&s->state, s->model->decoder, &s->compute, rows, positions, total, flags, err);
+    st = lks_decoder_state_open(&s->state, s->model->decoder, &s->compute, rows, positions, total, flags, err);
     if (st == LKS_OK) {
         s->state_rows = rows;
         s->state_positions = positions;
@@ -103,16 +120,18 @@ static lks_status reserve(lks_session *s, int rows, int positions, int n_images,
 
 lks_status lks_session_reserve_memory(lks_session *s, size_t n_floats, lks_error *err)
 {
-    if (s->memory && n_floats <= s->memory_floats)
+    size_t n_image = s->queue ? s->n_pixels : 0, bytes;
+    if (s->memory && n_floats <= s->memory_floats && n_image <= s->image_floats)
         return LKS_OK;
+    if (n_floats < s->memory_floats)
+        n_floats = s->memory_floats;
     const lks_ops *ops = s->compute.ops;
-    size_t n_image = s->queue ? lks_look_pixels(s->model) : 0, bytes;
     lks_arena room = {0};
     if (!lks_size_add(&bytes, lks_arena_cost(n_floats, sizeof(float)), lks_arena_cost(n_image, sizeof(float))) ||
         ops->arena_open(&s->compute, &room, bytes, NULL) != LKS_OK)
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for %zu numbers to attend to", n_floats);
     float *memory = lks_arena_take(&room, n_floats, sizeof *memory);
-    s->image = s->queue ? lks_arena_take(&room, n_image, sizeof *s->image) : s->pixels;
+    s->image = s->queue ? lks_arena_take(&room, n_image, sizeof *s->image) : NULL;
     const lks_copy keep = {.n_outer = 1, .n_inner = 1, .d = (int)s->memory_floats, .to = memory, .from = s->memory};
     if (s->memory)
         ops->copy(&s->compute, &keep);
@@ -121,6 +140,7 @@ lks_status lks_session_reserve_memory(lks_session *s, size_t n_floats, lks_error
     s->room = room;
     s->memory = memory;
     s->memory_floats = n_floats;
+    s->image_floats = n_image;
     return st;
 }
 
@@ -199,29 +219,36 @@ lks_status lks_session_search(lks_session *s, lks_hypothesis **hypotheses, int *
     return st == LKS_OK ? lks_session_find(s, hypotheses, n, NULL, 1, options, guide, err) : st;
 }
 
-lks_status lks_session_looker(lks_session *s, lks_looker *out, int at, int n_pictures, bool keep_maps, lks_error *err)
+lks_status lks_session_looker(lks_session *s, lks_looker *out, const lks_vit_shape *shape, int n_before, lks_error *err)
 {
-    lks_status st = reserve(s, 1, 1, 1, n_pictures * lks_vit_n_tokens(s->model->vit), keep_maps, err);
+    size_t d = (size_t)lks_vit_width(s->model->vit);
+    int n = n_before + shape->n_tokens;
+    lks_status st = reserve_pixels(s, shape, err);
     if (st == LKS_OK)
-        *out = (lks_looker){s->compute, s->pixels, s->image, s->memory + (size_t)at * lks_look_tokens(s->model)};
+        st = lks_session_reserve_memory(s, (size_t)n * d, err);
+    if (st == LKS_OK)
+        st = reserve_scratch(s, scratch_bytes(s, shape, 1, 1, n), err);
+    if (st == LKS_OK)
+        *out = (lks_looker){s->compute, s->pixels, s->queue ? s->image : s->pixels, s->memory + (size_t)n_before * d};
     return st;
 }
 
-lks_status lks_session_look(lks_session *s, double *read_ms, double *encode_ms, const lks_image_source *picture,
-                            lks_error *err)
+lks_status lks_session_look(lks_session *s, lks_seen *seen, int n_before, const lks_image_source *picture,
+                            const lks_caption_options *options, lks_error *err)
 {
-    const lks_caption_options plain = {.size = sizeof plain};
     lks_looker with;
-    lks_seen seen;
-    lks_status st = lks_session_looker(s, &with, 0, 1, s->state_maps, err);
-    if (st == LKS_OK)
-        st = lks_look(&seen, s->model, &with, picture, &plain, err);
+    lks_seen read;
+    lks_status st = lks_look_read(&read, s->model, picture, options, err);
     if (st != LKS_OK)
         return st;
-    *read_ms += seen.read_ms;
-    *encode_ms += seen.encode_ms;
-    lks_image_release(&seen.image);
-    return LKS_OK;
+    st = lks_session_looker(s, &with, &read.shape, n_before, err);
+    if (st == LKS_OK)
+        st = lks_look_encode(&read, s->model, &with, picture, err);
+    if (st == LKS_OK)
+        *seen = read;
+    else
+        lks_image_release(&read.image);
+    return st;
 }
 
 lks_status lks_session_read(lks_session *s, int n_before, const int32_t *tokens, int n, lks_error *err)
@@ -229,7 +256,7 @@ lks_status lks_session_read(lks_session *s, int n_before, const int32_t *tokens,
     size_t d = (size_t)lks_vit_width(s->model->vit);
     lks_status st = lks_session_reserve_memory(s, ((size_t)n_before + (size_t)n) * d, err);
     if (st == LKS_OK)
-        st = reserve(s, 1, 1, 1, n_before + n, s->state_maps, err);
+        st = reserve_scratch(s, lks_text_encoder_scratch(s->model->reader, lks_threads_count(s->threads)), err);
     if (st != LKS_OK)
         return st;
     return lks_text_encoder_run(s->model->reader, &s->compute, s->memory + (size_t)n_before * d, tokens, n, err);

@@ -10,11 +10,12 @@ struct lks_session {
     lks_arena scratch;
     lks_compute compute;
     lks_queue *queue; /* of the model's device, or NULL */
-    float *pixels;    /* [height, width, 3] on the host */
-    lks_arena room;   /* in the memory of the table: `memory` and, on a device, `image` */
-    float *image;     /* see lks_looker */
-    float *memory;    /* [n, d]: the tokens that are attended to, of pictures first, then of a source text */
-    size_t memory_floats;
+    float *pixels;    /* [n_pixels] on the host: those of a picture, [height, width, 3] */
+    size_t n_pixels;
+    lks_arena room; /* in the memory of the table: `memory` and, on a device, `image` */
+    float *image;   /* see lks_looker; NULL without a queue */
+    float *memory;  /* [n, d]: the tokens that are attended to, of pictures first, then of a source text */
+    size_t memory_floats, image_floats;
     lks_decoder_state *state;
     int state_rows, state_positions;
     int state_memory, state_total; /* tokens to attend to: of one image at most, of all images */
@@ -25,15 +26,16 @@ struct lks_session {
 /* NULL is safe. */
 void lks_desks_close(struct lks_desk *desks, int n);
 
-/* The session as a looker at picture `at` of n_pictures, whose tokens the memory has room for. */
-lks_status lks_session_looker(lks_session *s, lks_looker *out, int at, int n_pictures, bool keep_maps, lks_error *err);
+/* The session as a looker at a picture of that shape, whose tokens go behind the first n_before tokens of the memory. */
+lks_status lks_session_looker(lks_session *s, lks_looker *out, const lks_vit_shape *shape, int n_before,
+                              lks_error *err);
 
 /* Makes room for a memory of n_floats; keeps what is in it. */
 lks_status lks_session_reserve_memory(lks_session *s, size_t n_floats, lks_error *err);
 
-/* Encodes a picture into the first tokens of the memory. Adds to the times. */
-lks_status lks_session_look(lks_session *s, double *read_ms, double *encode_ms, const lks_image_source *picture,
-                            lks_error *err);
+/* Reads a picture, and encodes it into the memory behind its first n_before tokens. seen->image is released by the caller. */
+lks_status lks_session_look(lks_session *s, lks_seen *seen, int n_before, const lks_image_source *picture,
+                            const lks_caption_options *options, lks_error *err);
 
 /* Encodes source tokens [n] behind the first n_before tokens of the memory. */
 lks_status lks_session_read(lks_session *s, int n_before, const int32_t *tokens, int n, lks_error *err);

@@ -55,10 +55,15 @@ void lks_source_release(lks_source *source)
 lks_status lks_source_attend(lks_session *session, int *n_memory, double *read_ms, double *encode_ms,
                              const lks_source *source, const lks_image_source *picture, lks_error *err)
 {
-    int n_image = picture ? lks_vit_n_tokens(session->model->vit) : 0;
+    const lks_caption_options plain = {.size = sizeof plain};
+    lks_seen seen = {.read_ms = 0.0};
     lks_status st = LKS_OK;
     if (picture)
-        st = lks_session_look(session, read_ms, encode_ms, picture, err);
+        st = lks_session_look(session, &seen, 0, picture, &plain, err);
+    lks_image_release(&seen.image);
+    *read_ms += seen.read_ms;
+    *encode_ms += seen.encode_ms;
+    int n_image = seen.shape.n_tokens;
     double began = lks_now_ms();
     if (st == LKS_OK)
         st = lks_session_read(session, n_image, source->tokens, source->n, err);

@@ -87,7 +87,7 @@ lks_status lks_translate(lks_session *session, lks_caption **out, const char *te
         st = lks_session_search(session, &hypotheses, &n, n_memory, &search, NULL, err);
     }
     if (st == LKS_OK)
-        st = lks_result_make(&caption, model, NULL, hypotheses, n, &to->token, 1, err);
+        st = lks_result_make(&caption, model, NULL, 0, hypotheses, n, &to->token, 1, err);
     if (st == LKS_OK)
         st = finish_texts(caption, text, err);
     lks_hypotheses_free(hypotheses);

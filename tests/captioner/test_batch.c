@@ -140,6 +140,14 @@ static void every_precision(void **state)
         }
 }
 
+static void photos_of_several_shapes(void **state)
+{
+    (void)state;
+    lks_model *model = model_of(MODELS "dinov2-gpt2-aspect", NULL, NULL);
+    check_model(model, GREEDY, BEAMS);
+    lks_model_close(model);
+}
+
 static void every_instruction_set(void **state)
 {
     (void)state;
@@ -164,11 +172,10 @@ static void every_instruction_set(void **state)
 }
 
 /* Missing, damaged and recalled pictures among others; pictures of all kinds of sources. */
-static void one_bad_picture(void **state)
+static void check_bad_pictures(const char *path)
 {
-    (void)state;
     enum { N = 5 };
-    lks_model *model = model_of(MODELS "vit-gpt2-bin", NULL, NULL);
+    lks_model *model = model_of(path, NULL, NULL);
     lks_caption_options o = options_of(model, BEAMS);
     for (int n_threads = 1; n_threads <= 2; n_threads++) {
         lks_session *session = session_of(model, n_threads);
@@ -205,6 +212,13 @@ static void one_bad_picture(void **state)
     lks_model_close(model);
 }
 
+static void one_bad_picture(void **state)
+{
+    (void)state;
+    check_bad_pictures(MODELS "vit-gpt2-bin");
+    check_bad_pictures(MODELS "dinov2-gpt2-aspect"); /* whose pictures have as many tokens as their aspect asks for */
+}
+
 static int stop_at_once(void *context)
 {
     (void)context;
@@ -237,9 +251,8 @@ static void what_no_batch_can_serve(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_precision),
-        cmocka_unit_test(every_instruction_set),
-        cmocka_unit_test(one_bad_picture),
+        cmocka_unit_test(every_precision),         cmocka_unit_test(photos_of_several_shapes),
+        cmocka_unit_test(every_instruction_set),   cmocka_unit_test(one_bad_picture),
         cmocka_unit_test(what_no_batch_can_serve),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

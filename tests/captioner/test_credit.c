@@ -41,23 +41,22 @@ static void bench_open(bench *b, const char *path, const char *photo, const char
     *b = (bench){0};
     ok(lks_model_open(&b->model, path, &options, &err));
     ok(lks_threads_open(&b->threads, 1, &err));
-    b->n_memory = lks_vit_n_tokens(b->model->vit);
+    const lks_vit_shape *shape = lks_vit_usual_shape(b->model->vit);
+    b->n_memory = shape->n_tokens;
     b->n_prefix = lks_vit_n_prefix(b->model->vit);
     b->vocab = lks_decoder_describe(b->model->decoder)->vocab_size;
-    size_t encode = lks_vit_scratch(b->model->vit, 1);
+    size_t encode = lks_vit_scratch(b->model->vit, shape, 1);
     size_t decode = lks_decoder_scratch(b->model->decoder, 1, n_tokens, b->n_memory, 1);
     ok(lks_arena_init(&b->arena, encode > decode ? encode : decode, &err));
     b->compute = (lks_compute){.ops = b->model->ops, .threads = b->threads, .scratch = &b->arena};
-    int width, height;
-    lks_vit_image_size(b->model->vit, &width, &height);
-    float *pixels = malloc((size_t)(width * height * 3) * sizeof *pixels);
+    float *pixels = malloc((size_t)(shape->width * shape->height * 3) * sizeof *pixels);
     b->memory = malloc((size_t)(b->n_memory * lks_vit_width(b->model->vit)) * sizeof *b->memory);
     b->logits = malloc((size_t)b->vocab * sizeof *b->logits);
     assert_true(pixels && b->memory && b->logits);
     lks_image image;
     ok(lks_image_read(&image, NULL, photo, &(lks_decode_options){0}, &err));
     ok(lks_preprocess_run(&b->model->preprocess, pixels, &image, b->threads, &err));
-    ok(lks_vit_encode(b->model->vit, &b->compute, b->memory, pixels, &err));
+    ok(lks_vit_encode(b->model->vit, &b->compute, b->memory, pixels, shape, &err));
     lks_image_release(&image);
     free(pixels);
     ok(lks_decoder_state_open(&b->state, b->model->decoder, &b->compute, 1, n_tokens, b->n_memory,

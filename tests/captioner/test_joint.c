@@ -19,8 +19,8 @@
 #define MODELS "tests/parity/models/"
 #define PHOTOS "tests/parity/photos/"
 
-static const char *const families[] = {"vit-gpt2-bin", "vit-bert-bin", "blip-full", "vit-trocr",
-                                       "dinov2-roberta-sharded"};
+static const char *const families[] = {"vit-gpt2-bin", "vit-bert-bin",           "blip-full",
+                                       "vit-trocr",    "dinov2-roberta-sharded", "dinov2-gpt2-aspect"};
 
 enum { N_FAMILIES = sizeof families / sizeof *families, N_COPIES = 5 };
 

@@ -27,24 +27,25 @@ static void ok(lks_status st)
 static float *forced_maps(const lks_model *model, const char *photo, const int32_t *prompt, int n_prompt,
                           const lks_sequence *s)
 {
-    int n_memory = lks_vit_n_tokens(model->vit), n_prefix = lks_vit_n_prefix(model->vit), n = n_memory - n_prefix;
-    int n_all = 1 + n_prompt + s->n_tokens, width, height;
+    const lks_vit_shape *shape = lks_vit_usual_shape(model->vit);
+    int n_memory = shape->n_tokens, n_prefix = lks_vit_n_prefix(model->vit), n = n_memory - n_prefix;
+    int n_all = 1 + n_prompt + s->n_tokens;
     lks_image image;
     lks_threads *threads;
     ok(lks_image_read(&image, NULL, photo, &(lks_decode_options){0}, &err));
     ok(lks_threads_open(&threads, 1, &err));
-    size_t bytes = lks_vit_scratch(model->vit, 1), decode = lks_decoder_scratch(model->decoder, 1, n_all, n_memory, 1);
+    size_t bytes = lks_vit_scratch(model->vit, shape, 1);
+    size_t decode = lks_decoder_scratch(model->decoder, 1, n_all, n_memory, 1);
     lks_arena arena = {0};
     ok(lks_arena_init(&arena, bytes > decode ? bytes : decode, &err));
     lks_compute compute = {.ops = model->ops, .threads = threads, .scratch = &arena};
-    lks_vit_image_size(model->vit, &width, &height);
-    float *pixels = malloc((size_t)(width * height * 3) * sizeof *pixels);
+    float *pixels = malloc((size_t)(shape->width * shape->height * 3) * sizeof *pixels);
     float *memory = malloc((size_t)(n_memory * lks_vit_width(model->vit)) * sizeof *memory);
     float *logits = malloc((size_t)lks_decoder_describe(model->decoder)->vocab_size * sizeof *logits);
     int32_t *all = malloc((size_t)n_all * sizeof *all);
     assert_true(pixels && memory && logits && all);
     ok(lks_preprocess_run(&model->preprocess, pixels, &image, threads, &err));
-    ok(lks_vit_encode(model->vit, &compute, memory, pixels, &err));
+    ok(lks_vit_encode(model->vit, &compute, memory, pixels, shape, &err));
     all[0] = model->generation.search.start_token;
     if (n_prompt > 0)
         memcpy(all + 1, prompt, (size_t)n_prompt * sizeof *all);

@@ -46,20 +46,20 @@ def vit_like(rng, kind):
     height, across = side, side
     if kind == "dinov2":
         config |= {"mlp_ratio": rng.choice([1, 2, 3, 4]), "use_swiglu_ffn": rng.random() < 0.4}
-        if rng.random() < 0.5:  # another size than the table's
-            height, across = patch * rng.randint(2, 6), patch * rng.randint(2, 6)
-            if rng.random() < 0.3:  # and not a whole number of patches
-                height, across = height + rng.randint(1, patch - 1), across + rng.randint(1, patch - 1)
     else:
         config["intermediate_size"] = rng.choice([20, 33, 48, 64, 96])
-        if rng.random() < 0.25:
+        if kind != "blip" and rng.random() < 0.25:
             height, across = patch * rng.randint(2, 4), patch * rng.randint(2, 4)
             config["image_size"] = [height, across]
+    if height == across and rng.random() < (0.5 if kind == "dinov2" else 0.2):  # another size than the table's
+        height, across = patch * rng.randint(2, 6), patch * rng.randint(2, 6)
+        if rng.random() < 0.3:  # and not a whole number of patches
+            height, across = height + rng.randint(1, patch - 1), across + rng.randint(1, patch - 1)
     return config, height, across
 
 
 def processor(rng, kind, height, across):
-    """A preprocessor_config.json that ends at height x across."""
+    """A preprocessor_config.json that ends at height x across, or that follows the photo's aspect."""
     p = {"do_normalize": rng.random() < 0.9, "do_rescale": True, "do_resize": True, "resample": rng.choice([0, 1, 2, 3, 4, 5]),
          "image_processor_type": {"vit": "ViTImageProcessor", "deit": "DeiTImageProcessor", "dinov2": "BitImageProcessor",
                                   "blip": "BlipImageProcessor"}[kind],
@@ -75,6 +75,11 @@ def processor(rng, kind, height, across):
             p["size"] = {"shortest_edge": grown} if kind == "dinov2" else {"height": grown, "width": grown + rng.randint(0, 5)}
     if kind == "vit" and height == across and rng.random() < 0.3:
         p["size"] = height
+    if rng.random() < (0.3 if kind == "dinov2" else 0.1):
+        p["do_center_crop"] = False
+        p["size"] = {"shortest_edge": min(height, across)}
+        if rng.random() < 0.3:
+            p["size"]["longest_edge"] = max(height, across) + rng.randint(1, 20)
     return p
 
 
@@ -124,6 +129,9 @@ def random_settings(rng, n_vocab=55):
         "begin_suppress_tokens": some(0.2, lambda: [word() for _ in range(rng.randint(1, 40))]),
         "repetition_penalty": some(0.2, lambda: rng.choice([0.7, 1.1, 1.6])),
     }
+    for forced in (keys["forced_bos_token_id"], keys["forced_eos_token_id"]):  # transformers refuses what is both
+        for list_of in ("suppress_tokens", "begin_suppress_tokens"):
+            keys[list_of] = keys[list_of] and [t for t in keys[list_of] if t != forced]
     return {k: v for k, v in keys.items() if v is not None}
 
 
@@ -140,14 +148,14 @@ def random_spec(rng, family):
             spec["store"]["shard_size"] = rng.choice(["20KB", "50KB"])
     if family == "blip":
         vision, height, across = vit_like(rng, "blip")
-        vision = {k: v for k, v in vision.items() if k != "qkv_bias"} | {"image_size": height}
+        vision = {k: v for k, v in vision.items() if k != "qkv_bias"}
         text = text_decoder(rng, "bert", 0)
         text = {k: v for k, v in text.items() if k != "type_vocab_size"} | {"bos_token_id": 105}
         text["tie_word_embeddings"] = True
         if rng.random() < 0.2:
             text["sep_token_id"] = rng.choice([3, 50])
         spec |= {"kind": "blip", "vision": vision, "text": text, "tokenizer": rng.choice(["bert_txt", "bert_json"]),
-                 "processor": processor(rng, "blip", height, height), "extra_rows": 2}
+                 "processor": processor(rng, "blip", height, across), "extra_rows": 2}
         return spec
     encoder, decoder = rng.choice(["vit", "deit", "dinov2"]), rng.choice(["gpt2", "bert", "roberta", "trocr"])
     config, height, across = vit_like(rng, encoder)

@@ -121,6 +121,28 @@ MODELS = {
         "processor": square(28, cls="BitImageProcessor", resample=3, do_center_crop=False, do_convert_rgb=True),
     }, plain() + [("tiny.png", {"max_tokens": 20, "beams": 4, "n_best": 2})]),
 
+    # Pictures that keep their aspect: the shorter side has 30 pixels, the longer at most 44, so that every photo has a grid of its
+    # own, 4 x 4 to 4 x 6 patches of 7 pixels and a rest, and a position table resampled to it.
+    "dinov2-gpt2-aspect": ({
+        "kind": "ved", "seed": 12, "end": 316,
+        "encoder": ("dinov2", {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "mlp_ratio": 2,
+                               "image_size": 28, "patch_size": 7, "layerscale_value": 0.5}),
+        "decoder": ("gpt2", {**GPT2, "n_inner": 48}), "tokenizer": "gpt2",
+        "config": {"decoder_start_token_id": 316, "eos_token_id": 316, "pad_token_id": 316},
+        "store": {"dtype": "f16"}, "generation_config": None,
+        "processor": {"do_center_crop": False, "do_normalize": True, "do_rescale": True, "do_resize": True, "resample": 3,
+                      "image_processor_type": "BitImageProcessor", **IMAGENET, "size": {"shortest_edge": 30, "longest_edge": 44}},
+    }, plain(["wide.jpg", "tall.png", "grey.png", "turned.jpg", "large.jpg", "tiny.png"])
+       + [("tall.png", {"max_tokens": 12, "beams": 4, "n_best": 3}), ("turned.jpg", {"max_tokens": 10, "prompt": "a dog"})]),
+
+    # The same of a ViT, which transformers serves with interpolate_pos_encoding; one photo has the table's own grid.
+    "vit-gpt2-aspect": ({
+        "kind": "ved", "seed": 13, "end": 316, "encoder": ("vit", VIT), "decoder": ("gpt2", {**GPT2, "n_inner": 48}),
+        "tokenizer": "gpt2", "config": {"decoder_start_token_id": 316, "eos_token_id": 316, "pad_token_id": 316},
+        "store": {"dtype": "f16"}, "generation_config": None,
+        "processor": {**square(0, resample=2), "size": {"shortest_edge": 32}},
+    }, plain(["wide.jpg", "tall.png", "palette.png", "turned.jpg"])),
+
     # TrOCR base's decoder: learned positions from 2, scaled embeddings, layer norm on them, GELU, cross-attention straight
     # to the encoder's width; start token from the decoder's config; no generation_config.json.
     "vit-trocr": ({

@@ -19,11 +19,13 @@ static lks_preprocess parse(const char *json)
     return p;
 }
 
+/* The size of the tensor for an image of 40 x 60. */
 static void expect_size(const char *json, int width, int height)
 {
     lks_preprocess p = parse(json);
+    lks_error err;
     int w, h;
-    lks_preprocess_size(&p, &w, &h);
+    assert_int_equal(lks_preprocess_size(&p, &w, &h, 40, 60, &err), LKS_OK);
     if (w != width || h != height)
         fail_msg("%s: %d x %d", json, w, h);
 }
@@ -69,6 +71,26 @@ static void test_values(void **state)
     assert_int_equal(p.longest_edge, 50);
 }
 
+/* Sizes that follow the image's. */
+static void test_aspect(void **state)
+{
+    (void)state;
+    expect_size("{\"size\": {\"shortest_edge\": 30}}", 30, 45);
+    expect_size("{\"size\": {\"shortest_edge\": 31}}", 31, 46);
+    expect_size("{\"size\": {\"shortest_edge\": 30, \"longest_edge\": 36}}", 24, 36);
+    expect_size("{\"image_processor_type\": \"BitImageProcessor\", \"do_center_crop\": false}", 224, 336);
+    const lks_preprocess p = parse("{\"size\": {\"shortest_edge\": 30, \"longest_edge\": 36}}");
+    lks_error err = {0};
+    int width = -7, height;
+    assert_int_equal(lks_preprocess_size(&p, &width, &height, 4, 1000, &err), LKS_ERR_IMAGE);
+    assert_non_null(strstr(err.message, "elongated"));
+    assert_int_equal(width, -7);
+    assert_false(lks_preprocess_is_fixed(&p));
+    assert_true(
+        lks_preprocess_is_fixed(&(lks_preprocess){.do_resize = true, .shortest_edge = 30, .do_center_crop = true}));
+    assert_true(lks_preprocess_is_fixed(&(lks_preprocess){.do_resize = true, .resize_width = 30, .resize_height = 9}));
+}
+
 static void refuse(const char *json, lks_status status, const char *says)
 {
     lks_error err = {0};
@@ -100,8 +122,7 @@ static void test_refused(void **state)
     refuse("{\"size\": {\"height\": 5}}", LKS_ERR_MODEL, "\"size\"");
     refuse("{\"size\": {\"height\": 5, \"width\": \"5\"}}", LKS_ERR_MODEL, "\"size\"");
     refuse("{\"size\": {\"longest_edge\": 5}}", LKS_ERR_UNSUPPORTED, "\"size\"");
-    refuse("{\"size\": {\"shortest_edge\": 5}}", LKS_ERR_UNSUPPORTED, "any shape");
-    refuse("{\"do_resize\": false}", LKS_ERR_UNSUPPORTED, "any shape");
+    refuse("{\"do_resize\": false}", LKS_ERR_UNSUPPORTED, "any size");
     refuse("{\"do_center_crop\": true}", LKS_ERR_MODEL, "\"crop_size\"");
     refuse("{\"do_center_crop\": true, \"crop_size\": null}", LKS_ERR_MODEL, "\"crop_size\"");
     refuse("{\"crop_size\": {\"height\": 100000, \"width\": 5}}", LKS_ERR_MODEL, "\"crop_size\"");
@@ -171,7 +192,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_class_names),      cmocka_unit_test(test_values),
         cmocka_unit_test(test_refused),          cmocka_unit_test(test_elongated_images),
-        cmocka_unit_test(test_resize_arguments),
+        cmocka_unit_test(test_resize_arguments), cmocka_unit_test(test_aspect),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -190,12 +190,11 @@ static void test_preprocess(void **state)
         char *config = json_dumps(json_object_get(entry, "config"), JSON_REAL_PRECISION(17));
         if (lks_preprocess_parse(&preprocess, config, strlen(config), "config", &err) != LKS_OK)
             fail_msg("%s: %s", config, err.message);
+        lks_image image = read_fixture(file_of(entry));
         int width, height;
-        lks_preprocess_size(&preprocess, &width, &height);
+        assert_int_equal(lks_preprocess_size(&preprocess, &width, &height, image.width, image.height, &err), LKS_OK);
         assert_int_equal(width, integer(entry, "width"));
         assert_int_equal(height, integer(entry, "height"));
-
-        lks_image image = read_fixture(file_of(entry));
         const size_t n = (size_t)width * (size_t)height * 3;
         float *pixels = calloc(n, sizeof *pixels);
         assert_non_null(pixels);
