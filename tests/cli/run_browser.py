@@ -10,12 +10,11 @@ import os
 import select
 import shutil
 import subprocess
-import sys
 import time
 import unittest
 
-import run_cli
-from run_cli import PHOTOS, SOME_FAILED, TestCase, rows_of, run
+import program
+from program import SOME_FAILED, TestCase, rows_of, run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PATIENCE = 90  # seconds; a browser may start slowly on a busy machine
@@ -136,5 +135,4 @@ class Browsing(TestCase):
 
 
 if __name__ == "__main__":
-    run_cli.LOOKSAY = os.path.abspath(sys.argv.pop(1))
-    unittest.main(verbosity=1)
+    program.main()

@@ -12,11 +12,9 @@ import math
 import os
 import random
 import shutil
-import sys
-import unittest
 
-import run_cli
-from run_cli import BAD_MODEL, MODEL, OK, PHOTOS, SOME_FAILED, USAGE, TestCase, rows_of, run
+import program
+from program import BAD_MODEL, MODEL, OK, PHOTOS, SOME_FAILED, USAGE, TestCase, rows_of, run
 from run_resume import chunk, picture
 
 WEIGHTS = {"bias": 2.0, "mean": 1.5, "least": -0.25, "tokens": 0.125}
@@ -209,5 +207,4 @@ class NoPhotos(Calibrated):
 
 
 if __name__ == "__main__":
-    run_cli.LOOKSAY = os.path.abspath(sys.argv.pop(1))
-    unittest.main(verbosity=1)
+    program.main()

@@ -14,11 +14,10 @@ import re
 import shutil
 import struct
 import sys
-import unittest
 import zlib
 
-import run_cli
-from run_cli import OK, OUTPUT, PHOTOS, ROOT, SOME_FAILED, USAGE, TestCase, run
+import program
+from program import OK, OUTPUT, PHOTOS, ROOT, SOME_FAILED, USAGE, TestCase, run
 
 MODELS = ROOT / "tests/parity/models"
 FAMILIES = ["vit-gpt2-bin", "vit-bert-bin", "blip-full", "vit-trocr", "vit-trocr-oblong", "dinov2-roberta-sharded",
@@ -263,5 +262,4 @@ class Mistakes(TestCase):
 
 
 if __name__ == "__main__":
-    run_cli.LOOKSAY = os.path.abspath(sys.argv.pop(1))
-    unittest.main(verbosity=1)
+    program.main()

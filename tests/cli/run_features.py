@@ -14,10 +14,9 @@ import sqlite3
 import subprocess
 import sys
 import time
-import unittest
 
-import run_cli
-from run_cli import MODEL, OK, OUTPUT, PHOTOS, ROOT, SOME_FAILED, USAGE, TestCase, rows_of, run
+import program
+from program import MODEL, OK, OUTPUT, PHOTOS, ROOT, SOME_FAILED, USAGE, TestCase, rows_of, run
 from run_resume import picture
 
 NAMES = ("alpha.png", "grey.jpg", "large.jpg", "tall.png", "turned.jpg", "wide.jpg")
@@ -189,7 +188,7 @@ class Features(TestCase):
         plain = without_times(self.rows(hits=0, cache=False))
         script = ("import resource, os, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
                   "resource.setrlimit(resource.RLIMIT_FSIZE, (120000, 120000)); os.execv(sys.argv[1], sys.argv[1:])")
-        words = [sys.executable, "-c", script, run_cli.LOOKSAY, "-f", "jsonl", "--details", "--any-picture", "--model", str(MODEL),
+        words = [sys.executable, "-c", script, program.LOOKSAY, "-f", "jsonl", "--details", "--any-picture", "--model", str(MODEL),
                  "--feature-cache", str(self.cache), str(self.folder)]
         done = subprocess.run(words, capture_output=True, timeout=120)
         self.assertEqual(done.returncode, OK, done.stderr)
@@ -204,7 +203,7 @@ class Features(TestCase):
         for i in range(24):
             (folder / f"{i:02}.png").write_bytes(picture(i))
         plain = without_times(self.rows(hits=0, folder=folder, cache=False))
-        words = [run_cli.LOOKSAY, "-f", "jsonl", "--details", "--any-picture", "--feature-cache", str(self.cache), "--model", str(MODEL),
+        words = [program.LOOKSAY, "-f", "jsonl", "--details", "--any-picture", "--feature-cache", str(self.cache), "--model", str(MODEL),
                  "-t", "1", str(folder)]
         running = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)]
         for process in running:
@@ -220,7 +219,7 @@ class Features(TestCase):
         folder.mkdir()
         for i in range(200):
             (folder / f"{i:03}.png").write_bytes(picture(i, 24))
-        words = [run_cli.LOOKSAY, "-f", "jsonl", "--any-picture", "--feature-cache", str(self.cache), "--model", str(MODEL), "-t", "1", str(folder)]
+        words = [program.LOOKSAY, "-f", "jsonl", "--any-picture", "--feature-cache", str(self.cache), "--model", str(MODEL), "-t", "1", str(folder)]
         dice = random.Random(3)
         for _ in range(8):
             process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -258,5 +257,4 @@ class Copies(TestCase):
 
 
 if __name__ == "__main__":
-    run_cli.LOOKSAY = os.path.abspath(sys.argv.pop(1))
-    unittest.main(verbosity=1)
+    program.main()

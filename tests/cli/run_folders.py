@@ -11,16 +11,15 @@ import subprocess
 import sys
 import tempfile
 import time
-import unittest
 from pathlib import Path
 
-import run_cli
-from run_cli import OK, PHOTOS, SOME_FAILED, USAGE, TestCase, rows_of, run
+import program
+from program import OK, PHOTOS, SOME_FAILED, USAGE, TestCase, rows_of, run
 
 
 def dry(*words, cwd=None, stdin=b""):
     """What --dry-run names, as bytes."""
-    out = run_cli.run_bytes("--dry-run", "-0", *words, cwd=cwd, stdin=stdin)
+    out = program.run_bytes("--dry-run", "-0", *words, cwd=cwd, stdin=stdin)
     return [path for path in out.split(b"\0") if path]
 
 
@@ -145,7 +144,7 @@ class Walk(TestCase):
         out = self.work / "out.jsonl"
         peak = []
         for words in (["--include", "00*", folder], [folder]):
-            command = [run_cli.LOOKSAY, "-r", "-f", "jsonl", "--model", run_cli.MODEL, "-o", out, *words]
+            command = [program.LOOKSAY, "-r", "-f", "jsonl", "--model", program.MODEL, "-o", out, *words]
             with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
                 _, process.returncode, usage = os.wait4(process.pid, 0)
             self.assertEqual(process.returncode, OK)
@@ -200,7 +199,7 @@ class Batch(TestCase):
         self.assertIn("2 of 4 images have a caption already", err)
 
     def test_a_list_that_is_being_written_is_not_waited_for(self):
-        command = [run_cli.LOOKSAY, "--model", run_cli.MODEL, "-f", "jsonl", "--files-from", "-"]
+        command = [program.LOOKSAY, "--model", program.MODEL, "-f", "jsonl", "--files-from", "-"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             for name in ("wide.jpg", "tall.png"):
                 process.stdin.write(os.fsencode(PHOTOS / name) + b"\n")
@@ -211,5 +210,4 @@ class Batch(TestCase):
 
 
 if __name__ == "__main__":
-    run_cli.LOOKSAY = os.path.abspath(sys.argv.pop(1))
-    unittest.main(verbosity=1)
+    program.main()

@@ -10,11 +10,9 @@ import hashlib
 import html.parser
 import os
 import shutil
-import sys
-import unittest
 
-import run_cli
-from run_cli import OK, PHOTOS, SOME_FAILED, TestCase, rows_of, run
+import program
+from program import OK, PHOTOS, SOME_FAILED, TestCase, rows_of, run
 
 ALLOWED = {"html": {"lang"}, "head": set(), "meta": {"charset", "name", "content", "http-equiv"}, "title": set(), "style": set(),
            "script": set(), "body": set(), "form": {"hidden"}, "p": set(), "label": set(), "input": {"type", "autofocus"},
@@ -162,5 +160,4 @@ class Gallery(TestCase):
 
 
 if __name__ == "__main__":
-    run_cli.LOOKSAY = os.path.abspath(sys.argv.pop(1))
-    unittest.main(verbosity=1)
+    program.main()

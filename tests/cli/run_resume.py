@@ -20,13 +20,12 @@ import unittest
 import zlib
 from pathlib import Path
 
-import run_cli
-from run_cli import INTERRUPTED, MODEL, OK, OUTPUT, PHOTOS, SOME_FAILED, USAGE, TestCase, rows_of, run
+import program
+from program import INTERRUPTED, MODEL, OK, OUTPUT, PHOTOS, PORTABLE, SOME_FAILED, USAGE, TestCase, rows_of, run
 
-PORTABLE = "--portable" in sys.argv  # whose default model takes seconds for a photo
 N_KILLS = int(os.environ.get("LOOKSAY_TEST_KILLS", "6" if PORTABLE else "20"))
 N_PHOTOS = int(os.environ.get("LOOKSAY_TEST_PHOTOS", "15" if PORTABLE else "60"))
-SAMPLES = sorted((run_cli.ROOT / "assets/photos").glob("*.jpg"))
+SAMPLES = sorted((program.ROOT / "assets/photos").glob("*.jpg"))
 
 
 def chunk(kind, data):
@@ -74,7 +73,7 @@ class Batch(TestCase):
         return folder
 
     def command(self, *words, model=MODEL):
-        return [os.fsencode(w) for w in (run_cli.LOOKSAY, *words, *(["--model", model] if model else []))]
+        return [os.fsencode(w) for w in (program.LOOKSAY, *words, *(["--model", model] if model else []))]
 
     def run_killed(self, growing, seconds, restart, check, *words, model):
         """Kills the command again and again, at random moments, until N_KILLS have hit, then lets it end. Half of the kills come
@@ -481,6 +480,4 @@ class Disk(Batch):
 
 
 if __name__ == "__main__":
-    run_cli.LOOKSAY = os.path.abspath(sys.argv.pop(1))
-    sys.argv = [word for word in sys.argv if word != "--portable"]
-    unittest.main(verbosity=1)
+    program.main()

@@ -11,15 +11,12 @@ import queue
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
-import unittest
 
-import run_cli
-from run_cli import INTERRUPTED, MODEL, OK, PHOTOS, USAGE, TestCase, rows_of, run
+import program
+from program import INTERRUPTED, MODEL, OK, PHOTOS, PORTABLE, USAGE, TestCase, rows_of, run
 
-PORTABLE = "--portable" in sys.argv
 WAIT = 30
 
 
@@ -27,7 +24,7 @@ class Watched:
     """A running program, its rows as they come."""
 
     def __init__(self, *words):
-        command = [os.fsencode(w) for w in (run_cli.LOOKSAY, "--watch", *words, "--max-tokens", "2", "-t", "1", "--model", MODEL)]
+        command = [os.fsencode(w) for w in (program.LOOKSAY, "--watch", *words, "--max-tokens", "2", "-t", "1", "--model", MODEL)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.rows, self.said, self.watching = queue.Queue(), [], threading.Event()
         self.threads = [threading.Thread(target=target, daemon=True) for target in (self.read_rows, self.read_messages)]
@@ -219,6 +216,4 @@ class Watch(TestCase):
 
 
 if __name__ == "__main__":
-    run_cli.LOOKSAY = os.path.abspath(sys.argv.pop(1))
-    sys.argv = [word for word in sys.argv if word != "--portable"]
-    unittest.main(verbosity=1)
+    program.main()

@@ -11,14 +11,11 @@ import random
 import shutil
 import stat
 import subprocess
-import sys
 import unittest
-from pathlib import Path
 
-import run_cli
-from run_cli import OK, PHOTOS, ROOT, SOME_FAILED, USAGE, TestCase, run
+import program
+from program import OK, PHOTOS, PORTABLE, ROOT, SOME_FAILED, USAGE, TestCase, run
 
-PORTABLE = "--portable" in sys.argv
 EXIFTOOL = shutil.which("exiftool")
 
 # As darktable writes it, and a person's words in two languages.
@@ -253,6 +250,4 @@ class Xmp(TestCase):
 
 
 if __name__ == "__main__":
-    run_cli.LOOKSAY = os.path.abspath(sys.argv.pop(1))
-    sys.argv = [word for word in sys.argv if word != "--portable"]
-    unittest.main(verbosity=1)
+    program.main()

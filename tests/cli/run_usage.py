@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+"""Arguments: what is understood, what is refused and how, help, completions.
+
+    run_usage.py LOOKSAY [--portable] [TestCase.test_name...]
+
+Standard library only.
+"""
+import os
+import re
+import subprocess
+
+import program
+from program import MODEL, OK, PHOTOS, ROOT, USAGE, TestCase, rows_of, run
+
+
+class Usage(TestCase):
+    def test_no_arguments_is_usage(self):
+        status, out, err = run(model=None)
+        self.assertEqual((status, out), (USAGE, ""))
+        self.assertIn("usage:", err)
+
+    def test_help_and_version_go_to_standard_output(self):
+        for words in (["--help"], ["help"], ["-h"], ["caption", "--help"], ["help", "bench"], ["eval", "-h"]):
+            _, out, err = run(*words, model=None, check=OK)
+            self.assertIn("examples:", out, words)
+            self.assertEqual(err, "", words)
+        self.assertRegex(run("--version", model=None, check=OK)[1], r"^looksay \d+\.\d+\.\d+\n$")
+
+    def test_mistakes_are_named(self):
+        photo = PHOTOS / "wide.jpg"
+        for words, said in [
+            (["--beems", "3", photo], "--beems"),
+            (["--beams", "many", photo], "--beams takes a whole number"),
+            (["--beams", "0", photo], "--beams takes a whole number from 1"),
+            (["--beams"], "--beams needs a value"),
+            (["--format", "yaml", photo], "text|jsonl|csv|html|txt"),
+            (["--details=yes", photo], "takes no value"),
+            (["--dtype", "int3", photo], "--dtype takes"),
+            (["--top-p", "nan", photo], "--top-p takes a number"),
+            (["-x", photo], "-x"),
+            (["caption"], "name an image"),
+            (["info", "a", "b"], "one model"),
+            (["eval"], "one file"),
+            (["completion", "tcsh"], "bash, zsh or fish"),
+            (["--format", "txt", "-o", "x", photo], "beside the photos"),
+        ]:
+            model = None if words[0] in ("--beams", "completion") and len(words) < 3 else MODEL
+            status, out, err = run(*words, model=model)
+            self.assertEqual(status, USAGE, words)
+            self.assertIn(said, err, words)
+            self.assertEqual(out, "", words)
+
+    def test_an_option_that_can_do_nothing_is_refused(self):
+        """Before a model is looked for; what the environment holds is for other commands too, and no mistake."""
+        photo, idle = PHOTOS / "wide.jpg", "does nothing without"
+        for words, said in [
+            (["--existing", "overwrite", "-f", "csv", photo], f"--existing {idle} --format txt|xmp|embed"),
+            (["--existing", "skip", photo], f"--existing {idle} --format txt|xmp|embed"),
+            (["--ext", "caption", "-f", "html", photo], f"--ext {idle} --format txt|xmp"),
+            (["--ext", "caption", "-f", "embed", photo], f"--ext {idle} --format txt|xmp"),
+            (["--details", photo], f"--details {idle} --format jsonl"),
+            (["-n", "2", "-f", "csv", photo], f"--n-best {idle} --format text|jsonl|html"),
+            (["-0", photo], f"--null {idle} --files-from or --dry-run"),
+            (["--exclude", "*_thumb.*", photo], f"--exclude {idle} a folder or --files-from"),
+            (["--include", "*.jpg", photo], f"--include {idle} a folder or --files-from"),
+            (["--watch", photo], f"--watch {idle} a folder"),
+            (["--feature-cache-size", "5", photo], f"--feature-cache-size {idle} --feature-cache"),
+            (["eval", "--feature-cache-size", "5", "data"], f"--feature-cache-size {idle} --feature-cache"),
+            (["--packed-cache", "cache", photo], f"--packed-cache {idle} --dtype bf16|int8|int4"),
+            (["video", "--packed-cache", "cache", "--dtype", "f32", "clip"], f"--packed-cache {idle} --dtype bf16|int8|int4"),
+            (["quantize", "--split", "val", "model", "-o", "x"], f"--split {idle} --data"),
+            (["quantize", "--keep", "*", "--to", "bf16", "model", "-o", "x"], f"--keep {idle} --to int8|int4"),
+            (["explain", "--n-best", "2", photo], "unknown option --n-best"),
+            (["video", "--n-best", "2", "clip"], "unknown option --n-best"),
+            (["video", "--lenient", "clip"], "unknown option --lenient"),
+        ]:
+            self.assertEqual(run(*words, model=None, env={"LOOKSAY_MODEL": str(self.work / "none")})[:2], (USAGE, ""), words)
+            self.assertIn(said, run(*words, model=None)[2], words)
+        named = {"LOOKSAY_EXISTING": "append", "LOOKSAY_DETAILS": "1", "LOOKSAY_NULL": "1", "LOOKSAY_FEATURE_CACHE_SIZE": "5"}
+        self.assertEqual(run(photo, env=named, check=OK), run(photo, check=OK))
+        self.assertIn("examples:", run("--details", "--help", model=None, check=OK)[1])
+        for words in (["-n", "2", "--beams", "2"], ["-f", "html", "-n", "2"], ["-f", "txt", "--ext", "caption"]):
+            run(*words, self.photos("wide.jpg"), check=OK)
+
+    def test_options_that_the_search_cannot_serve(self):
+        for words in (["--n-best", "4", "--beams", "2"], ["--prompt", "word " * 500]):
+            status, out, err = run(*words, PHOTOS / "wide.jpg", PHOTOS / "tall.png")
+            self.assertEqual((status, out), (USAGE, ""), words)
+            self.assertEqual(err.count("\n"), 1, err)
+
+    def test_every_option_has_its_twin(self):
+        photo = PHOTOS / "wide.jpg"
+        flag = run("--beams", "2", "--format", "jsonl", "--details", photo, check=OK)[1]
+        twin = run(photo, env={"LOOKSAY_BEAMS": "2", "LOOKSAY_FORMAT": "jsonl", "LOOKSAY_DETAILS": "1"}, check=OK)[1]
+        without = [{k: v for k, v in rows_of(text)[0].items() if k not in ("ms", "timings")} for text in (flag, twin)]
+        self.assertEqual(without[0], without[1])
+        status, _, err = run(photo, env={"LOOKSAY_BEAMS": "x"})
+        self.assertEqual(status, USAGE)
+        self.assertIn("LOOKSAY_BEAMS", err)
+        wins = run("--format", "text", photo, env={"LOOKSAY_FORMAT": "csv"}, check=OK)[1]
+        self.assertNotIn("status", wins)
+        run("info", MODEL, model=None, env={"LOOKSAY_FORMAT": "jsonl"}, check=OK)
+
+    def test_model_from_the_environment(self):
+        run(PHOTOS / "wide.jpg", model=None, env={"LOOKSAY_MODEL": str(MODEL)}, check=OK)
+
+    def test_short_options_and_double_dash(self):
+        folder = self.photos("wide.jpg")
+        os.rename(folder / "wide.jpg", folder / "-odd.jpg")
+        a = run("-b2", "-fjsonl", "--", "-odd.jpg", cwd=folder, model=None, env={"LOOKSAY_MODEL": str(MODEL)}, check=OK)
+        self.assertEqual(rows_of(a[1])[0]["image"], "-odd.jpg")
+
+    def test_manual_names_every_option(self):
+        manual = (ROOT / "apps/cli/looksay.1").read_text(encoding="utf-8").replace("\\-", "-")
+        for command in ("caption", "video", "info", "verify", "eval", "convert", "quantize", "bench", "doctor"):
+            for option in re.findall(r"--[a-z][a-z-]+", run(command, "--help", model=None, check=OK)[1].split("examples:")[0]):
+                self.assertIn(option, manual)
+
+    def test_completions(self):
+        script = run("completion", "bash", model=None, check=OK)[1]
+        path = self.work / "completion"
+        path.write_text(script + "\nCOMP_WORDS=(looksay caption --be)\nCOMP_CWORD=2\n_looksay\necho \"${COMPREPLY[*]}\"\n")
+        done = subprocess.run(["bash", str(path)], capture_output=True, text=True)
+        self.assertEqual((done.stdout, done.stderr), ("--beams\n", ""))
+        self.assertIn("complete -c looksay", run("completion", "fish", model=None, check=OK)[1])
+
+
+if __name__ == "__main__":
+    program.main()
