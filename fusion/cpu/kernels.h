@@ -69,7 +69,7 @@ int lks_attention_visible_end(const lks_attention *attention, int b, int i);
 
 /* Query rows and keys that the fused kernels hold at a time. */
 #define LKS_QUERY_BLOCK 24
-#define LKS_KEY_BLOCK 320
+#define LKS_KEY_BLOCK 640
 /* Floats of scratch that attention needs per thread. */
 size_t lks_attention_scratch_floats(int n_keys, int d_head);
 

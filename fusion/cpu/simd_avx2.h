@@ -96,17 +96,13 @@ static inline vec v_min(vec a, vec b)
     return _mm256_min_ps(a, b);
 }
 
-/* x 2^n, n the integer in the low bits of the representation of `magic`; x and the result must be normal numbers. */
-static inline vec v_scale_by_low_bits(vec x, vec magic)
+/* y 2^n, n the integer in the low bits of the representation of `magic`, zero where x < least (not where x is NaN); y and the
+ * result must be normal numbers. */
+static inline vec v_scale_unless_less(vec x, vec least, vec y, vec magic)
 {
     __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(magic), 23);
-    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), exponent));
-}
-
-/* Lanes of y where a > b is false (NaN too), zero elsewhere. */
-static inline vec v_zero_where_greater(vec a, vec b, vec y)
-{
-    return _mm256_and_ps(_mm256_cmp_ps(a, b, _CMP_NGT_UQ), y);
+    vec scaled = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(y), exponent));
+    return _mm256_and_ps(_mm256_cmp_ps(x, least, _CMP_NLT_UQ), scaled);
 }
 
 /* Whether a > b in any lane. */
@@ -138,6 +134,16 @@ static inline __attribute__((always_inline)) void v_prefetch(const float *p)
 static inline __attribute__((always_inline)) void v_prefetch_far(const float *p)
 {
     _mm_prefetch((const char *)(const void *)p, _MM_HINT_T1);
+}
+
+/* to [4][to_stride]: row k holds number k of each of the four rows. */
+static inline void transpose_4x4(float *to, int64_t to_stride, const float *a, const float *b, const float *c,
+                                 const float *d)
+{
+    __m128 rows[4] = {_mm_loadu_ps(a), _mm_loadu_ps(b), _mm_loadu_ps(c), _mm_loadu_ps(d)};
+    _MM_TRANSPOSE4_PS(rows[0], rows[1], rows[2], rows[3]);
+    for (int k = 0; k < 4; k++)
+        _mm_storeu_ps(to + k * to_stride, rows[k]);
 }
 
 #endif

@@ -91,15 +91,11 @@ static inline vec v_min(vec a, vec b)
     return _mm512_min_ps(a, b);
 }
 
-static inline vec v_scale_by_low_bits(vec x, vec magic)
+static inline vec v_scale_unless_less(vec x, vec least, vec y, vec magic)
 {
     __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(magic), 23);
-    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), exponent));
-}
-
-static inline vec v_zero_where_greater(vec a, vec b, vec y)
-{
-    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_NGT_UQ), y);
+    __mmask16 kept = _mm512_cmp_ps_mask(least, x, _CMP_NGT_UQ);
+    return _mm512_castsi512_ps(_mm512_maskz_add_epi32(kept, _mm512_castps_si512(y), exponent));
 }
 
 static inline bool v_any_greater(vec a, vec b)
@@ -126,6 +122,16 @@ static inline __attribute__((always_inline)) void v_prefetch(const float *p)
 static inline __attribute__((always_inline)) void v_prefetch_far(const float *p)
 {
     _mm_prefetch((const char *)(const void *)p, _MM_HINT_T1);
+}
+
+/* to [4][to_stride]: row k holds number k of each of the four rows. */
+static inline void transpose_4x4(float *to, int64_t to_stride, const float *a, const float *b, const float *c,
+                                 const float *d)
+{
+    __m128 rows[4] = {_mm_loadu_ps(a), _mm_loadu_ps(b), _mm_loadu_ps(c), _mm_loadu_ps(d)};
+    _MM_TRANSPOSE4_PS(rows[0], rows[1], rows[2], rows[3]);
+    for (int k = 0; k < 4; k++)
+        _mm_storeu_ps(to + k * to_stride, rows[k]);
 }
 
 #endif

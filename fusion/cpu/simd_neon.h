@@ -93,17 +93,13 @@ static inline vec v_min(vec a, vec b)
     return vbslq_f32(vcltq_f32(a, b), a, b);
 }
 
-/* x 2^n, n the integer in the low bits of the representation of `magic`; x and the result must be normal numbers. */
-static inline vec v_scale_by_low_bits(vec x, vec magic)
+/* y 2^n, n the integer in the low bits of the representation of `magic`, zero where x < least (not where x is NaN); y and the
+ * result must be normal numbers. */
+static inline vec v_scale_unless_less(vec x, vec least, vec y, vec magic)
 {
     int32x4_t exponent = vshlq_n_s32(vreinterpretq_s32_f32(magic), 23);
-    return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(x), exponent));
-}
-
-/* Lanes of y where a > b is false (NaN too), zero elsewhere. */
-static inline vec v_zero_where_greater(vec a, vec b, vec y)
-{
-    return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(y), vcgtq_f32(a, b)));
+    int32x4_t scaled = vaddq_s32(vreinterpretq_s32_f32(y), exponent);
+    return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_s32(scaled), vcltq_f32(x, least)));
 }
 
 static inline bool v_any_greater(vec a, vec b)
@@ -130,6 +126,17 @@ static inline __attribute__((always_inline)) void v_prefetch(const void *p)
 static inline __attribute__((always_inline)) void v_prefetch_far(const void *p)
 {
     __builtin_prefetch(p, 0, 2);
+}
+
+/* to [4][to_stride]: row k holds number k of each of the four rows. */
+static inline void transpose_4x4(float *to, int64_t to_stride, const float *a, const float *b, const float *c,
+                                 const float *d)
+{
+    float32x4x2_t ab = vtrnq_f32(vld1q_f32(a), vld1q_f32(b)), cd = vtrnq_f32(vld1q_f32(c), vld1q_f32(d));
+    vst1q_f32(to, vcombine_f32(vget_low_f32(ab.val[0]), vget_low_f32(cd.val[0])));
+    vst1q_f32(to + to_stride, vcombine_f32(vget_low_f32(ab.val[1]), vget_low_f32(cd.val[1])));
+    vst1q_f32(to + 2 * to_stride, vcombine_f32(vget_high_f32(ab.val[0]), vget_high_f32(cd.val[0])));
+    vst1q_f32(to + 3 * to_stride, vcombine_f32(vget_high_f32(ab.val[1]), vget_high_f32(cd.val[1])));
 }
 
 #endif

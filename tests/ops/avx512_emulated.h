@@ -146,10 +146,10 @@ static inline void emulated_storeu_si512(void *p, emulated_m512i a)
     memcpy(p, &a, sizeof a);
 }
 
-static inline emulated_m512 emulated_maskz_mov_ps(__mmask16 mask, emulated_m512 a)
+static inline emulated_m512i emulated_maskz_add_epi32(__mmask16 mask, emulated_m512i a, emulated_m512i b)
 {
-    emulated_m512 r;
-    EACH(mask >> i & 1 ? a.at[i] : 0.0f);
+    emulated_m512i r;
+    EACH(mask >> i & 1 ? WRAPPED(+) : 0);
 }
 
 static inline emulated_m512 emulated_maskz_loadu_ps(__mmask16 mask, const float *p)
@@ -278,7 +278,7 @@ static inline emulated_m512i emulated_dpbusd_epi32(emulated_m512i sum, emulated_
 #define _mm512_loadu_si512 emulated_loadu_si512
 #define _mm512_storeu_ps emulated_storeu_ps
 #define _mm512_storeu_si512 emulated_storeu_si512
-#define _mm512_maskz_mov_ps emulated_maskz_mov_ps
+#define _mm512_maskz_add_epi32 emulated_maskz_add_epi32
 #define _mm512_maskz_loadu_ps emulated_maskz_loadu_ps
 #define _mm512_maskz_loadu_epi32 emulated_maskz_loadu_epi32
 #define _mm512_mask_storeu_ps emulated_mask_storeu_ps
