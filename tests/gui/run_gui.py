@@ -20,7 +20,7 @@ from pathlib import Path
 from desk import ROOT, STATE_FOCUSED, STATE_PRESSED, STATE_SHOWING, Desk, Gui, wait_for
 
 sys.path.insert(0, str(ROOT / "tests/video"))
-from run_video import RtspServer  # noqa: E402
+from rtsp import RtspServer  # noqa: E402
 
 SHIPPED = ROOT / "assets/photos"
 PARITY = ROOT / "tests/parity/photos"
