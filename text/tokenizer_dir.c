@@ -26,6 +26,8 @@ typedef struct directory {
     json_t *added;            /* added_tokens.json */
     json_t *model_config;     /* config.json */
     const lks_family *family; /* NULL: none known */
+    bool
+        numbered_raw; /* tokens of added_tokens_decoder are looked for before the text is normalised, whatever they say */
 } directory;
 
 static bool file_path(char *out, const char *dir, const char *file)
@@ -127,7 +129,7 @@ static int compare_numbers(const void *a, const void *b)
 }
 
 /* added_tokens_decoder: {"7": {"content": ...}, ...}, in the order of the numbers. */
-static int add_numbered(json_t *list, const json_t *decoder)
+static int add_numbered(json_t *list, const json_t *decoder, bool raw)
 {
     size_t n = 0;
     const char **keys = calloc(json_object_size(decoder) + 1, sizeof *keys);
@@ -140,8 +142,11 @@ static int add_numbered(json_t *list, const json_t *decoder)
     for (size_t i = 0; i < n; i++) {
         const json_t *value = json_object_get(decoder, keys[i]);
         const char *content = text_of(value, "content");
-        if (content)
-            failed |= add_token(list, content, value, lks_token_json_bool(value, "special", false));
+        if (!content)
+            continue;
+        failed |= add_token(list, content, value, lks_token_json_bool(value, "special", false));
+        if (raw)
+            failed |= json_object_set_new(find_added(list, content), "normalized", json_false());
     }
     free(keys);
     return failed;
@@ -174,7 +179,7 @@ static int add_plain(json_t *list, const json_t *added)
 
 static int add_all(const directory *d, json_t *list)
 {
-    int failed = add_numbered(list, json_object_get(d->config, "added_tokens_decoder"));
+    int failed = add_numbered(list, json_object_get(d->config, "added_tokens_decoder"), d->numbered_raw);
     if (json_object_size(d->added) <= 4096)
         failed |= add_plain(list, d->added);
     for (size_t i = 0; i < LKS_N_SPECIALS; i++) {
@@ -318,7 +323,7 @@ static lks_status read_root(json_t **out, directory *d, char **source, size_t *n
         return build_bert(out, d, err);
     }
     if (find_spm(d->name, d->path))
-        return lks_spm_read(out, d->name, lks_family_is_xlm_roberta(d->family), d->config, err);
+        return lks_spm_read(out, &d->numbered_raw, d->name, lks_family_is_xlm_roberta(d->family), d->config, err);
     return lks_error_set(err, LKS_ERR_MODEL,
                          "%s: no tokenizer here; one of tokenizer.json, vocab.json with merges.txt, vocab.txt or a "
                          "SentencePiece .model is needed",

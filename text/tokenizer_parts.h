@@ -165,14 +165,20 @@ typedef enum lks_pattern_kind {
     LKS_PATTERN_TEXT,   /* a fixed string */
     LKS_PATTERN_SPACES, /* " {n,}" */
     LKS_PATTERN_WHITES, /* "\s+" */
+    LKS_PATTERN_ENDS,   /* "\A +| +\z" */
+    LKS_PATTERN_HEAD,   /* "\A" and a fixed string */
+    LKS_PATTERN_WORDS,  /* one of several fixed strings, the first that fits */
     LKS_PATTERN_GPT2    /* GPT-2's words */
 } lks_pattern_kind;
 
 typedef struct lks_pattern {
     lks_pattern_kind kind;
-    lks_str text;
+    lks_str text; /* WORDS: each with a NUL behind it */
     size_t least; /* LKS_PATTERN_SPACES: how many */
 } lks_pattern;
+
+/* What has to stand behind a backslash to mean itself, as Python's re.escape has it. */
+#define LKS_REGEX_SIGNS "()[]{}?*+-|^$\\.&~# \t\n\r\v\f"
 
 lks_status lks_pattern_open(lks_pattern *pattern, const json_t *value, const char *name, lks_error *err);
 void lks_pattern_release(lks_pattern *pattern);
@@ -395,8 +401,10 @@ int lks_family_apply(const lks_family *family, json_t *root, const json_t *confi
 int lks_family_set_template(const lks_family *family, json_t *root, const lks_tokenizer *plain, const json_t *config,
                             const json_t *specials);
 
-/* A SentencePiece file as the JSON of a tokenizer.json (new reference in *out). */
-lks_status lks_spm_read(json_t **out, const char *path, bool like_xlm_roberta, const json_t *config, lks_error *err);
+/* A SentencePiece file as the JSON of a tokenizer.json (new reference in *out). *numbered_raw: its added_tokens_decoder's tokens are
+ * looked for in the text as it is, each text between them with a mark of its own before it. */
+lks_status lks_spm_read(json_t **out, bool *numbered_raw, const char *path, bool like_xlm_roberta, const json_t *config,
+                        lks_error *err);
 
 /* --- the tokenizer --- */
 

@@ -1,7 +1,8 @@
-/* Patterns, matched by hand: fixed strings, " {n,}", "\s+", and GPT-2's words:
+/* Patterns, matched by hand: fixed strings, " {n,}", "\s+", "\A +| +\z", "\A" with a fixed string, "fixed|strings", and GPT-2's words:
  *   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+ */
 #include "text/tokenizer_parts.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,29 @@ static bool read_spaces(const char *regex, size_t *least)
     return *least < 1000 && strcmp(end, ",}") == 0;
 }
 
+/* Fixed strings with "|" between them; out: each with a NUL behind it. False when there is more to the expression. */
+static bool read_words(lks_str *out, const char *regex)
+{
+    size_t begin = 0;
+    for (const char *at = regex;; at++) {
+        if (*at == '|' || *at == '\0') {
+            if (out->n == begin && !out->failed) /* an empty string among them */
+                return false;
+            lks_str_put(out, "", 1);
+            begin = out->n;
+            if (*at == '\0')
+                return true;
+            continue;
+        }
+        bool escaped = *at == '\\';
+        if (escaped && (isalnum((unsigned char)*++at) || *at == '\0')) /* a class, or nothing */
+            return false;
+        if (!escaped && strchr("()[]{}?*+^$.", *at))
+            return false;
+        lks_str_put(out, at, 1);
+    }
+}
+
 lks_status lks_pattern_open(lks_pattern *pattern, const json_t *value, const char *name, lks_error *err)
 {
     if (lks_token_json_text(value, "String", &pattern->text)) {
@@ -37,14 +61,44 @@ lks_status lks_pattern_open(lks_pattern *pattern, const json_t *value, const cha
         pattern->kind = LKS_PATTERN_WHITES;
     else if (strcmp(regex, GPT2_WORDS) == 0 || strcmp(regex, GPT2_GROUPED) == 0)
         pattern->kind = LKS_PATTERN_GPT2;
+    else if (strcmp(regex, "\\A +| +\\z") == 0)
+        pattern->kind = LKS_PATTERN_ENDS;
+    else if (strncmp(regex, "\\A", 2) == 0 && !strchr(regex, '|') && read_words(&pattern->text, regex + 2))
+        pattern->kind = LKS_PATTERN_HEAD;
+    else if (read_words(&pattern->text, regex))
+        pattern->kind = LKS_PATTERN_WORDS;
     else
         return lks_token_json_unsupported(name, "regular expression", regex, err);
-    return LKS_OK;
+    return pattern->text.failed ? lks_text_nomem(name, err) : LKS_OK;
 }
 
 void lks_pattern_release(lks_pattern *pattern)
 {
     lks_str_release(&pattern->text);
+}
+
+/* The length of the first of the words that text [n] begins with; 0: it begins with none. */
+static size_t word_length(const lks_str *words, const char *text, size_t n)
+{
+    for (size_t at = 0, length; at < words->n; at += length + 1) {
+        length = strlen(words->at + at);
+        if (length <= n && memcmp(words->at + at, text, length) == 0)
+            return length;
+    }
+    return 0;
+}
+
+/* Spaces at either end of text [n], from `from` on. */
+static bool find_ends(const char *text, size_t n, size_t from, size_t *start, size_t *end)
+{
+    size_t head = 0, tail = n;
+    while (from == 0 && head < n && text[head] == ' ')
+        head++;
+    while (tail > from && text[tail - 1] == ' ')
+        tail--;
+    *start = head ? 0 : tail;
+    *end = head ? head : n;
+    return *end > *start;
 }
 
 bool lks_pattern_find(const lks_pattern *pattern, const char *text, size_t n, size_t from, size_t *start, size_t *end)
@@ -83,6 +137,20 @@ bool lks_pattern_find(const lks_pattern *pattern, const char *text, size_t n, si
                 break;
         }
         return *end > *start;
+    case LKS_PATTERN_ENDS:
+        return find_ends(text, n, from, start, end);
+    case LKS_PATTERN_HEAD:
+        *start = 0;
+        *end = from == 0 ? word_length(&pattern->text, text, n) : 0;
+        return *end > 0;
+    case LKS_PATTERN_WORDS:
+        for (*start = from; *start < n; ++*start) {
+            length = word_length(&pattern->text, text + *start, n - *start);
+            *end = *start + length;
+            if (length)
+                return true;
+        }
+        return false;
     default:
         if (from >= n)
             return false;

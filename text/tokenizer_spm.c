@@ -2,21 +2,25 @@
  *
  *   ModelProto      1 pieces*  2 trainer_spec  3 normalizer_spec
  *   SentencePiece   1 piece  2 score (float)  3 type (1 normal, 2 unknown, 3 control, 4 user-defined, 6 byte)
- *   TrainerSpec     3 model_type (1 unigram, 2 BPE)  35 byte_fallback  40 unk_id  45 unk_piece
- *   NormalizerSpec  2 precompiled_charsmap
+ *   TrainerSpec     3 model_type (1 unigram, 2 BPE)  35 byte_fallback  40 unk_id  41 bos_id  42 eos_id  45 unk_piece  46 bos_piece
+ *                   47 eos_piece
+ *   NormalizerSpec  2 precompiled_charsmap  3 add_dummy_prefix  4 remove_extra_whitespaces  5 escape_whitespaces
  *
  * The result is the JSON of a tokenizer.json as transformers builds it: for XLM-RoBERTa (and TrOCR, which uses it) with
- * that family's own order of ids, for others as the file says. */
+ * that family's own order of ids, for others as the file says, so that it encodes as SentencePiece does. */
 #include "text/tokenizer_parts.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fusion/weights/file.h"
 
 enum { MOST_FILE = 256 << 20, MOST_PIECES = 1 << 22 };
-enum { PIECE_UNKNOWN = 2, PIECE_CONTROL = 3, PIECE_USER = 4 };
+enum { PIECE_NORMAL = 1, PIECE_CONTROL = 3, PIECE_USER = 4 };
+
+#define MARK "\xE2\x96\x81" /* U+2581, a space */
 
 typedef struct field {
     uint32_t number, wire;
@@ -85,13 +89,24 @@ typedef struct piece {
 typedef struct spm {
     piece *pieces;
     size_t n, cap;
-    uint64_t model_type, unk_id;
-    bool byte_fallback;
-    field unk_piece; /* .at NULL: the default */
+    uint64_t model_type;
+    bool byte_fallback, dummy_prefix, fewer_spaces, escape_spaces;
+    struct {
+        const char *key, *text; /* in tokenizer_config.json; the piece */
+        size_t n;
+        int64_t id; /* below 0: there is none */
+    } special[3];   /* unknown, beginning, end */
     const unsigned char *map;
     size_t n_map;
     int failed; /* for want of memory */
 } spm;
+
+static const spm DEFAULTS = {
+    .model_type = 1,
+    .dummy_prefix = true,
+    .fewer_spaces = true,
+    .escape_spaces = true,
+    .special = {{"unk_token", "<unk>", 5, 0}, {"bos_token", "<s>", 3, 1}, {"eos_token", "</s>", 4, 2}}};
 
 static bool is_text(const unsigned char *s, size_t n)
 {
@@ -101,7 +116,7 @@ static bool is_text(const unsigned char *s, size_t n)
 static bool read_piece(spm *m, const field *message)
 {
     cursor c = {message->at, message->at + message->n};
-    piece p = {.text = "", .type = 1};
+    piece p = {.text = "", .type = PIECE_NORMAL};
     field f;
     bool bad = false;
     while (read_field(&c, &f, &bad)) {
@@ -144,10 +159,12 @@ static bool read_trainer(spm *m, const field *message)
             m->model_type = f.value;
         else if (f.number == 35)
             m->byte_fallback = f.value != 0;
-        else if (f.number == 40)
-            m->unk_id = f.value;
-        else if (f.number == 45 && f.wire == 2 && is_text(f.at, f.n))
-            m->unk_piece = f;
+        else if (f.number >= 40 && f.number <= 42 && f.wire == 0)
+            m->special[f.number - 40].id = (int64_t)f.value;
+        else if (f.number >= 45 && f.number <= 47 && f.wire == 2 && f.n > 0 && is_text(f.at, f.n)) {
+            m->special[f.number - 45].text = (const char *)f.at;
+            m->special[f.number - 45].n = f.n;
+        }
     }
     return !bad;
 }
@@ -161,6 +178,12 @@ static bool read_normalizer(spm *m, const field *message)
         if (f.number == 2 && f.wire == 2) {
             m->map = f.at;
             m->n_map = f.n;
+        } else if (f.number == 3 && f.wire == 0) {
+            m->dummy_prefix = f.value != 0;
+        } else if (f.number == 4 && f.wire == 0) {
+            m->fewer_spaces = f.value != 0;
+        } else if (f.number == 5 && f.wire == 0) {
+            m->escape_spaces = f.value != 0;
         }
     }
     return !bad;
@@ -172,7 +195,7 @@ static lks_status read_model(spm *m, const char *data, size_t n, const char *nam
     cursor c = {bytes, bytes + n};
     field f;
     bool bad = false, fine = true;
-    *m = (spm){.model_type = 1};
+    *m = DEFAULTS;
     while (fine && read_field(&c, &f, &bad)) {
         if (f.wire == 2 && f.number == 1)
             fine = read_piece(m, &f);
@@ -246,31 +269,98 @@ static json_t *unigram(spm *m)
     json_t *vocab = json_array();
     for (size_t i = 0; i < m->n; i++)
         put_unigram(m, vocab, m->pieces[i].text, m->pieces[i].n, m->pieces[i].score);
-    return json_pack("{s:s, s:I, s:b, s:o}", "type", "Unigram", "unk_id", (json_int_t)m->unk_id, "byte_fallback",
+    return json_pack("{s:s, s:I, s:b, s:o}", "type", "Unigram", "unk_id", (json_int_t)m->special[0].id, "byte_fallback",
                      m->byte_fallback, "vocab", vocab);
 }
 
-/* A BPE model of SentencePiece holds no merges: every way to cut a piece into two pieces is one, in the order of ids. */
-static json_t *bpe(spm *m)
+/* The text of a piece, or the one that tokenizer_config.json gives its id: placeholders are renamed there. */
+static const char *piece_text(const spm *m, const json_t *names, size_t i, size_t *n)
 {
-    json_t *vocab = json_object(), *merges = json_array();
-    for (size_t i = 0; i < m->n; i++)
-        m->failed |= json_object_setn_new(vocab, m->pieces[i].text, m->pieces[i].n, json_integer((json_int_t)i));
+    char key[24];
+    snprintf(key, sizeof key, "%zu", i);
+    const json_t *name = json_object_get(json_object_get(names, key), "content");
+    *n = json_is_string(name) ? json_string_length(name) : m->pieces[i].n;
+    return json_is_string(name) ? json_string_value(name) : m->pieces[i].text;
+}
+
+/* {piece: id}. A name that another piece keeps is not given twice. */
+static json_t *bpe_vocab(spm *m, const json_t *names)
+{
+    json_t *vocab = json_object(), *kept = json_object();
+    char key[24];
     for (size_t i = 0; i < m->n; i++) {
-        const piece *p = &m->pieces[i];
+        snprintf(key, sizeof key, "%zu", i);
+        if (!json_object_get(names, key))
+            m->failed |= json_object_setn_new(kept, m->pieces[i].text, m->pieces[i].n, json_true());
+    }
+    for (size_t i = 0; i < m->n; i++) {
+        piece *p = &m->pieces[i];
+        size_t n;
+        const char *text = piece_text(m, names, i, &n);
+        if (!json_object_getn(kept, text, n)) {
+            p->text = text;
+            p->n = n;
+        }
+        m->failed |= json_object_setn_new(vocab, p->text, p->n, json_integer((json_int_t)i));
+    }
+    json_decref(kept);
+    return vocab;
+}
+
+static int by_rank(const void *a, const void *b)
+{
+    const piece *x = *(piece *const *)a, *y = *(piece *const *)b;
+    if (x->score != y->score)
+        return x->score < y->score ? 1 : -1;
+    return (x > y) - (x < y);
+}
+
+/* A BPE model of SentencePiece holds no merges: every way to cut a normal piece into two normal pieces is one, in the order of
+ * scores. */
+static json_t *bpe_merges(spm *m)
+{
+    json_t *normal = json_object(), *merges = json_array();
+    piece **ranked = malloc(m->n * sizeof *ranked);
+    size_t n = 0;
+    m->failed |= !ranked;
+    for (size_t i = 0; ranked && i < m->n; i++) {
+        if (m->pieces[i].type != PIECE_NORMAL)
+            continue;
+        ranked[n++] = &m->pieces[i];
+        m->failed |= json_object_setn_new(normal, m->pieces[i].text, m->pieces[i].n, json_true());
+    }
+    if (ranked)
+        qsort(ranked, n, sizeof *ranked, by_rank);
+    for (size_t i = 0; i < n; i++) {
+        const piece *p = ranked[i];
         if (p->n > 256)
             continue;
         for (size_t cut = 1; cut < p->n; cut++) {
-            if (((unsigned char)p->text[cut] & 0xC0) == 0x80 || !json_object_getn(vocab, p->text, cut) ||
-                !json_object_getn(vocab, p->text + cut, p->n - cut))
+            if (((unsigned char)p->text[cut] & 0xC0) == 0x80 || !json_object_getn(normal, p->text, cut) ||
+                !json_object_getn(normal, p->text + cut, p->n - cut))
                 continue;
             put(m, merges, json_pack("[s%, s%]", p->text, cut, p->text + cut, p->n - cut));
         }
     }
-    const char *unk = m->unk_piece.at ? (const char *)m->unk_piece.at : "<unk>";
-    size_t n_unk = m->unk_piece.at ? m->unk_piece.n : strlen(unk);
-    return json_pack("{s:s, s:s%, s:b, s:b, s:o, s:o}", "type", "BPE", "unk_token", unk, n_unk, "fuse_unk", true,
-                     "byte_fallback", m->byte_fallback, "vocab", vocab, "merges", merges);
+    free(ranked);
+    json_decref(normal);
+    return merges;
+}
+
+static bool has_user_pieces(const spm *m)
+{
+    for (size_t i = 0; i < m->n; i++)
+        if (m->pieces[i].type == PIECE_USER)
+            return true;
+    return false;
+}
+
+static json_t *bpe(spm *m, const json_t *config)
+{
+    json_t *vocab = bpe_vocab(m, json_object_get(config, "added_tokens_decoder"));
+    return json_pack("{s:s, s:s%, s:b, s:b, s:b, s:o, s:o}", "type", "BPE", "unk_token", m->special[0].text,
+                     m->special[0].n, "fuse_unk", true, "byte_fallback", m->byte_fallback, "ignore_merges",
+                     has_user_pieces(m), "vocab", vocab, "merges", bpe_merges(m));
 }
 
 static json_t *char_map(const spm *m)
@@ -278,49 +368,141 @@ static json_t *char_map(const spm *m)
     return json_pack("{s:s, s:o}", "type", "Precompiled", "precompiled_charsmap", base64(m->map, m->n_map));
 }
 
-static json_t *plain_steps(spm *m, json_t *model)
+static json_t *replace(const char *kind, const char *pattern, const char *content)
 {
-    json_t *normalizers = json_array(), *decoders = json_array();
-    if (m->n_map)
-        put(m, normalizers, char_map(m));
-    put(m, normalizers,
-        json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "String", " ", "content", "\xE2\x96\x81"));
-    put(m, decoders,
-        json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "String", "\xE2\x96\x81", "content", " "));
-    if (m->byte_fallback) {
-        put(m, decoders, json_pack("{s:s}", "type", "ByteFallback"));
-        put(m, decoders, json_pack("{s:s}", "type", "Fuse"));
-    }
-    return json_pack("{s:{s:s, s:o}, s:{s:s, s:o}, s:o}", "normalizer", "type", "Sequence", "normalizers", normalizers,
-                     "decoder", "type", "Sequence", "decoders", decoders, "model", model);
+    return json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", kind, pattern, "content", content);
 }
 
-/* Control pieces are special tokens, user-defined ones added tokens. The unknown piece is special where no family says
- * what is. */
-static json_t *added_pieces(spm *m, bool of_family)
+/* In SentencePiece's order. A Metaspace puts no mark before a text that begins with one; SentencePiece does. */
+static json_t *plain_normalizers(spm *m, bool legacy)
+{
+    json_t *list = json_array();
+    if (m->n_map)
+        put(m, list, char_map(m));
+    if (m->fewer_spaces) {
+        put(m, list, replace("Regex", "\\A +| +\\z", ""));
+        put(m, list, replace("Regex", " {2,}", " "));
+    }
+    if (m->escape_spaces)
+        put(m, list, replace("String", " ", MARK));
+    if (m->dummy_prefix && legacy)
+        put(m, list, replace("Regex", "\\A" MARK, MARK MARK));
+    return json_pack("{s:s, s:o}", "type", "Sequence", "normalizers", list);
+}
+
+static size_t count_chars(const piece *p)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < p->n; i++)
+        count += ((unsigned char)p->text[i] & 0xC0) != 0x80;
+    return count;
+}
+
+static int by_length(const void *a, const void *b)
+{
+    const piece *x = *(piece *const *)a, *y = *(piece *const *)b;
+    size_t n_x = count_chars(x), n_y = count_chars(y);
+    if (n_x != n_y)
+        return n_x < n_y ? 1 : -1;
+    return (x > y) - (x < y);
+}
+
+/* A regular expression for the user-defined pieces, the longest first; NULL: there are none. */
+static json_t *user_pattern(spm *m)
+{
+    lks_str regex = {0};
+    piece **pieces = malloc(m->n * sizeof *pieces);
+    size_t n = 0;
+    for (size_t i = 0; pieces && i < m->n; i++)
+        if (m->pieces[i].type == PIECE_USER && m->pieces[i].n > 0)
+            pieces[n++] = &m->pieces[i];
+    if (pieces)
+        qsort(pieces, n, sizeof *pieces, by_length);
+    for (size_t i = 0; i < n; i++) {
+        if (i > 0)
+            lks_str_put(&regex, "|", 1);
+        for (size_t k = 0; k < pieces[i]->n; k++) {
+            const char *byte = pieces[i]->text + k;
+            if (strchr(LKS_REGEX_SIGNS, *byte))
+                lks_str_put(&regex, "\\", 1);
+            lks_str_put(&regex, byte, 1);
+        }
+    }
+    json_t *value = n ? json_stringn(regex.at, regex.n) : NULL;
+    m->failed |= !pieces || regex.failed || (n && !value);
+    free(pieces);
+    lks_str_release(&regex);
+    return value;
+}
+
+/* User-defined pieces stay whole, and are cut out behind the mark at the beginning. */
+static json_t *plain_splitters(spm *m, bool legacy)
+{
+    json_t *list = json_array(), *user = user_pattern(m);
+    if (m->dummy_prefix)
+        put(m, list,
+            json_pack("{s:s, s:s, s:s, s:b}", "type", "Metaspace", "replacement", MARK, "prepend_scheme",
+                      legacy ? "always" : "first", "split", false));
+    if (user)
+        put(m, list,
+            json_pack("{s:s, s:{s:o}, s:s, s:b}", "type", "Split", "pattern", "Regex", user, "behavior", "Isolated",
+                      "invert", false));
+    return json_pack("{s:s, s:o}", "type", "Sequence", "pretokenizers", list);
+}
+
+static json_t *plain_decoders(spm *m)
+{
+    json_t *list = json_array();
+    put(m, list, replace("String", MARK, " "));
+    if (m->byte_fallback)
+        put(m, list, json_pack("{s:s}", "type", "ByteFallback"));
+    if (m->byte_fallback || m->dummy_prefix)
+        put(m, list, json_pack("{s:s}", "type", "Fuse"));
+    if (m->dummy_prefix)
+        put(m, list, json_pack("{s:s, s:s, s:i, s:i}", "type", "Strip", "content", " ", "start", 1, "stop", 0));
+    return json_pack("{s:s, s:o}", "type", "Sequence", "decoders", list);
+}
+
+/* The steps of a model that no class claims. */
+static json_t *plain(spm *m, const json_t *config)
+{
+    bool legacy = lks_token_json_bool(config, "legacy", true);
+    json_t *model = m->model_type == 2 ? bpe(m, config) : unigram(m);
+    return json_pack("{s:o, s:o, s:o, s:o}", "normalizer", plain_normalizers(m, legacy), "pre_tokenizer",
+                     plain_splitters(m, legacy), "decoder", plain_decoders(m), "model", model);
+}
+
+static void put_added(spm *m, json_t *list, const char *text, size_t n, bool special)
+{
+    put(m, list, json_pack("{s:s%, s:b, s:b}", "content", text, n, "normalized", false, "special", special));
+}
+
+/* Control pieces are special tokens. Where a family's class splits the text, user-defined ones are added tokens; elsewhere the
+ * unknown, beginning and end pieces are special that tokenizer_config.json does not replace. */
+static json_t *added_pieces(spm *m, bool of_family, const json_t *config)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < m->n; i++) {
-        bool special = m->pieces[i].type == PIECE_CONTROL || (m->pieces[i].type == PIECE_UNKNOWN && !of_family);
-        if (!special && m->pieces[i].type != PIECE_USER)
-            continue;
-        put(m, list,
-            json_pack("{s:s%, s:b, s:b}", "content", m->pieces[i].text, m->pieces[i].n, "normalized", false, "special",
-                      special));
+        uint64_t type = m->pieces[i].type;
+        if (type == PIECE_CONTROL || (type == PIECE_USER && of_family))
+            put_added(m, list, m->pieces[i].text, m->pieces[i].n, type == PIECE_CONTROL);
     }
+    for (size_t i = 0; i < 3 && !of_family; i++)
+        if (m->special[i].id >= 0 && !json_object_get(config, m->special[i].key))
+            put_added(m, list, m->special[i].text, m->special[i].n, true);
     return list;
 }
 
 static lks_status build(json_t **out, spm *m, bool like_xlm_roberta, const json_t *config, const char *name,
                         lks_error *err)
 {
-    json_t *root;
+    json_t *root, *added = added_pieces(m, like_xlm_roberta, config); /* under the names of the file */
     if (like_xlm_roberta && m->model_type == 1)
         root = json_pack("{s:o, s:o}", "model", xlm_roberta(m, config), "normalizer",
                          m->n_map ? char_map(m) : json_null());
     else
-        root = plain_steps(m, m->model_type == 2 ? bpe(m) : unigram(m));
-    m->failed |= json_object_set_new(root, "added_tokens", added_pieces(m, like_xlm_roberta));
+        root = plain(m, config);
+    m->failed |= json_object_set_new(root, "added_tokens", added);
     if (m->failed) {
         json_decref(root);
         return lks_text_nomem(name, err);
@@ -329,7 +511,8 @@ static lks_status build(json_t **out, spm *m, bool like_xlm_roberta, const json_
     return LKS_OK;
 }
 
-lks_status lks_spm_read(json_t **out, const char *path, bool like_xlm_roberta, const json_t *config, lks_error *err)
+lks_status lks_spm_read(json_t **out, bool *numbered_raw, const char *path, bool like_xlm_roberta, const json_t *config,
+                        lks_error *err)
 {
     char *data = NULL;
     size_t n;
@@ -340,6 +523,7 @@ lks_status lks_spm_read(json_t **out, const char *path, bool like_xlm_roberta, c
     st = read_model(&m, data, n, path, err);
     if (st == LKS_OK)
         st = build(out, &m, like_xlm_roberta, config, path, err);
+    *numbered_raw = !like_xlm_roberta && m.dummy_prefix;
     free(m.pieces);
     free(data);
     return st;

@@ -50,7 +50,9 @@ static void read_sentencepiece(const uint8_t *data, size_t size)
     snprintf(path, sizeof path, "/proc/self/fd/%d", file);
     lks_error err;
     json_t *root = NULL;
-    if (write(file, data, size) == (ssize_t)size && lks_spm_read(&root, path, size % 2 == 0, NULL, &err) == LKS_OK) {
+    bool numbered_raw;
+    if (write(file, data, size) == (ssize_t)size &&
+        lks_spm_read(&root, &numbered_raw, path, size % 2 == 0, NULL, &err) == LKS_OK) {
         char *json = json_dumps(root, JSON_COMPACT);
         if (json)
             open_and_use(json, strlen(json), USUAL_TEXT, sizeof USUAL_TEXT - 1);

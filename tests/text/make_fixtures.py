@@ -268,6 +268,21 @@ def sentencepiece_bpe():
                         user_defined_symbols=["<one>", "word"])
     expect_folder("spm-bpe", TokenizersBackend)
 
+    # The other way in every option: no mark at the beginning, spaces as they are, no bytes; a placeholder that is renamed.
+    path = folder("spm-bpe-bare")
+    sentencepiece_model(path / "tokenizer", vocab_size=300, model_type="bpe", normalization_rule_name="identity", add_dummy_prefix=False,
+                        remove_extra_whitespaces=False, control_symbols=["<free>"], character_coverage=0.99)
+    dump(path / "tokenizer_config.json", {"added_tokens_decoder": {"3": {
+        "content": "<two>", "lstrip": False, "rstrip": False, "single_word": False, "normalized": False, "special": False}}})
+    expect_folder("spm-bpe-bare", TokenizersBackend)
+
+    # Unigram, and a mark at the beginning of the text only.
+    path = folder("spm-unigram")
+    sentencepiece_model(path / "tokenizer", vocab_size=300, model_type="unigram", normalization_rule_name="identity",
+                        user_defined_symbols=["<one>", "a|b"])
+    dump(path / "tokenizer_config.json", {"legacy": False, "additional_special_tokens": ["<Two>"]})
+    expect_folder("spm-unigram", TokenizersBackend)
+
 
 # --- tokenizer.json alone, with rarer steps ---
 

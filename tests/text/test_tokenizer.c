@@ -308,9 +308,9 @@ static lks_tokenizer *reopen(lks_tokenizer *t)
     return t;
 }
 
-static const char *const KINDS[] = {"gpt2",        "roberta",  "bert-uncased", "bert-cased",    "xlm-roberta-spm",
-                                    "xlm-roberta", "spm-bpe",  "llama",        "unigram-steps", "wordpiece-steps",
-                                    "bpe-suffix",  "bpe-regex"};
+static const char *const KINDS[] = {
+    "gpt2",         "roberta",     "bert-uncased", "bert-cased",    "xlm-roberta-spm", "xlm-roberta", "spm-bpe",
+    "spm-bpe-bare", "spm-unigram", "llama",        "unigram-steps", "wordpiece-steps", "bpe-suffix",  "bpe-regex"};
 
 static void kinds_equal_hugging_face(void **state)
 {
