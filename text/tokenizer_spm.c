@@ -307,12 +307,42 @@ static json_t *bpe_vocab(spm *m, const json_t *names)
     return vocab;
 }
 
+/* Pieces in the order of a rank, equal ones in that of ids. */
+typedef struct ranked {
+    double rank;
+    size_t id;
+} ranked;
+
 static int by_rank(const void *a, const void *b)
 {
-    const piece *x = *(piece *const *)a, *y = *(piece *const *)b;
-    if (x->score != y->score)
-        return x->score < y->score ? 1 : -1;
-    return (x > y) - (x < y);
+    const ranked *x = a, *y = b;
+    if (x->rank != y->rank)
+        return x->rank < y->rank ? -1 : 1;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+static size_t count_chars(const piece *p)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < p->n; i++)
+        count += ((unsigned char)p->text[i] & 0xC0) != 0x80;
+    return count;
+}
+
+/* The normal pieces by score, or the user-defined ones by length, in new memory; the highest first. */
+static ranked *rank_pieces(spm *m, size_t *n, uint64_t type)
+{
+    ranked *list = calloc(m->n + 1, sizeof *list);
+    *n = 0;
+    m->failed |= !list;
+    for (size_t i = 0; list && i < m->n; i++) {
+        const piece *p = &m->pieces[i];
+        if (p->type == type && p->n > 0)
+            list[(*n)++] = (ranked){type == PIECE_NORMAL ? -p->score : -(double)count_chars(p), i};
+    }
+    if (list)
+        qsort(list, *n, sizeof *list, by_rank);
+    return list;
 }
 
 /* A BPE model of SentencePiece holds no merges: every way to cut a normal piece into two normal pieces is one, in the order of
@@ -320,19 +350,14 @@ static int by_rank(const void *a, const void *b)
 static json_t *bpe_merges(spm *m)
 {
     json_t *normal = json_object(), *merges = json_array();
-    piece **ranked = malloc(m->n * sizeof *ranked);
-    size_t n = 0;
-    m->failed |= !ranked;
-    for (size_t i = 0; ranked && i < m->n; i++) {
-        if (m->pieces[i].type != PIECE_NORMAL)
-            continue;
-        ranked[n++] = &m->pieces[i];
-        m->failed |= json_object_setn_new(normal, m->pieces[i].text, m->pieces[i].n, json_true());
-    }
-    if (ranked)
-        qsort(ranked, n, sizeof *ranked, by_rank);
+    size_t n;
+    ranked *list = rank_pieces(m, &n, PIECE_NORMAL);
     for (size_t i = 0; i < n; i++) {
-        const piece *p = ranked[i];
+        const piece *p = &m->pieces[list[i].id];
+        m->failed |= json_object_setn_new(normal, p->text, p->n, json_true());
+    }
+    for (size_t i = 0; i < n; i++) {
+        const piece *p = &m->pieces[list[i].id];
         if (p->n > 256)
             continue;
         for (size_t cut = 1; cut < p->n; cut++) {
@@ -342,7 +367,7 @@ static json_t *bpe_merges(spm *m)
             put(m, merges, json_pack("[s%, s%]", p->text, cut, p->text + cut, p->n - cut));
         }
     }
-    free(ranked);
+    free(list);
     json_decref(normal);
     return merges;
 }
@@ -390,47 +415,26 @@ static json_t *plain_normalizers(spm *m, bool legacy)
     return json_pack("{s:s, s:o}", "type", "Sequence", "normalizers", list);
 }
 
-static size_t count_chars(const piece *p)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < p->n; i++)
-        count += ((unsigned char)p->text[i] & 0xC0) != 0x80;
-    return count;
-}
-
-static int by_length(const void *a, const void *b)
-{
-    const piece *x = *(piece *const *)a, *y = *(piece *const *)b;
-    size_t n_x = count_chars(x), n_y = count_chars(y);
-    if (n_x != n_y)
-        return n_x < n_y ? 1 : -1;
-    return (x > y) - (x < y);
-}
-
 /* A regular expression for the user-defined pieces, the longest first; NULL: there are none. */
 static json_t *user_pattern(spm *m)
 {
     lks_str regex = {0};
-    piece **pieces = malloc(m->n * sizeof *pieces);
-    size_t n = 0;
-    for (size_t i = 0; pieces && i < m->n; i++)
-        if (m->pieces[i].type == PIECE_USER && m->pieces[i].n > 0)
-            pieces[n++] = &m->pieces[i];
-    if (pieces)
-        qsort(pieces, n, sizeof *pieces, by_length);
+    size_t n;
+    ranked *list = rank_pieces(m, &n, PIECE_USER);
     for (size_t i = 0; i < n; i++) {
+        const piece *p = &m->pieces[list[i].id];
         if (i > 0)
             lks_str_put(&regex, "|", 1);
-        for (size_t k = 0; k < pieces[i]->n; k++) {
-            const char *byte = pieces[i]->text + k;
+        for (size_t k = 0; k < p->n; k++) {
+            const char *byte = p->text + k;
             if (strchr(LKS_REGEX_SIGNS, *byte))
                 lks_str_put(&regex, "\\", 1);
             lks_str_put(&regex, byte, 1);
         }
     }
     json_t *value = n ? json_stringn(regex.at, regex.n) : NULL;
-    m->failed |= !pieces || regex.failed || (n && !value);
-    free(pieces);
+    m->failed |= regex.failed || (n && !value);
+    free(list);
     lks_str_release(&regex);
     return value;
 }
