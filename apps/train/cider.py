@@ -1,13 +1,19 @@
-"""CIDEr-D (Vedantam et al. 2015) as a reward: fast, over word sequences that are already normalised.
+"""CIDEr-D (Vedantam et al. 2015) as a reward: fast, over sequences of words.
 
 For n = 1..4, g_n(s) = tf-idf of s's n-grams, document frequencies counted over the photos of the training split:
     CIDEr-D(c, S) = 10 / 4 sum_n mean_j  min(g_n(c), g_n(s_j)) . g_n(s_j) / (|g_n(c)| |g_n(s_j)|)  exp(-(l_c - l_j)^2 / (2 6^2))
 The end of a caption is a word of its own, so that a caption that stops in the middle ("a man in a") loses n-grams."""
 import math
+import re
 from collections import Counter
 
 N, SIGMA = 4, 6.0
 CAPTION_END = "</s>"
+
+
+def spoken(text):
+    """The words that are compared."""
+    return re.findall(r"\w+(?:['-]\w+)*", text.lower())
 
 
 def ngrams(words):
@@ -45,3 +51,9 @@ class CiderD:
                     like += shared / (norms[n] * other_norms[n])
             total += like / N * math.exp(-((length - other_length) ** 2) / (2 * SIGMA**2))
         return 10 * total / len(self.references[photo])
+
+
+def cider_of(photos, code):
+    """CIDEr-D against what people said of the training photos in a language."""
+    said = {row: photos.said(row).get(code) for row in photos.train}
+    return CiderD({row: [spoken(text) for text in texts] for row, texts in said.items() if texts})

@@ -33,6 +33,10 @@ class Photos:
         self.train = [i for i, row in enumerate(rows) if row["split"] == "train"]
         self.val = [i for i, row in enumerate(rows) if row["split"] == "val"]
 
+    def said(self, row):
+        """{language: captions} of a photo, without empty lists."""
+        return {"en": self.captions[row], **self.foreign[row]}
+
     def path(self, row):
         return self.root / "images" / self.names[row]
 
@@ -56,9 +60,13 @@ def with_article(noun):
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
+LABELS = Path(__file__).with_name("labels.tsv")  # a label a line, and what one says of such a picture in LABEL_LANGUAGES
+LABEL_LANGUAGES = ("de", "fr", "cs")
+
+
 class Labelled:
     """Pictures with a label and no caption. `train` and `aside` hold row numbers: every tenth picture of a class is kept to
-    measure with. A label becomes the caption "a LABEL"; breeds, which ImageNet names alone, with the animal."""
+    measure with. A label becomes the caption "a LABEL", or what labels.tsv has; breeds, which ImageNet names alone, with the animal."""
 
     BREEDS = {"dog": ("n02085620", "n02113978"), "cat": ("n02123045", "n02124075")}  # WordNet numbers
 
@@ -68,6 +76,8 @@ class Labelled:
             rows = [json.loads(line) for line in lines]
         self.names = [row["image"] for row in rows]
         self.nouns = [self.noun(row["image"], row["label"]) for row in rows]
+        with open(LABELS, encoding="utf-8") as lines:
+            self.foreign = {label: dict(zip(LABEL_LANGUAGES, names)) for label, *names in (line.rstrip("\n").split("\t") for line in lines)}
         self.train, self.aside, seen = [], [], Counter()
         for i, noun in enumerate(self.nouns):
             seen[noun] += 1
@@ -87,19 +97,19 @@ class Labelled:
     def path(self, row):
         return self.root / self.names[row]
 
-    def caption(self, row):
-        return with_article(self.nouns[row])
+    def caption(self, noun, language):
+        return with_article(noun) if language == "en" else self.foreign[noun][language]
 
 
 class Maps:
-    """What features.py cached: the trunk's maps [picture, 120, 16, 16], f16 on disk; Flickr8k's mirrored too."""
+    """What features.py cached: the trunk's maps [picture, 120, 18, 18], f16 on disk; Flickr8k's mirrored too."""
 
     def __init__(self, work_dir):
         plain, mirrored, labelled = (np.load(Path(work_dir) / f"{name}.npy", mmap_mode="r") for name in FILES)
         self.plain, self.mirrored, self.labelled_maps = plain, mirrored, labelled
 
     def photos(self, rows, mirror=None):
-        """[len(rows), 120, 16, 16] f32, on the default device; `mirror` says which photos are seen in a mirror."""
+        """[len(rows), 120, 18, 18] f32, on the default device; `mirror` says which photos are seen in a mirror."""
         mirror = mirror or [False] * len(rows)
         chosen = [(self.mirrored if m else self.plain)[i] for i, m in zip(rows, mirror)]
         return self.floats(chosen)

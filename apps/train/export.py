@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from evaluate import LONGEST
 from gguf_file import write_gguf
 from languages import FILL, FORMS, LANGUAGES, MASK, language_token
-from model import END, IMAGE_SIZE, N_CONCEPT_TOKENS, N_CONCEPTS, Config, load_stem
+from model import END, IMAGE_SIZE, N_CONCEPT_TOKENS, N_CONCEPTS, PATCH_SIZE, Config, load_stem
 from polyglot import READER_LAYERS, Polyglot
 
 RENAMED = {"cls": "vision.class_token", "vpos": "vision.positions", "tokens.weight": "text.tokens",
@@ -95,7 +95,7 @@ def descriptions(config, stem, languages):
         "stem": {"type": "efficientnet-lite", "input_size": IMAGE_SIZE, "padding_size": STEM_TRAINED_AT,
                  "stem_channels": stem._conv_stem.out_channels, "head_channels": stem._conv_head.out_channels,
                  "stages": stem_stages(stem)},
-        "hidden_size": config.width, "image_size": IMAGE_SIZE, "patch_size": 32, "num_hidden_layers": config.vit_layers,
+        "hidden_size": config.width, "image_size": IMAGE_SIZE, "patch_size": PATCH_SIZE, "num_hidden_layers": config.vit_layers,
         "num_attention_heads": config.heads, "intermediate_size": config.vit_mlp, "layer_norm_eps": 1e-6,
         "hidden_act": "gelu", "num_concepts": N_CONCEPTS, "num_concept_tokens": N_CONCEPT_TOKENS,
     }

@@ -30,10 +30,12 @@ class Trunk(nn.Module):
 
 
 def compiled_trunk():
-    """pixels [n, 3, 256, 256] -> maps, both numpy."""
+    """pixels [n, 3, 288, 288] -> maps, both numpy."""
     shape = [-1, 3, IMAGE_SIZE, IMAGE_SIZE]
     model = openvino.convert_model(Trunk().eval(), example_input=torch.zeros(BATCH, *shape[1:]), input=shape)
-    run = openvino.compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"})
+    options = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32",
+               "ENABLE_CPU_PINNING": False}  # or several processes would share one core
+    run = openvino.compile_model(model, "CPU", options)
     return lambda pixels: run([pixels])[0]
 
 

@@ -9,7 +9,6 @@ from collections import Counter
 import torch
 import torch.nn.functional as F
 
-from data import with_article
 from languages import FILL, LANGUAGES, MASK, clean, language_token
 from model import END, N_CONCEPT_TOKENS, N_REGION_WORDS
 from polyglot import join
@@ -17,9 +16,10 @@ from polyglot import join
 SMOOTHING, REGION_LOSS = 0.1, 0.3 / 20
 ENGLISH_A_PHOTO, FOREIGN_A_PHOTO, TAUGHT = 3, 4, 2
 LONGEST = 44  # tokens of a text; longer ones are left out
-FROM_ENGLISH = 0.75  # of the translations
+FROM_ENGLISH, INTO_GERMAN = 0.75, 2  # of the translations; as often as into another language
 N_COMMONEST = 20  # words too common to say anything about a place in the photo
 N_FUNCTION_WORDS = 60  # of a language: too common to be worth a gap
+ENGLISH_LABELS = 0.5
 LEAST_SURE = 0.4  # practice: what the likely classes have together
 SIDED = re.compile(r"\b(left|right|links|rechts|linken?|rechten?|gauche|droite|vlevo|vpravo|lev\w+|prav\w+)\b", re.IGNORECASE)
 
@@ -71,9 +71,10 @@ class Writer:
 
 
 def direction(languages, dice):
-    """(source, target): mostly from English, and into any other."""
+    """(source, target): mostly from English, and mostly into German."""
     source = "en" if dice.random() < FROM_ENGLISH else dice.choice(languages[1:])
-    return source, dice.choice([code for code in languages if code != source])
+    targets = [code for code in languages if code != source]
+    return source, dice.choices(targets, [INTO_GERMAN if code == "de" else 1 for code in targets])[0]
 
 
 class Gaps:
@@ -109,7 +110,8 @@ class PhotoLessons:
     def __init__(self, photos, multi30k, writer, gaps, taught):
         self.writer, self.gaps = writer, gaps
         self.said = {row: self.sentences(photos, row) for row in photos.train}
-        self.taught = {row: self.sentence("en", text) for row, text in taught.items()}
+        self.taught = {row: {code: self.sentence(code, texts[row]) for code, texts in taught.items() if row in texts}
+                       for row in photos.train}
         self.pair_of = multi30k.pair_of
         used = Counter(token for said in self.said.values() for _, _, ids in said["en"] for token in set(ids))
         common = [token for token, _ in used.most_common(N_COMMONEST + N_REGION_WORDS)][N_COMMONEST:]
@@ -117,7 +119,7 @@ class PhotoLessons:
 
     def sentences(self, photos, row):
         """{language: [(language, text, ids)]}, without empty lists."""
-        texts = {"en": photos.captions[row], **photos.foreign[row]}
+        texts = photos.said(row)
         said = {code: [self.sentence(code, text) for text in texts.get(code, [])] for code in self.writer.languages}
         said = {code: [s for s in lines if 0 < len(s[2]) <= LONGEST] for code, lines in said.items()}
         return {code: lines for code, lines in said.items() if lines}
@@ -126,18 +128,30 @@ class PhotoLessons:
         return code, text, self.writer.ids(text, code)
 
     def chosen(self, row, dice):
-        """Captions of one photo, as many of any photo. Where nothing is said in other languages it is English ones; where a
-        teacher says something it has TAUGHT of the English ones."""
-        said = self.said[row]
-        foreign = [s for code, lines in said.items() if code != "en" for s in lines] or said["en"]
-        taught = [self.taught[row]] * TAUGHT if row in self.taught else []
-        return taught + dice.choices(said["en"], k=ENGLISH_A_PHOTO - len(taught)) + dice.choices(foreign, k=FOREIGN_A_PHOTO)
+        """Captions of one photo, as many of any photo: English ones, of which TAUGHT are a teacher's where there is one; one of each
+        other language, and more of those that a teacher speaks, or of any."""
+        said, taught = self.said[row], dict(self.taught[row])
+        english = [taught.pop("en")] * TAUGHT if "en" in taught else []
+        english += dice.choices(said["en"], k=ENGLISH_A_PHOTO - len(english))
+        others = [lines for code, lines in said.items() if code != "en"]
+        foreign = [dice.choice(lines) for lines in others]
+        more = list(taught.values()) or [s for lines in others for s in lines] or said["en"]
+        return english + foreign + dice.choices(more, k=FOREIGN_A_PHOTO - len(foreign))
 
     def captions(self, net, memory, rows, mirror, dice):
-        chosen = [self.chosen(row, dice) for row in rows]
-        texts = [self.writer.text(self.writer.named[code], ids) for group in chosen for code, _, ids in group]
-        weight = [0.0 if m and SIDED.search(text) else 1.0 for group, m in zip(chosen, mirror) for _, text, _ in group]
-        return entropy(net, texts, memory, ENGLISH_A_PHOTO + FOREIGN_A_PHOTO, weight=weight)
+        chosen = [(i, sentence) for i, row in enumerate(rows) for sentence in self.chosen(row, dice)]
+        return self.say(net, memory, chosen, mirror, ENGLISH_A_PHOTO + FOREIGN_A_PHOTO)
+
+    def captions_in(self, net, memory, rows, mirror, dice, codes):
+        """One in each of these languages, where there is one."""
+        chosen = [(i, dice.choice(self.said[row][code])) for i, row in enumerate(rows) for code in codes if code in self.said[row]]
+        return self.say(net, memory[[i for i, _ in chosen]], chosen, mirror) if chosen else memory.sum() * 0
+
+    def say(self, net, memory, chosen, mirror, group=1):
+        """chosen: (number of a photo, sentence); `group` sentences share a row of the memory."""
+        texts = [self.writer.text(self.writer.named[code], ids) for _, (code, _, ids) in chosen]
+        weight = [0.0 if mirror[i] and SIDED.search(text) else 1.0 for i, (_, text, _) in chosen]
+        return entropy(net, texts, memory, group, weight=weight)
 
     def regions(self, net, memory, rows):
         targets = torch.zeros(len(rows), N_REGION_WORDS)
@@ -191,31 +205,34 @@ class LabelLessons:
     """"a LABEL" of labelled pictures; and of concept tokens alone, without any picture, the likeliest one's name."""
 
     def __init__(self, pictures, writer):
-        english = writer.named["en"]
-        self.texts = {row: writer.text(english, writer.ids(pictures.caption(row), "en")) for row in pictures.train}
-        self.names = [writer.text(english, writer.ids(with_article(name), "en")) for name in pictures.concepts()]
+        self.pictures, self.writer, self.concepts = pictures, writer, pictures.concepts()
 
-    def labels(self, net, memory, rows):
-        return entropy(net, [self.texts[row] for row in rows], memory)
+    def text(self, noun, dice):
+        """In English, or as often in one of the other languages."""
+        code = "en" if dice.random() < ENGLISH_LABELS else dice.choice(self.writer.languages[1:])
+        return self.writer.text(self.writer.named[code], self.writer.ids(self.pictures.caption(noun, code), code))
 
-    def practice(self, net, n):
-        classes = torch.randint(len(self.names), (n, N_CONCEPT_TOKENS))
+    def labels(self, net, memory, rows, dice):
+        return entropy(net, [self.text(self.pictures.nouns[row], dice) for row in rows], memory)
+
+    def practice(self, net, n, dice):
+        classes = torch.randint(len(self.concepts), (n, N_CONCEPT_TOKENS))
         probabilities = torch.rand(n, N_CONCEPT_TOKENS)
         probabilities = (probabilities / probabilities.sum(1, keepdim=True)).sort(descending=True)[0]
         probabilities *= torch.empty(n, 1).uniform_(LEAST_SURE, 1)
         memory = net.encode(probabilities, classes, torch.empty(n, 0, net.config.width))
-        return entropy(net, [self.names[c] for c in classes[:, 0].tolist()], memory)
+        return entropy(net, [self.text(self.concepts[c], dice) for c in classes[:, 0].tolist()], memory)
 
 
 class Lessons:
     """All of them, in the sizes of one step."""
 
-    SENTENCES, GAPS, LABELLED, PRACTISED = 40, 8, 6, 16
+    SENTENCES, GAPS, LABELLED, PRACTISED = 64, 8, 8, 16
     WEIGHTS = {"captions": 1.0, "regions": 1.0, "fillings": 0.3, "translations beside": 0.2, "translations": 1.0,
                "text fillings": 0.2, "labels": 0.3, "practice": 0.15}
 
     def __init__(self, photos, multi30k, pictures, writer, taught=None):
-        """taught: {photo: what a teacher says of it in English}."""
+        """taught: {language: {photo: what a teacher says of it}}."""
         spoken = [("en", text) for row in photos.train for text in photos.captions[row]]
         gaps = Gaps(writer, spoken)
         self.writer, self.gaps, self.pictures = writer, gaps, pictures
@@ -232,6 +249,11 @@ class Lessons:
             **self.rehearsals(net, maps, memory, rows, dice),
         }
 
+    def unrewarded(self, net, memory, rows, mirror, dice, rewarded):
+        """{name: loss} of captions in languages that have no reward."""
+        codes = [code for code in self.writer.languages if code not in rewarded]
+        return {"captions": self.photo.captions_in(net, memory, rows, mirror, dice, codes)}
+
     def rehearsals(self, net, maps, memory, rows, dice):
         """All but captions; `memory` of the photos `rows`."""
         labelled = dice.sample(self.pictures.train, self.LABELLED)
@@ -240,8 +262,8 @@ class Lessons:
             "translations beside": self.photo.translations(net, memory, rows, dice),
             "translations": self.text.translations(net, self.SENTENCES, dice),
             "text fillings": self.text.fillings(net, self.GAPS, dice),
-            "labels": self.label.labels(net, net.memory(maps.labelled(labelled)), labelled),
-            "practice": self.label.practice(net, self.PRACTISED),
+            "labels": self.label.labels(net, net.memory(maps.labelled(labelled)), labelled, dice),
+            "practice": self.label.practice(net, self.PRACTISED, dice),
         }
 
     def total(self, losses):

@@ -1,10 +1,10 @@
 """The default model in torch: EfficientNet-Lite2 -> image tokens -> a decoder that cross-attends to them.
 
-Hybrid vision transformer (Dosovitskiy et al. 2021, section 3.1): the 8 x 8 x 1280 feature map of a 256 px photo is projected to
-64 tokens; class token, concept tokens (below), positions, `vit_layers` encoder layers and a norm follow. The decoder is
+Hybrid vision transformer (Dosovitskiy et al. 2021, section 3.1): the 9 x 9 x 1280 feature map of a 288 px photo is projected to
+81 tokens; class token, concept tokens (below), positions, `vit_layers` encoder layers and a norm follow. The decoder is
 GPT-2's with cross-attention in each layer (pre-norm, tanh GELU, output matrix tied to the token embeddings).
 
-The stem is in two parts. Its trunk (90 % of the time, 20 % of the weights) is never trained, so its 120 x 16 x 16 maps are
+The stem is in two parts. Its trunk (90 % of the time, 20 % of the weights) is never trained, so its 120 x 18 x 18 maps are
 cached; its end is a part of Net."""
 import math
 from dataclasses import dataclass
@@ -14,8 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-IMAGE_SIZE, FEATURE_CHANNELS, N_PATCHES = 256, 1280, 64
-TRUNK_BLOCKS, TRUNK_SHAPE = 15, (120, 16, 16)
+IMAGE_SIZE, PATCH_SIZE, FEATURE_CHANNELS = 288, 32, 1280
+SIDE = IMAGE_SIZE // PATCH_SIZE
+N_PATCHES = SIDE * SIDE
+TRUNK_BLOCKS, TRUNK_SHAPE = 15, (120, 2 * SIDE, 2 * SIDE)
 END = 0  # <|endoftext|>: starts, ends and pads captions
 N_REGION_WORDS = 1000
 N_CONCEPTS, N_CONCEPT_TOKENS, LONGEST_NAME, PIECE_WEIGHT = 1000, 3, 8, 0.7
@@ -44,7 +46,7 @@ def load_stem():
 
 
 def photo_pixels(path):
-    """[3, 256, 256] as the stem wants them: squashed to the square, (x - 127) / 128."""
+    """[3, 288, 288] as the stem wants them: squashed to the square, (x - 127) / 128."""
     from PIL import Image
 
     photo = Image.open(path).convert("RGB").resize((IMAGE_SIZE, IMAGE_SIZE), Image.BICUBIC)
@@ -52,7 +54,7 @@ def photo_pixels(path):
 
 
 def trunk(stem, pixels):
-    """[n, 3, 256, 256] -> the maps [n, 120, 16, 16] in which the trunk ends."""
+    """[n, 3, 288, 288] -> the maps [n, 120, 18, 18] in which the trunk ends."""
     maps = stem._swish(stem._bn0(stem._conv_stem(pixels.contiguous(memory_format=torch.channels_last))))
     for block in stem._blocks[:TRUNK_BLOCKS]:
         maps = block(maps)
@@ -70,7 +72,7 @@ class StemEnd(nn.Module):
         return super().train(False)
 
     def forward(self, maps):
-        """[n, 120, 16, 16] -> [n, 64, 1280]."""
+        """[n, 120, 18, 18] -> [n, 81, 1280]."""
         maps = maps.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             maps = block(maps)
@@ -104,7 +106,7 @@ class Concepts(nn.Module):
         return self.turn(mean)
 
     def seen(self, features):
-        """[photos, 64, 1280] -> probabilities and numbers of the likeliest classes, [photos, 3] each."""
+        """[photos, 81, 1280] -> probabilities and numbers of the likeliest classes, [photos, 3] each."""
         return self.classifier(features.mean(1)).softmax(-1).topk(N_CONCEPT_TOKENS)
 
     def forward(self, probabilities, classes, words):
@@ -211,15 +213,15 @@ class Net(nn.Module):
         self.word_bias = nn.Parameter(torch.full((N_REGION_WORDS,), -4.0))
 
     def memory(self, maps):
-        """The trunk's maps of photos -> image tokens [photos, 68, width]."""
+        """The trunk's maps of photos -> image tokens [photos, 85, width]."""
         return self.image_tokens(self.stem_end(maps))
 
     def image_tokens(self, features):
-        """[photos, 64, 1280] -> [photos, 68, width]."""
+        """[photos, 81, 1280] -> [photos, 85, width]."""
         return self.encode(*self.concepts.seen(features), self.proj(features))
 
     def encode(self, probabilities, classes, patches):
-        """Likely classes, [photos, 3] each, and embedded patches [photos, n, width], n = 64 or, to practise without a photo,
+        """Likely classes, [photos, 3] each, and embedded patches [photos, n, width], n = 81 or, to practise without a photo,
         0 -> [photos, 4 + n, width]."""
         cls = self.cls.expand(len(patches), 1, -1)
         x = torch.cat([cls, self.concepts(probabilities, classes, self.tokens.weight), patches], 1)

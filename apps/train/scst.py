@@ -5,11 +5,11 @@
 Each photo gets SAMPLES random captions; the baseline of one is the mean reward of the others (leave-one-out), which needs no
 greedy pass:  loss = -mean over tokens of (r_k - mean_{j != k} r_j) log p(token).
 The policy is p = softmax(logits / TEMPERATURE), when sampling and in the loss: its samples are closer to what beam search says.
-Cross-entropy on all but captions goes on beside it, or the model would forget the rest. The stem rests.
+Cross-entropy goes on beside it on captions in other languages and on all but captions, or the model would forget the rest. The stem
+rests.
 Reads ema.pt and what train.py reads; writes scst.pt: the averaged weights that did best on a fixed quarter of `val`;
 scst-state.pt to resume; scst-val.*.jsonl and a line of runs.jsonl."""
 import argparse
-import re
 import time
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 
-from cider import CiderD
+from cider import cider_of, spoken
 from data import Labelled, Maps, Multi30k, Photos
 from evaluate import evaluate, score, words_of
 from languages import LANGUAGES
@@ -35,22 +35,13 @@ REHEARSE_EVERY, REHEARSAL = 2, 0.2
 ENGLISH = 0.6  # of the steps; the others share the rest
 
 
-def spoken(text):
-    """The words that a reward compares."""
-    return re.findall(r"\w+(?:['-]\w+)*", text.lower())
-
-
 class Rewards:
     """CIDEr-D in each of the languages that have enough captions of photos."""
 
     def __init__(self, photos, writer):
-        said = {"en": {row: photos.captions[row] for row in photos.train}}
-        if "de" in writer.languages:
-            said["de"] = {row: photos.foreign[row]["de"] for row in photos.train if "de" in photos.foreign[row]}
         self.writer = writer
-        self.cider = {code: CiderD({row: [spoken(text) for text in texts] for row, texts in rows.items()})
-                      for code, rows in said.items()}
-        self.rows = {code: list(rows) for code, rows in said.items()}
+        self.cider = {code: cider_of(photos, code) for code in ("en", "de") if code in writer.languages}
+        self.rows = {code: list(cider.references) for code, cider in self.cider.items()}
 
     def choose(self, dice):
         """(language, photos) of a step."""
@@ -104,10 +95,13 @@ def main():
         code, rows = rewards.choose(dice)
         for group in run.optimiser.param_groups:
             group["lr"] = RATE * min(1, (run.step + 1) / WARM_UP) * (1 - (1 - LAST_RATE) * run.step / given.steps)
-        memory = net.memory(maps.photos(rows, [dice.random() < 0.5 for _ in rows]))
+        mirror = [dice.random() < 0.5 for _ in rows]
+        memory = net.memory(maps.photos(rows, mirror))
         loss, reward = step_loss(net, rewards, memory, rows, code)
         if run.step % REHEARSE_EVERY == 0:
-            loss = loss + REHEARSAL * lessons.total(lessons.rehearsals(net, maps, memory, rows, dice))
+            others = {**lessons.unrewarded(net, memory, rows, mirror, dice, rewards.rows),
+                      **lessons.rehearsals(net, maps, memory, rows, dice)}
+            loss = loss + REHEARSAL * lessons.total(others)
         run.apply(loss, learning, EMA_DECAY)
         seen[code].append(reward)
         if run.step % TELL_EVERY == 0:

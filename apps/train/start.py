@@ -1,15 +1,18 @@
 """A beginning for training: what a model of another vocabulary, and perhaps of English alone, has learnt.
 
-Layers are taken over as they are; of a model without languages, positions one later, since a task token comes first. A token gets the
-embedding it had, or the mean of those it was spelt with. Without a reader of source texts, the decoder's self-attention and MLPs make
-one."""
+Layers are taken over as they are; of a model without languages, positions one later, since a task token comes first. Positions of
+patches are interpolated where there were fewer or more of them. A token gets the embedding it had, or the mean of those it was spelt
+with. Without a reader of source texts, the decoder's self-attention and MLPs make one."""
+import math
+
 import torch
+import torch.nn.functional as F
 
 from export import ELSEWHERE, EMBEDDINGS, gguf_name
 from gguf_file import read_gguf
 from golden import bare_stem, tokenizer_of
 from languages import SPECIALS
-from model import END, LONGEST_NAME, PIECE_WEIGHT, StemEnd, load_stem
+from model import END, LONGEST_NAME, N_CONCEPT_TOKENS, PIECE_WEIGHT, SIDE, StemEnd, load_stem
 
 READER_PARTS = ("ln_self", "ln_mlp", "self_qkv", "self_out", "fc1", "fc2")
 UNKNOWN_SPREAD = 0.3
@@ -42,6 +45,15 @@ def turn_of(theirs, names, known, embeddings):
     return torch.linalg.lstsq(torch.stack(spelt), embeddings).solution.T
 
 
+def patch_positions(known):
+    """Positions of this model's tokens of a picture from `known`, whose patches were a square too."""
+    first = 1 + N_CONCEPT_TOKENS
+    side = math.isqrt(len(known) - first)
+    square = known[first:].T.reshape(1, -1, side, side)
+    resized = F.interpolate(square, (SIDE, SIDE), mode="bicubic", align_corners=False)
+    return torch.cat([known[:first], resized.flatten(2)[0].T])
+
+
 @torch.no_grad()
 def start_from(net, tokenizer, names, path):
     strings, tensors = read_gguf(path)
@@ -55,6 +67,8 @@ def start_from(net, tokenizer, names, path):
             source = known[gguf_name(name.replace("reader.", "blocks."))]
         if source is None or name == "tokens.weight":
             continue
+        if name == "vpos":
+            source = patch_positions(source)
         if source.shape == value.shape:
             value.copy_(source)
         elif name == "positions.weight":

@@ -5,7 +5,8 @@
 Reads tokenizer.json and the cached maps from OUT_DIR; writes state.pt (to resume, every SAVE_EVERY steps), ema.pt (the averaged
 weights that scst.py goes on with), val.jsonl and runs.jsonl. AdamW, warm-up then cosine; the end of the stem learns at a lower rate.
 --start begins with what a model of another vocabulary has learnt, not from nothing. --teacher gives captions of the training photos that
-another model made, so that this one keeps what that one has learnt (sequence-level distillation, Kim and Rush 2016)."""
+another model made, so that this one keeps what that one has learnt (sequence-level distillation, Kim and Rush 2016); of several captions
+of a photo, the one nearest to what people said."""
 import argparse
 import json
 import math
@@ -18,6 +19,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
+from cider import cider_of, spoken
 from data import Labelled, Maps, Multi30k, Photos
 from evaluate import evaluate
 from languages import LANGUAGES
@@ -131,12 +133,17 @@ def rows_of_step(photos, step, seed):
     return order[at : at + PHOTOS_A_STEP]
 
 
-def taught_captions(path, photos):
-    """{photo: caption} of training photos, from what `looksay -f jsonl` says of files with their names."""
-    row_of = {photos.names[row]: row for row in photos.train}
-    with open(path, encoding="utf-8") as lines:
-        said = [json.loads(line) for line in lines]
-    return {row_of[Path(line["image"]).name]: line["caption"] for line in said}
+def taught_captions(given, photos):
+    """{language: {photo: caption}} of training photos from "CODE=CAPTIONS.jsonl", what `looksay --lang CODE --n-best N -f jsonl` says of
+    files with their names."""
+    row_of, taught = {photos.names[row]: row for row in photos.train}, {}
+    for code, path in (teacher.split("=", 1) for teacher in given):
+        cider = cider_of(photos, code)
+        with open(path, encoding="utf-8") as lines:
+            offered = {row_of[Path(line["image"]).name]: line["alternatives"] for line in map(json.loads, lines)}
+        taught[code] = {row: max((other["caption"] for other in others), key=lambda text, at=row: cider.score(at, spoken(text), True))
+                        for row, others in offered.items() if row in cider.references}
+    return taught
 
 
 def main():
@@ -145,7 +152,7 @@ def main():
     options.add_argument("out_dir", type=Path)
     options.add_argument("--epochs", type=float, default=12)
     options.add_argument("--start", metavar="MODEL.gguf")
-    options.add_argument("--teacher", metavar="CAPTIONS.jsonl")
+    options.add_argument("--teacher", metavar="CODE=CAPTIONS.jsonl", action="append", default=[])
     options.add_argument("--languages", type=lambda codes: codes.split(","), default=LANGUAGES, help="en,de for two")
     options.add_argument("--dropout", type=float, default=0.1)
     options.add_argument("--rest-stem", action="store_true", help="leave the end of the stem as it is")
@@ -155,7 +162,7 @@ def main():
     torch.manual_seed(given.seed)
     out, photos, pictures = given.out_dir, Photos(given.data_dir), Labelled(given.data_dir)
     maps, tokenizer = Maps(out), Tokenizer.from_file(str(out / "tokenizer.json"))
-    taught = taught_captions(given.teacher, photos) if given.teacher else {}
+    taught = taught_captions(given.teacher, photos)
     lessons = Lessons(photos, Multi30k(given.data_dir, photos), pictures, Writer(tokenizer, given.languages), taught)
     net = Polyglot(Config(vocab=tokenizer.get_vocab_size(), dropout=given.dropout), load_stem())
     net.concepts.name(tokenizer, pictures.concepts())
