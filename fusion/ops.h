@@ -105,6 +105,8 @@ typedef struct lks_copy {
     int64_t from_outer, from_inner;
 } lks_copy;
 
+enum { LKS_WEIGHT_BITS = 22 }; /* of lks_ops.weigh_bytes */
+
 /* What an op may use beside its arguments. `scratch` is stack-ordered: an op returns it as it found it. */
 typedef struct lks_compute {
     const struct lks_ops *ops;
@@ -178,6 +180,10 @@ typedef struct lks_ops {
      * order, each row-major NHWC: a convolution with kernel = stride = patch is then one linear layer. */
     void (*patches)(const lks_compute *compute, float *x, const float *image, int height, int width, int patch_height,
                     int patch_width);
+
+    /* y [d] = the weighted sum of n rows of bytes, x [n] `stride` bytes apart; weights have LKS_WEIGHT_BITS fractional bits. Rounded
+     * and clamped to 0..255; sums must fit 32 bits. Of a host only. */
+    void (*weigh_bytes)(uint8_t *y, const uint8_t *x, size_t stride, const int32_t *weights, int n, size_t d);
 
     /* y = activation(x), n floats; y may be x. */
     void (*activate)(const lks_compute *compute, float *y, const float *x, size_t n, lks_activation activation);

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "fusion/status.h"
-#include "fusion/threads.h"
+#include "fusion/ops.h"
 
 #define LKS_IMAGE_MAX_PIXELS 50000000 /* default limit, checked before any pixel memory is taken */
 
@@ -52,8 +52,8 @@ typedef enum lks_filter {
 } lks_filter;
 
 /* Resizes to width x height, antialiased, equal to Pillow's Image.resize bit for bit: two passes, horizontal first, 8-bit
- * intermediate, 22-bit fixed-point coefficients. */
+ * intermediate, 22-bit fixed-point coefficients. On the host, also where the table is a device's. */
 lks_status lks_image_resize(lks_image *out, const lks_image *image, int width, int height, lks_filter filter,
-                            lks_threads *threads, lks_error *err);
+                            const lks_compute *compute, lks_error *err);
 
 #endif

@@ -140,7 +140,7 @@ static void fill_rows(void *argument, int thread, int n_threads)
 }
 
 lks_status lks_preprocess_run(const lks_preprocess *preprocess, float *pixels, const lks_image *image,
-                              lks_threads *threads, lks_error *err)
+                              const lks_compute *compute, lks_error *err)
 {
     int width, height;
     fill f = {.pixels = pixels};
@@ -154,11 +154,11 @@ lks_status lks_preprocess_run(const lks_preprocess *preprocess, float *pixels, c
 
     const lks_window window = {f.across.skip, f.down.skip, f.across.shared, f.down.shared};
     lks_image part = {0};
-    st = lks_image_resize_window(&part, image, width, height, &window, preprocess->resample, threads, err);
+    st = lks_image_resize_window(&part, image, width, height, &window, preprocess->resample, compute, err);
     if (st != LKS_OK)
         return st;
     f.image = &part;
-    lks_threads_run(threads, fill_rows, &f);
+    lks_threads_run(compute->threads, fill_rows, &f);
     lks_image_release(&part);
     return LKS_OK;
 }

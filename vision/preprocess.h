@@ -30,7 +30,7 @@ lks_status lks_preprocess_size(const lks_preprocess *preprocess, int *width, int
 
 /* pixels [height, width, 3] f32 of lks_preprocess_size. */
 lks_status lks_preprocess_run(const lks_preprocess *preprocess, float *pixels, const lks_image *image,
-                              lks_threads *threads, lks_error *err);
+                              const lks_compute *compute, lks_error *err);
 
 /* Where that tensor lies on an image of width x height pixels, in those pixels; where the crop pads, it reaches beyond the
  * image. Of an image too elongated to resize, the whole. */

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FRACTION_BITS 22
 #define PI 3.14159265358979323846
 
 static double box(double x)
@@ -130,7 +129,7 @@ static bool taps_init(taps *t, int in, int out, int begin, int n_out, lks_filter
         int32_t *weights = t->weights + n_most * (size_t)i;
         for (int x = 0; x < n; x++) {
             double w = sum != 0.0 ? exact[x] / sum : exact[x];
-            weights[x] = (int32_t)(w * (1 << FRACTION_BITS) + (w < 0.0 ? -0.5 : 0.5));
+            weights[x] = (int32_t)(w * (1 << LKS_WEIGHT_BITS) + (w < 0.0 ? -0.5 : 0.5));
         }
         t->tap[i] = (lks_tap){first, n, weights};
     }
@@ -138,14 +137,9 @@ static bool taps_init(taps *t, int in, int out, int begin, int n_out, lks_filter
     return true;
 }
 
-static uint8_t clamp_sum(int32_t sum)
-{
-    sum >>= FRACTION_BITS;
-    return (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
-}
-
 /* One pass. `from` and `to` point at the first pixel used; tap positions count from `origin` of the input axis. */
 typedef struct pass {
+    const lks_ops *ops;
     const uint8_t *from;
     uint8_t *to;
     size_t from_stride, to_stride;
@@ -154,50 +148,105 @@ typedef struct pass {
     int n_rows, width; /* of `to` */
 } pass;
 
-static void resize_row(uint8_t *to, const uint8_t *from, const lks_tap *tap, int origin, int width)
+/* Across, the bytes of LINES rows lie beside each other, so that one weight meets many of them: as many pixels as fit the first-level
+ * cache at a time. */
+enum { LINES = 16, PIXEL = 3 * LINES, MOST_IN = 384, MOST_OUT = 64 };
+
+typedef uint8_t bytes_of_lines __attribute__((vector_size(LINES)));
+
+/* to [LINES, LINES] = from [LINES, LINES], transposed: four times the first half of the rows is interleaved with the second. */
+static void turn_square(uint8_t *to, size_t to_stride, const uint8_t *from, size_t from_stride)
 {
-    for (int x = 0; x < width; x++) {
-        const uint8_t *rgb = from + 3 * (size_t)(tap[x].first - origin);
-        const int32_t *w = tap[x].weights;
-        int32_t r = 1 << (FRACTION_BITS - 1), g = r, b = r;
-        for (int i = 0; i < tap[x].n; i++) {
-            r += rgb[3 * i] * w[i];
-            g += rgb[3 * i + 1] * w[i];
-            b += rgb[3 * i + 2] * w[i];
+    bytes_of_lines rows[LINES], mixed[LINES];
+    for (int i = 0; i < LINES; i++)
+        memcpy(&rows[i], from + (size_t)i * from_stride, sizeof rows[i]);
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < LINES / 2; i++) {
+            const bytes_of_lines a = rows[i], b = rows[i + LINES / 2];
+            mixed[2 * i] = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+            mixed[2 * i + 1] =
+                __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
         }
-        to[3 * x] = clamp_sum(r);
-        to[3 * x + 1] = clamp_sum(g);
-        to[3 * x + 2] = clamp_sum(b);
+        memcpy(rows, mixed, sizeof rows);
     }
+    for (int i = 0; i < LINES; i++)
+        memcpy(to + (size_t)i * to_stride, &rows[i], sizeof rows[i]);
 }
 
-#define COLUMN_BLOCK 768 /* sums that stay in the first-level cache */
-
-static void resize_columns(uint8_t *to, const uint8_t *from, size_t stride, const lks_tap *tap, size_t n)
+/* to [n, LINES] = from [LINES, n] */
+static void turn_in(uint8_t *to, const uint8_t *from, size_t stride, int n)
 {
-    int32_t sum[COLUMN_BLOCK];
-    for (size_t begin = 0; begin < n; begin += COLUMN_BLOCK) {
-        const size_t n_block = n - begin < COLUMN_BLOCK ? n - begin : COLUMN_BLOCK;
-        for (size_t i = 0; i < n_block; i++)
-            sum[i] = 1 << (FRACTION_BITS - 1);
-        for (int y = 0; y < tap->n; y++) {
-            const uint8_t *row = from + stride * (size_t)y + begin;
-            const int32_t w = tap->weights[y];
-            for (size_t i = 0; i < n_block; i++)
-                sum[i] += row[i] * w;
+    int i = 0;
+    for (; i + LINES <= n; i += LINES)
+        turn_square(to + i * LINES, LINES, from + i, stride);
+    for (; i < n; i++)
+        for (int k = 0; k < LINES; k++)
+            to[i * LINES + k] = from[(size_t)k * stride + (size_t)i];
+}
+
+/* to [LINES, n] = from [n, LINES] */
+static void turn_out(uint8_t *to, size_t stride, const uint8_t *from, int n)
+{
+    int i = 0;
+    for (; i + LINES <= n; i += LINES)
+        turn_square(to + i, stride, from + i * LINES, LINES);
+    for (; i < n; i++)
+        for (int k = 0; k < LINES; k++)
+            to[(size_t)k * stride + (size_t)i] = from[i * LINES + k];
+}
+
+/* Output pixels begin .. end - 1 of LINES rows; their taps reach n_in pixels from that of the first on. */
+static void resize_lines(const pass *p, const uint8_t *from, uint8_t *to, int begin, int end, int n_in)
+{
+    uint8_t in[MOST_IN * PIXEL], out[MOST_OUT * PIXEL];
+    const int first = p->tap[begin].first;
+    turn_in(in, from + 3 * (size_t)(first - p->origin), p->from_stride, 3 * n_in);
+    for (int x = begin; x < end; x++) {
+        const lks_tap *tap = &p->tap[x];
+        p->ops->weigh_bytes(out + (x - begin) * PIXEL, in + (tap->first - first) * PIXEL, PIXEL, tap->weights, tap->n,
+                            PIXEL);
+    }
+    turn_out(to + 3 * (size_t)begin, p->to_stride, out, 3 * (end - begin));
+}
+
+/* One output pixel of one row. */
+static void resize_pixel(const pass *p, const uint8_t *from, uint8_t *to, int x)
+{
+    const lks_tap *tap = &p->tap[x];
+    p->ops->weigh_bytes(to + 3 * (size_t)x, from + 3 * (size_t)(tap->first - p->origin), 3, tap->weights, tap->n, 3);
+}
+
+/* LINES rows. */
+static void resize_band(const pass *p, const uint8_t *from, uint8_t *to)
+{
+    for (int begin = 0, end; begin < p->width; begin = end) {
+        int n_in = 0;
+        for (end = begin; end < p->width && end - begin < MOST_OUT; end++) {
+            const int reached = p->tap[end].first + p->tap[end].n - p->tap[begin].first;
+            if (reached > MOST_IN)
+                break;
+            n_in = reached;
         }
-        for (size_t i = 0; i < n_block; i++)
-            to[begin + i] = clamp_sum(sum[i]);
+        if (end > begin) {
+            resize_lines(p, from, to, begin, end, n_in);
+            continue;
+        }
+        for (int line = 0; line < LINES; line++)
+            resize_pixel(p, from + (size_t)line * p->from_stride, to + (size_t)line * p->to_stride, begin);
+        end = begin + 1;
     }
 }
 
 static void run_rows(void *argument, int thread, int n_threads)
 {
     const pass *p = argument;
-    long begin, end;
-    lks_threads_share(p->n_rows, 1, thread, n_threads, &begin, &end);
-    for (long y = begin; y < end; y++)
-        resize_row(p->to + p->to_stride * (size_t)y, p->from + p->from_stride * (size_t)y, p->tap, p->origin, p->width);
+    long y, end;
+    lks_threads_share(p->n_rows, LINES, thread, n_threads, &y, &end);
+    for (; y + LINES <= end; y += LINES)
+        resize_band(p, p->from + p->from_stride * (size_t)y, p->to + p->to_stride * (size_t)y);
+    for (; y < end; y++)
+        for (int x = 0; x < p->width; x++)
+            resize_pixel(p, p->from + p->from_stride * (size_t)y, p->to + p->to_stride * (size_t)y, x);
 }
 
 static void run_columns(void *argument, int thread, int n_threads)
@@ -206,14 +255,19 @@ static void run_columns(void *argument, int thread, int n_threads)
     long begin, end;
     lks_threads_share(p->n_rows, 1, thread, n_threads, &begin, &end);
     for (long y = begin; y < end; y++)
-        resize_columns(p->to + p->to_stride * (size_t)y,
-                       p->from + p->from_stride * (size_t)(p->tap[y].first - p->origin), p->from_stride, p->tap + y,
-                       (size_t)p->width * 3);
+        p->ops->weigh_bytes(p->to + p->to_stride * (size_t)y,
+                            p->from + p->from_stride * (size_t)(p->tap[y].first - p->origin), p->from_stride,
+                            p->tap[y].weights, p->tap[y].n, (size_t)p->width * 3);
 }
 
 static lks_status no_memory(lks_error *err)
 {
     return lks_error_set(err, LKS_ERR_NOMEM, "image: out of memory resizing");
+}
+
+static const lks_ops *host_ops(const lks_compute *compute)
+{
+    return compute->ops->host ? compute->ops->host : compute->ops;
 }
 
 /* A rectangle of pixels within a larger image. */
@@ -223,9 +277,10 @@ typedef struct area {
     int x, y, width, height; /* of the axes that the taps count on */
 } area;
 
-static void resize_across(const area *to, const area *from, const taps *horizontal, lks_threads *threads)
+static void resize_across(const area *to, const area *from, const taps *horizontal, const lks_compute *compute)
 {
-    pass p = {.from = from->rgb,
+    pass p = {.ops = host_ops(compute),
+              .from = from->rgb,
               .to = to->rgb,
               .from_stride = from->stride,
               .to_stride = to->stride,
@@ -233,12 +288,13 @@ static void resize_across(const area *to, const area *from, const taps *horizont
               .origin = from->x,
               .n_rows = to->height,
               .width = to->width};
-    lks_threads_run(threads, run_rows, &p);
+    lks_threads_run(compute->threads, run_rows, &p);
 }
 
-static void resize_down(const area *to, const area *from, const taps *vertical, lks_threads *threads)
+static void resize_down(const area *to, const area *from, const taps *vertical, const lks_compute *compute)
 {
-    pass p = {.from = from->rgb,
+    pass p = {.ops = host_ops(compute),
+              .from = from->rgb,
               .to = to->rgb,
               .from_stride = from->stride,
               .to_stride = to->stride,
@@ -246,7 +302,7 @@ static void resize_down(const area *to, const area *from, const taps *vertical, 
               .origin = from->y,
               .n_rows = to->height,
               .width = to->width};
-    lks_threads_run(threads, run_columns, &p);
+    lks_threads_run(compute->threads, run_columns, &p);
 }
 
 /* Input pixels that the taps of n outputs reach: the taps move monotonically. */
@@ -258,7 +314,7 @@ static void reach(int *first, int *n_reached, const taps *t, int n)
 
 /* Both passes, through an 8-bit image that holds what the second pass reaches. `from` begins where the taps' reach does. */
 static lks_status resize_both(const area *to, const area *from, const taps *horizontal, const taps *vertical,
-                              bool vertical_first, lks_threads *threads, lks_error *err)
+                              bool vertical_first, const lks_compute *compute, lks_error *err)
 {
     area between = vertical_first ? (area){.x = from->x, .y = to->y, .width = from->width, .height = to->height}
                                   : (area){.x = to->x, .y = from->y, .width = to->width, .height = from->height};
@@ -267,11 +323,11 @@ static lks_status resize_both(const area *to, const area *from, const taps *hori
     if (!between.rgb)
         return no_memory(err);
     if (vertical_first) {
-        resize_down(&between, from, vertical, threads);
-        resize_across(to, &between, horizontal, threads);
+        resize_down(&between, from, vertical, compute);
+        resize_across(to, &between, horizontal, compute);
     } else {
-        resize_across(&between, from, horizontal, threads);
-        resize_down(to, &between, vertical, threads);
+        resize_across(&between, from, horizontal, compute);
+        resize_down(to, &between, vertical, compute);
     }
     free(between.rgb);
     return LKS_OK;
@@ -279,7 +335,7 @@ static lks_status resize_both(const area *to, const area *from, const taps *hori
 
 /* All filters but nearest; out has room for the window. */
 static lks_status resize_smoothly(uint8_t *out, const lks_image *image, int width, int height, const lks_window *window,
-                                  lks_filter filter, lks_threads *threads, lks_error *err)
+                                  lks_filter filter, const lks_compute *compute, lks_error *err)
 {
     const bool across = width != image->width, down = height != image->height;
     taps horizontal = {0}, vertical = {0};
@@ -304,11 +360,11 @@ static lks_status resize_smoothly(uint8_t *out, const lks_image *image, int widt
     if (across && down)
         st = resize_both(&to, &from, &horizontal, &vertical,
                          height < image->height && image->height - height > 2 * ((int64_t)image->width - width),
-                         threads, err);
+                         compute, err);
     else if (across)
-        resize_across(&to, &from, &horizontal, threads);
+        resize_across(&to, &from, &horizontal, compute);
     else
-        resize_down(&to, &from, &vertical, threads);
+        resize_down(&to, &from, &vertical, compute);
     taps_release(&horizontal);
     taps_release(&vertical);
     return st;
@@ -357,7 +413,8 @@ static lks_status resize_nearest(uint8_t *out, const lks_image *image, int width
 }
 
 lks_status lks_image_resize_window(lks_image *out, const lks_image *image, int width, int height,
-                                   const lks_window *window, lks_filter filter, lks_threads *threads, lks_error *err)
+                                   const lks_window *window, lks_filter filter, const lks_compute *compute,
+                                   lks_error *err)
 {
     if ((int)filter < LKS_FILTER_NEAREST || (int)filter > LKS_FILTER_HAMMING)
         return lks_error_set(err, LKS_ERR_ARGUMENT, "image: there is no resampling filter %d: give 0 to 5",
@@ -377,7 +434,7 @@ lks_status lks_image_resize_window(lks_image *out, const lks_image *image, int w
     else if (filter == LKS_FILTER_NEAREST)
         st = resize_nearest(rgb, image, width, height, window, err);
     else
-        st = resize_smoothly(rgb, image, width, height, window, filter, threads, err);
+        st = resize_smoothly(rgb, image, width, height, window, filter, compute, err);
     if (st != LKS_OK) {
         free(rgb);
         return st;
@@ -387,8 +444,8 @@ lks_status lks_image_resize_window(lks_image *out, const lks_image *image, int w
 }
 
 lks_status lks_image_resize(lks_image *out, const lks_image *image, int width, int height, lks_filter filter,
-                            lks_threads *threads, lks_error *err)
+                            const lks_compute *compute, lks_error *err)
 {
     const lks_window whole = {0, 0, width, height};
-    return lks_image_resize_window(out, image, width, height, &whole, filter, threads, err);
+    return lks_image_resize_window(out, image, width, height, &whole, filter, compute, err);
 }

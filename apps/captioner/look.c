@@ -118,7 +118,7 @@ lks_status lks_look_read(lks_seen *out, const lks_model *model, const lks_image_
 static lks_status encode(lks_seen *seen, const lks_model *model, const lks_looker *with, lks_error *err)
 {
     double began = lks_now_ms();
-    lks_status st = lks_preprocess_run(&model->preprocess, with->pixels, &seen->image, with->compute.threads, err);
+    lks_status st = lks_preprocess_run(&model->preprocess, with->pixels, &seen->image, &with->compute, err);
     double read = lks_now_ms();
     const lks_ops *ops = with->compute.ops;
     if (st == LKS_OK && with->image != with->pixels)

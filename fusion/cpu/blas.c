@@ -101,6 +101,7 @@ static const lks_ops table = {
     .depthwise_conv2d = lks_ref_depthwise_conv2d,
     .embed = lks_ref_embed,
     .patches = lks_ref_patches,
+    .weigh_bytes = lks_ref_weigh_bytes,
     .activate = lks_ref_activate,
     .add_scaled = lks_ref_add_scaled,
     .gated = lks_ref_gated,

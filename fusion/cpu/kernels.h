@@ -44,6 +44,7 @@ void lks_ref_conv2d(const lks_compute *compute, const lks_conv2d *conv);
 void lks_ref_depthwise_conv2d(const lks_compute *compute, const lks_conv2d *conv);
 void lks_ref_embed(const lks_compute *compute, float *y, lks_table table, const int32_t *ids, int n, int d,
                    float scale);
+void lks_ref_weigh_bytes(uint8_t *y, const uint8_t *x, size_t stride, const int32_t *weights, int n, size_t d);
 void lks_ref_patches(const lks_compute *compute, float *x, const float *image, int height, int width, int patch_height,
                      int patch_width);
 void lks_ref_activate(const lks_compute *compute, float *y, const float *x, size_t n, lks_activation activation);

@@ -278,3 +278,14 @@ void lks_ref_round_bf16(const lks_compute *compute, uint16_t *y, const float *x,
     (void)compute;
     lks_bf16_round(y, x, n);
 }
+
+void lks_ref_weigh_bytes(uint8_t *y, const uint8_t *x, size_t stride, const int32_t *weights, int n, size_t d)
+{
+    for (size_t i = 0; i < d; i++) {
+        int32_t sum = 1 << (LKS_WEIGHT_BITS - 1);
+        for (int k = 0; k < n; k++)
+            sum += x[(size_t)k * stride + i] * weights[k];
+        sum >>= LKS_WEIGHT_BITS;
+        y[i] = (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
+    }
+}

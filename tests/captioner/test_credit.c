@@ -55,7 +55,7 @@ static void bench_open(bench *b, const char *path, const char *photo, const char
     assert_true(pixels && b->memory && b->logits);
     lks_image image;
     ok(lks_image_read(&image, NULL, photo, &(lks_decode_options){0}, &err));
-    ok(lks_preprocess_run(&b->model->preprocess, pixels, &image, b->threads, &err));
+    ok(lks_preprocess_run(&b->model->preprocess, pixels, &image, &b->compute, &err));
     ok(lks_vit_encode(b->model->vit, &b->compute, b->memory, pixels, shape, &err));
     lks_image_release(&image);
     free(pixels);

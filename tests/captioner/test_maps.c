@@ -44,7 +44,7 @@ static float *forced_maps(const lks_model *model, const char *photo, const int32
     float *logits = malloc((size_t)lks_decoder_describe(model->decoder)->vocab_size * sizeof *logits);
     int32_t *all = malloc((size_t)n_all * sizeof *all);
     assert_true(pixels && memory && logits && all);
-    ok(lks_preprocess_run(&model->preprocess, pixels, &image, threads, &err));
+    ok(lks_preprocess_run(&model->preprocess, pixels, &image, &compute, &err));
     ok(lks_vit_encode(model->vit, &compute, memory, pixels, shape, &err));
     all[0] = model->generation.search.start_token;
     if (n_prompt > 0)

@@ -10,11 +10,12 @@ static bool decode(const uint8_t *data, size_t size, const lks_decode_options *o
     lks_error err;
     lks_image image, resized;
     bool damaged;
+    const lks_compute compute = {.ops = lks_ops_get(LKS_ISA_AUTO)};
     if (lks_image_decode(&image, &damaged, data, size, "fuzz", options, &err) != LKS_OK)
         return false;
     if (!image.rgb || image.width < 1 || image.height < 1 || (damaged && !options->lenient))
         abort();
-    if (lks_image_resize(&resized, &image, 7, 5, LKS_FILTER_BICUBIC, NULL, &err) == LKS_OK)
+    if (lks_image_resize(&resized, &image, 7, 5, LKS_FILTER_BICUBIC, &compute, &err) == LKS_OK)
         lks_image_release(&resized);
     lks_image_release(&image);
     return true;

@@ -20,9 +20,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     if ((long)width * height > 65536 || p.shortest_edge > 512)
         return 0;
+    const lks_compute compute = {.ops = lks_ops_get(LKS_ISA_AUTO)};
     float *pixels = malloc((size_t)width * (size_t)height * 3 * sizeof *pixels);
     if (pixels)
-        (void)lks_preprocess_run(&p, pixels, &image, NULL, &err);
+        (void)lks_preprocess_run(&p, pixels, &image, &compute, &err);
     free(pixels);
     return 0;
 }

@@ -217,9 +217,33 @@ static void top_k(void **state)
     bench_close(&fast);
 }
 
+/* Every length around those of the kernels' loops, weights that make sums pass 0 and 255. */
+static void weighed_bytes(void **state)
+{
+    bench b;
+    bench_open(&b, test_isa(state), 1);
+    uint8_t x[9 * 211], y[200], expected[200];
+    int32_t weights[9];
+    uint32_t seed = 5;
+    for (int d = 0; d <= 200; d += d < 20 ? 1 : 13) {
+        for (size_t i = 0; i < sizeof x; i++)
+            x[i] = (uint8_t)random_int(&seed, 0, 256);
+        for (int n = 0; n <= 9; n += 3) {
+            for (int k = 0; k < n; k++)
+                weights[k] = random_int(&seed, -(1 << 18), 1 << 19);
+            memset(y, 77, sizeof y);
+            memset(expected, 77, sizeof expected);
+            b.compute.ops->weigh_bytes(y, x, 211, weights, n, (size_t)d);
+            lks_ops_get(LKS_ISA_REF)->weigh_bytes(expected, x, 211, weights, n, (size_t)d);
+            assert_memory_equal(y, expected, sizeof y); /* and nothing behind is touched */
+        }
+    }
+    bench_close(&b);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {OPS_TEST(row_ops), OPS_TEST(narrow_tables), OPS_TEST(activations),
-                                       OPS_TEST(exp_error), OPS_TEST(top_k)};
+    const struct CMUnitTest tests[] = {OPS_TEST(row_ops),   OPS_TEST(narrow_tables), OPS_TEST(activations),
+                                       OPS_TEST(exp_error), OPS_TEST(top_k),         OPS_TEST(weighed_bytes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,13 @@
 
 #include "vision/preprocess.h"
 
+static const lks_compute *compute_alone(void)
+{
+    static lks_compute compute;
+    compute.ops = lks_ops_get(LKS_ISA_AUTO);
+    return &compute;
+}
+
 static lks_preprocess parse(const char *json)
 {
     lks_error err = {0};
@@ -157,7 +164,7 @@ static void test_elongated_images(void **state)
         for (size_t k = 0; k < 64 * 64 * 3; k++)
             pixels[k] = NAN;
         lks_error err = {0};
-        assert_int_equal(lks_preprocess_run(&p, pixels, &image, NULL, &err), LKS_OK);
+        assert_int_equal(lks_preprocess_run(&p, pixels, &image, compute_alone(), &err), LKS_OK);
         const float expected = ((float)(200 * p.rescale_factor) - p.mean[0]) / p.std[0];
         for (size_t k = 0; k < 64 * 64 * 3; k += 3)
             if (!(fabsf(pixels[k] - expected) <= 1e-6f))
@@ -169,7 +176,7 @@ static void test_elongated_images(void **state)
     uint8_t rgb[3] = {0};
     lks_image impossible = {.width = 1, .height = 1000000, .rgb = rgb}; /* refused before a pixel is read */
     lks_error err = {0};
-    assert_int_equal(lks_preprocess_run(&large, pixels, &impossible, NULL, &err), LKS_ERR_IMAGE);
+    assert_int_equal(lks_preprocess_run(&large, pixels, &impossible, compute_alone(), &err), LKS_ERR_IMAGE);
     assert_non_null(strstr(err.message, "elongated"));
     free(pixels);
 }
@@ -181,9 +188,9 @@ static void test_resize_arguments(void **state)
     const lks_image image = {.width = 2, .height = 2, .rgb = rgb};
     lks_image out = {.width = -7};
     lks_error err = {0};
-    assert_int_equal(lks_image_resize(&out, &image, 0, 5, LKS_FILTER_BOX, NULL, &err), LKS_ERR_ARGUMENT);
-    assert_int_equal(lks_image_resize(&out, &image, 5, -1, LKS_FILTER_BOX, NULL, &err), LKS_ERR_ARGUMENT);
-    assert_int_equal(lks_image_resize(&out, &image, 5, 5, (lks_filter)6, NULL, &err), LKS_ERR_ARGUMENT);
+    assert_int_equal(lks_image_resize(&out, &image, 0, 5, LKS_FILTER_BOX, compute_alone(), &err), LKS_ERR_ARGUMENT);
+    assert_int_equal(lks_image_resize(&out, &image, 5, -1, LKS_FILTER_BOX, compute_alone(), &err), LKS_ERR_ARGUMENT);
+    assert_int_equal(lks_image_resize(&out, &image, 5, 5, (lks_filter)6, compute_alone(), &err), LKS_ERR_ARGUMENT);
     assert_int_equal(out.width, -7);
 }
 

@@ -153,27 +153,32 @@ static void test_resize(void **state)
     lks_threads *threads = NULL;
     assert_int_equal(lks_threads_open(&threads, 3, &err), LKS_OK);
     json_t *root = fixture_expectations(), *entry;
-    size_t i, n_compared = 0;
+    size_t i, n_compared = 0, n_tables = 0;
+    for (int isa = 0; isa < LKS_ISA_COUNT; isa++)
+        n_tables += lks_ops_get((lks_isa)isa) != NULL;
     json_array_foreach(json_object_get(root, "resize"), i, entry)
     {
         lks_image image = read_fixture(file_of(entry));
-        lks_threads *teams[2] = {NULL, threads};
-        for (int t = 0; t < 2; t++) {
+        const int width = integer(entry, "width"), height = integer(entry, "height"), filter = integer(entry, "filter");
+        for (int which = 0; which < 2 * LKS_ISA_COUNT; which++) {
+            const lks_compute compute = {.ops = lks_ops_get((lks_isa)(which / 2)),
+                                         .threads = which % 2 ? threads : NULL};
+            if (!compute.ops)
+                continue;
             lks_image resized;
-            const int width = integer(entry, "width"), height = integer(entry, "height"),
-                      filter = integer(entry, "filter");
-            if (lks_image_resize(&resized, &image, width, height, (lks_filter)filter, teams[t], &err) != LKS_OK)
+            if (lks_image_resize(&resized, &image, width, height, (lks_filter)filter, &compute, &err) != LKS_OK)
                 fail_msg("%s", err.message);
             assert_int_equal(resized.width, width);
             assert_int_equal(resized.height, height);
             if (fixture_hash(resized.rgb, n_bytes_of(&resized)) != fixture_expected_hash(entry))
-                fail_msg("%s to %d x %d by filter %d differs from Pillow's", file_of(entry), width, height, filter);
+                fail_msg("%s to %d x %d by filter %d differs from Pillow's (%s)", file_of(entry), width, height, filter,
+                         compute.ops->name);
             lks_image_release(&resized);
             n_compared++;
         }
         lks_image_release(&image);
     }
-    assert_int_equal(n_compared, 2 * 4 * 11 * 6);
+    assert_int_equal(n_compared, 2 * n_tables * 4 * 11 * 6);
     lks_threads_close(threads);
     json_decref(root);
 }
@@ -196,9 +201,10 @@ static void test_preprocess(void **state)
         assert_int_equal(width, integer(entry, "width"));
         assert_int_equal(height, integer(entry, "height"));
         const size_t n = (size_t)width * (size_t)height * 3;
+        const lks_compute compute = {.ops = lks_ops_get(LKS_ISA_AUTO)};
         float *pixels = calloc(n, sizeof *pixels);
         assert_non_null(pixels);
-        if (lks_preprocess_run(&preprocess, pixels, &image, NULL, &err) != LKS_OK)
+        if (lks_preprocess_run(&preprocess, pixels, &image, &compute, &err) != LKS_OK)
             fail_msg("%s: %s", config, err.message);
         size_t s;
         json_t *sample;
@@ -233,11 +239,12 @@ static int answer(const char *list)
         lks_error err;
         lks_image image, resized;
         const lks_decode_options exact = {.exact = true};
+        const lks_compute compute = {.ops = lks_ops_get(LKS_ISA_AUTO)};
         char *at = line;
         int width = (int)strtol(at, &at, 10), height = (int)strtol(at, &at, 10), filter = (int)strtol(at, &at, 10);
         at[strcspn(at, "\n")] = '\0';
         if (lks_image_read(&image, NULL, at + 1, &exact, &err) != LKS_OK ||
-            lks_image_resize(&resized, &image, width, height, (lks_filter)filter, NULL, &err) != LKS_OK)
+            lks_image_resize(&resized, &image, width, height, (lks_filter)filter, &compute, &err) != LKS_OK)
             fail_msg("%s", err.message);
         printf("%d %d\n", image.width, image.height);
         fwrite(image.rgb, 1, n_bytes_of(&image), stdout);
