@@ -11,17 +11,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "apps/cli/batches.h"
 #include "apps/cli/commands.h"
 #include "apps/cli/engine.h"
 
-enum {
-    DEFAULT_REPEAT = 9,
-    DEFAULT_TOKENS = 20,
-    FOLDER_PHOTOS = 8,
-    FOLDER_ROUNDS = 3,
-    DRAWN_WIDTH = 640,
-    DRAWN_HEIGHT = 480
-};
+enum { DEFAULT_REPEAT = 9, DEFAULT_TOKENS = 20, FOLDER_ROUNDS = 3, DRAWN_WIDTH = 640, DRAWN_HEIGHT = 480 };
 #define MACHINE_SECONDS 3.0
 
 extern char **environ;
@@ -31,7 +25,7 @@ typedef struct figures {
     double encode_floor_ms, decode_floor_ms_per_token, floor_ms; /* the least that the machine could take */
     double greedy_ms, three_beams_ms;                            /* a caption's encoding and words */
     double folder_photos_per_s;
-    int n_steps, n_beams;
+    int n_steps, n_beams, n_batch; /* tokens of a caption; photos that `looksay caption` would take together */
 } figures;
 
 static int by_size(const void *a, const void *b)
@@ -143,21 +137,21 @@ static bool time_caption(stages *out, lks_session *session, const char *image, c
     return true;
 }
 
-/* Photos per second of a folder whose photos all look like this one, captioned together as `looksay caption` does. */
-static bool time_folder(double *photos_per_s, lks_session *session, const char *image,
+/* Photos per second of a folder whose photos all look like this one, n captioned together. */
+static bool time_folder(double *photos_per_s, lks_session *session, const char *image, int n,
                         const lks_caption_options *options)
 {
-    lks_image_source pictures[FOLDER_PHOTOS] = {{.path = NULL}};
-    lks_caption *captions[FOLDER_PHOTOS];
-    lks_error errors[FOLDER_PHOTOS], err;
-    for (int i = 0; i < FOLDER_PHOTOS; i++)
+    lks_image_source pictures[LKS_MAX_BATCH] = {{.path = NULL}};
+    lks_caption *captions[LKS_MAX_BATCH];
+    lks_error errors[LKS_MAX_BATCH], err;
+    for (int i = 0; i < n; i++)
         pictures[i].path = image;
     double began = engine_now_ms();
-    lks_status st = lks_caption_batch(session, captions, errors, pictures, FOLDER_PHOTOS, options, &err);
-    *photos_per_s = FOLDER_PHOTOS * 1e3 / (engine_now_ms() - began);
+    lks_status st = lks_caption_batch(session, captions, errors, pictures, n, options, &err);
+    *photos_per_s = n * 1e3 / (engine_now_ms() - began);
     if (st != LKS_OK)
         complain("%s", err.message);
-    for (int i = 0; st == LKS_OK && i < FOLDER_PHOTOS; i++)
+    for (int i = 0; st == LKS_OK && i < n; i++)
         lks_caption_free(captions[i]);
     return st == LKS_OK;
 }
@@ -177,7 +171,7 @@ static bool run_round(double *samples[N_SERIES], int k, figures *out, lks_sessio
     if (!time_caption(&own, session, image, options) || !time_caption(&kept, explainer, image, &maps) ||
         !time_caption(&one, session, image, &greedy) || !time_caption(&three, session, image, &beams))
         return false;
-    if (k < FOLDER_ROUNDS && !time_folder(&samples[FOLDER][k], session, image, options))
+    if (k < FOLDER_ROUNDS && !time_folder(&samples[FOLDER][k], session, image, out->n_batch, options))
         return false;
     out->n_steps = own.n_steps;
     samples[READ][k] = own.read;
@@ -220,6 +214,7 @@ static bool measure_model(figures *out, engine *e, const settings *s, const char
     if (s->min_tokens == OPTION_UNSET) /* all of them, whatever the picture shows */
         options.min_tokens = options.max_tokens;
     out->n_beams = options.n_beams;
+    out->n_batch = (int)batches_count(s);
     lks_session_options session_options = {.size = sizeof session_options,
                                            .n_threads = s->n_threads == OPTION_UNSET ? 0 : s->n_threads};
     /* Maps are kept in a session of their own, so that neither rebuilds its buffers. */
