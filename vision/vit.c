@@ -393,7 +393,7 @@ static lks_status embed(const lks_vit *vit, const lks_compute *compute, float *x
 {
     int d = vit->config.width, n_prefix = vit->config.n_prefix, n_patches = shape->n_tokens - n_prefix;
     const float *prefix[2] = {vit->embedding.class_token, vit->embedding.distillation_token};
-    for (int i = 0; i < n_prefix && prefix[i]; i++)
+    for (int i = 0; i < 2 && i < n_prefix && prefix[i]; i++)
         compute->ops->add_scaled(compute, x + i * d, prefix[i], positions + i * d, NULL, 1, d);
     if (vit->stem) {
         lks_status st = lks_efficientnet_run(vit->stem, compute, hidden, pixels, err);

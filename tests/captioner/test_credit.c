@@ -199,7 +199,7 @@ static void check_forward(const char *path, const char *dtype, double tolerance)
     int32_t tokens[N_TOKENS] = {b.model->generation.search.start_token, 3, 9, 4, 1}, row = 0;
     int patches = b.n_memory - b.n_prefix, position = N_TOKENS - 1;
     float *credit = malloc((size_t)patches * sizeof *credit);
-    double *logits = malloc((size_t)b.vocab * sizeof *logits);
+    double *logits = calloc((size_t)b.vocab, sizeof *logits);
     assert_true(credit && logits);
     read_tokens(&b, tokens, N_TOKENS, -1);
     const int32_t said = 7;
@@ -301,7 +301,8 @@ static void test_batches_and_bounds(void **state)
         ok(lks_decoder_step(b.state, b.logits, tokens + i, 1, 1, &err));
     int n = b.n_memory - b.n_prefix;
     float *all = malloc((size_t)(3 * n) * sizeof *all), *one = malloc((size_t)n * sizeof *one);
-    assert_true(all && one);
+    if (!all || !one)
+        abort();
     ok(lks_decoder_credit(b.state, all, tokens + 2, rows, 1, 3, b.n_prefix, &err));
     for (int i = 0; i < 3; i++) {
         ok(lks_decoder_credit(b.state, one, tokens + 2 + i, rows, 1 + i, 1, b.n_prefix, &err));

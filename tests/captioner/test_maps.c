@@ -55,7 +55,7 @@ static float *forced_maps(const lks_model *model, const char *photo, const int32
     ok(lks_decoder_look(&compute, state, 0, memory, &err));
     ok(lks_decoder_step(state, logits, all, 1, n_all, &err));
     int n_layers = lks_decoder_describe(model->decoder)->n_layers;
-    float *maps = malloc((size_t)(s->n_tokens * n_layers * n) * sizeof *maps), *to = maps;
+    float *maps = calloc((size_t)s->n_tokens * (size_t)n_layers * (size_t)n, sizeof *maps), *to = maps;
     float *one = malloc((size_t)(n_layers * n_memory) * sizeof *one);
     assert_true(maps && one);
     for (int i = 0; i < s->n_tokens; i++) {
