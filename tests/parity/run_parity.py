@@ -52,7 +52,7 @@ def compare_hypothesis(want, row, tolerance, what):
         if not gap <= tolerance:  # a NaN is a failure too
             complaints.append(f"{what}: log-probability {i} (token {tokens[i]}): want {a:.6f} got {b}")
             break
-    if row["caption"].strip() != want["caption"].strip():
+    if row["caption"].strip() != want["caption"].replace("\0", "").strip():  # a text of C has no U+0000
         complaints.append(f"{what}: caption: want {want['caption']!r} got {row['caption']!r}")
     return worst, complaints
 
