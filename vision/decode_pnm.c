@@ -95,10 +95,21 @@ static bool read_bitmap(const lks_image *out, cursor *c)
     return true;
 }
 
+/* Samples that are pixels as they are. */
+static bool copy_pixels(const lks_image *out, cursor *c)
+{
+    const size_t n = (size_t)out->width * (size_t)out->height * 3, n_there = (size_t)(c->end - c->at);
+    c->missing = n_there < n;
+    memcpy(out->rgb, c->at, c->missing ? n_there : n);
+    return !c->missing;
+}
+
 static bool read_pixels(const lks_image *out, cursor *c, const header *h)
 {
     if (h->kind == 4)
         return read_bitmap(out, c);
+    if (h->kind == 6 && h->maxval == 255)
+        return copy_pixels(out, c);
     const bool colour = h->kind == 3 || h->kind == 6;
     uint8_t *rgb = out->rgb;
     for (size_t n = (size_t)out->width * (size_t)out->height; n > 0; n--, rgb += 3) {

@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MIN_SIDE = 16, MAX_ROWS = 512, BLOCK = 256 /* pixels that are counted at a time */ };
+enum { MIN_SIDE = 16, MAX_ROWS = 256, BLOCK = 256 /* pixels that are counted at a time */ };
 
 typedef struct part {
     int x, y, width, height;
