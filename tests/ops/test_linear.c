@@ -56,7 +56,7 @@ static void check(lks_isa isa, const layer_case *c)
     bench_open(&fast, isa, 2);
     bench_open(&ref, LKS_ISA_REF, 1);
     bench_open(&alone, isa, 1);
-    size_t count = (size_t)c->n * (size_t)c->d_out + (size_t)c->extra_stride;
+    size_t count = (size_t)c->n * ((size_t)c->d_out + (size_t)c->extra_stride);
     float *expected = run(&ref.compute, c), *actual = run(&fast.compute, c), *single = run(&alone.compute, c);
     char what[128];
     snprintf(what, sizeof what, "n %d, %d -> %d, activation %d", c->n, c->d_in, c->d_out, (int)c->activation);
