@@ -165,7 +165,7 @@ static void test_resize(void **state)
                                          .threads = which % 2 ? threads : NULL};
             if (!compute.ops)
                 continue;
-            lks_image resized;
+            lks_image resized = {0};
             if (lks_image_resize(&resized, &image, width, height, (lks_filter)filter, &compute, &err) != LKS_OK)
                 fail_msg("%s", err.message);
             assert_int_equal(resized.width, width);
@@ -237,7 +237,7 @@ static int answer(const char *list)
     assert_non_null(lines);
     while (fgets(line, sizeof line, lines)) {
         lks_error err;
-        lks_image image, resized;
+        lks_image image = {0}, resized = {0};
         const lks_decode_options exact = {.exact = true};
         const lks_compute compute = {.ops = lks_ops_get(LKS_ISA_AUTO)};
         char *at = line;
