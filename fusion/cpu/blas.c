@@ -18,6 +18,7 @@ typedef void set_threads_function(int n_threads);
 
 /* Written once under `once`, constant afterwards. */
 static sgemm_function *sgemm;
+static lks_ops table;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void open_library(void)
@@ -83,36 +84,17 @@ static void linear(const lks_compute *compute, const lks_linear *layer, const lk
     lks_parallel(compute, (double)args->n * layer->d_in * layer->d_out / 8, linear_part, &job);
 }
 
-static const lks_ops table = {
-    .isa = LKS_ISA_BLAS,
-    .name = "blas",
-    LKS_HOST_OPS,
-    .linear_packed_count = lks_ref_linear_packed_count,
-    .linear_pack = lks_ref_linear_pack,
-    .linear_unpack = lks_ref_linear_unpack,
-    .linear = linear,
-    .linear_int8 = lks_ref_linear_int8,
-    .linear_bf16 = lks_ref_linear_bf16,
-    .linear_int4 = lks_ref_linear_int4,
-    .attention = lks_ref_attention,
-    .layer_norm = lks_ref_layer_norm,
-    .rms_norm = lks_ref_rms_norm,
-    .conv2d = lks_ref_conv2d,
-    .depthwise_conv2d = lks_ref_depthwise_conv2d,
-    .embed = lks_ref_embed,
-    .patches = lks_ref_patches,
-    .weigh_bytes = lks_ref_weigh_bytes,
-    .activate = lks_ref_activate,
-    .add_scaled = lks_ref_add_scaled,
-    .gated = lks_ref_gated,
-    .softmax = lks_ref_softmax,
-    .log_softmax = lks_ref_log_softmax,
-    .log_sum_exp = lks_ref_log_sum_exp,
-    .top_k = lks_ref_top_k,
-};
+static void make_table(void)
+{
+    open_library();
+    table = lks_ops_ref;
+    table.isa = LKS_ISA_BLAS;
+    table.name = "blas";
+    table.linear = linear;
+}
 
 const lks_ops *lks_ops_blas(void)
 {
-    pthread_once(&once, open_library);
+    pthread_once(&once, make_table);
     return sgemm ? &table : NULL;
 }
