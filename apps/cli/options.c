@@ -18,8 +18,8 @@ typedef struct option {
     option_kind kind;
     option_group group;
     size_t field; /* offset in settings */
-    const char *
-        metavar; /* what the value is called; the choices of KIND_CHOICE, separated by |, the first what is meant without */
+    /* What the value is called; the choices of KIND_CHOICE, separated by |, the first what is meant without. */
+    const char *metavar;
     const char *help;
     double min, max; /* of numbers */
 } option;
@@ -378,11 +378,16 @@ static bool is_set(const settings *s, const option *o)
     return false;
 }
 
-static bool names_folder(const settings *s)
+bool is_folder(const char *path)
 {
     struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+static bool names_folder(const settings *s)
+{
     for (int i = 0; i < s->n_operands; i++)
-        if (stat(s->operands[i], &info) == 0 && S_ISDIR(info.st_mode))
+        if (is_folder(s->operands[i]))
             return true;
     return false;
 }

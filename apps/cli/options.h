@@ -97,6 +97,9 @@ typedef struct command {
 bool settings_parse(settings *out, const command *chosen, int argc, char **argv);
 void settings_release(settings *s);
 
+/* Whether there is a folder of that name, or a link to one. */
+bool is_folder(const char *path);
+
 /* The part of a help text that lists the options of `groups`. */
 void options_print_help(FILE *to, unsigned groups);
 

@@ -12,12 +12,6 @@
 #include "apps/captioner/looksay.h"
 #include "apps/common/hash.h"
 
-static bool is_folder(const char *path)
-{
-    struct stat info;
-    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-}
-
 /* The state of the files in a folder; false when it cannot be read. Files may be links, as in the hub's own cache. */
 static bool read_state(uint64_t *state, const char *folder)
 {

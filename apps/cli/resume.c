@@ -16,12 +16,6 @@ static bool complain_memory(void)
     return false;
 }
 
-static bool is_folder(const char *path)
-{
-    struct stat info;
-    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-}
-
 /* Where the journal of this command line is, malloc'ed; NULL when out of memory. */
 static char *journal_path(const settings *s)
 {
