@@ -273,12 +273,18 @@ static json_t *unigram(spm *m)
                      m->byte_fallback, "vocab", vocab);
 }
 
+/* What tokenizer_config.json says of the token `id`, or NULL. */
+static const json_t *entry_of(const json_t *names, size_t id)
+{
+    char key[24];
+    snprintf(key, sizeof key, "%zu", id);
+    return json_object_get(names, key);
+}
+
 /* The text of a piece, or the one that tokenizer_config.json gives its id: placeholders are renamed there. */
 static const char *piece_text(const spm *m, const json_t *names, size_t i, size_t *n)
 {
-    char key[24];
-    snprintf(key, sizeof key, "%zu", i);
-    const json_t *name = json_object_get(json_object_get(names, key), "content");
+    const json_t *name = json_object_get(entry_of(names, i), "content");
     *n = json_is_string(name) ? json_string_length(name) : m->pieces[i].n;
     return json_is_string(name) ? json_string_value(name) : m->pieces[i].text;
 }
@@ -287,12 +293,9 @@ static const char *piece_text(const spm *m, const json_t *names, size_t i, size_
 static json_t *bpe_vocab(spm *m, const json_t *names)
 {
     json_t *vocab = json_object(), *kept = json_object();
-    char key[24];
-    for (size_t i = 0; i < m->n; i++) {
-        snprintf(key, sizeof key, "%zu", i);
-        if (!json_object_get(names, key))
+    for (size_t i = 0; i < m->n; i++)
+        if (!entry_of(names, i))
             m->failed |= json_object_setn_new(kept, m->pieces[i].text, m->pieces[i].n, json_true());
-    }
     for (size_t i = 0; i < m->n; i++) {
         piece *p = &m->pieces[i];
         size_t n;

@@ -50,17 +50,25 @@ static void cropped_size(int *tensor_width, int *tensor_height, const lks_prepro
     *tensor_height = p->do_center_crop ? p->crop_height : height;
 }
 
+static lks_status check_resized_size(int *width, int *height, const lks_preprocess *p, int image_width,
+                                     int image_height, lks_error *err)
+{
+    if (image_width < 1 || image_height < 1)
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "image: it has no pixels");
+    if (!resized_size(width, height, p, image_width, image_height))
+        return lks_error_set(err, LKS_ERR_IMAGE, "image: %d x %d is too elongated to resize: crop it first",
+                             image_width, image_height);
+    return LKS_OK;
+}
+
 lks_status lks_preprocess_size(const lks_preprocess *preprocess, int *width, int *height, int image_width,
                                int image_height, lks_error *err)
 {
-    int resized_width, resized_height;
-    if (image_width < 1 || image_height < 1)
-        return lks_error_set(err, LKS_ERR_ARGUMENT, "image: it has no pixels");
-    if (!resized_size(&resized_width, &resized_height, preprocess, image_width, image_height))
-        return lks_error_set(err, LKS_ERR_IMAGE, "image: %d x %d is too elongated to resize: crop it first",
-                             image_width, image_height);
-    cropped_size(width, height, preprocess, resized_width, resized_height);
-    return LKS_OK;
+    int resized_width = 0, resized_height = 0;
+    lks_status st = check_resized_size(&resized_width, &resized_height, preprocess, image_width, image_height, err);
+    if (st == LKS_OK)
+        cropped_size(width, height, preprocess, resized_width, resized_height);
+    return st;
 }
 
 /* Where the crop's `n_crop` pixels meet an axis of `n` pixels: `skip` pixels of the image are cut off, `pad` pixels of the
@@ -142,12 +150,12 @@ static void fill_rows(void *argument, int thread, int n_threads)
 lks_status lks_preprocess_run(const lks_preprocess *preprocess, float *pixels, const lks_image *image,
                               const lks_compute *compute, lks_error *err)
 {
-    int width, height;
+    int width = 0, height = 0;
     fill f = {.pixels = pixels};
-    lks_status st = lks_preprocess_size(preprocess, &f.width, &f.height, image->width, image->height, err);
+    lks_status st = check_resized_size(&width, &height, preprocess, image->width, image->height, err);
     if (st != LKS_OK)
         return st;
-    resized_size(&width, &height, preprocess, image->width, image->height);
+    cropped_size(&f.width, &f.height, preprocess, width, height);
     f.across = center(width, f.width);
     f.down = center(height, f.height);
     fill_table(f.table, preprocess);

@@ -15,7 +15,6 @@
 
 #include <math.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { MIN_SIDE = 16, MAX_ROWS = 256, BLOCK = 256 /* pixels that are counted at a time */ };
@@ -166,7 +165,8 @@ lks_picture_kind lks_picture_judge(const lks_image *image, bool damaged)
         return LKS_PICTURE_NOISE;
     const double n = (double)s.n, rest = count_differences(&s, 3, 255);
     const double even = count_differences(&s, 0, 0) / n, flat = 1.0 - rest / n;
-    bool lines = flat > 0.6 && count_differences(&s, 3, 24) < 0.55 * rest && count_differences(&s, 49, 255) > 0.3 * rest;
+    bool lines =
+        flat > 0.6 && count_differences(&s, 3, 24) < 0.55 * rest && count_differences(&s, 49, 255) > 0.3 * rest;
     bool areas = even > 0.6 && even > 0.9 * flat;
     return lines || areas ? LKS_PICTURE_DRAWING : LKS_PICTURE_PHOTO;
 }
