@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 FILES = ("maps", "maps_mirrored", "maps_labelled")
+FOREIGN = ("de", "fr", "cs")
 
 
 def normalise(caption):
@@ -29,7 +30,7 @@ class Photos:
             rows = [json.loads(line) for line in lines]
         self.names = [row["image"] for row in rows]
         self.captions = [row["en"] for row in rows]
-        self.foreign = [{code: row[code] for code in ("de", "fr", "cs") if row.get(code)} for row in rows]
+        self.foreign = [{code: row[code] for code in FOREIGN if row.get(code)} for row in rows]
         self.train = [i for i, row in enumerate(rows) if row["split"] == "train"]
         self.val = [i for i, row in enumerate(rows) if row["split"] == "val"]
 
@@ -60,8 +61,7 @@ def with_article(noun):
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
-LABELS = Path(__file__).with_name("labels.tsv")  # a label a line, and what one says of such a picture in LABEL_LANGUAGES
-LABEL_LANGUAGES = ("de", "fr", "cs")
+LABELS = Path(__file__).with_name("labels.tsv")  # a label a line, and what one says of such a picture in FOREIGN
 
 
 class Labelled:
@@ -77,7 +77,8 @@ class Labelled:
         self.names = [row["image"] for row in rows]
         self.nouns = [self.noun(row["image"], row["label"]) for row in rows]
         with open(LABELS, encoding="utf-8") as lines:
-            self.foreign = {label: dict(zip(LABEL_LANGUAGES, names)) for label, *names in (line.rstrip("\n").split("\t") for line in lines)}
+            fields = [line.rstrip("\n").split("\t") for line in lines]
+        self.foreign = {label: dict(zip(FOREIGN, names)) for label, *names in fields}
         self.train, self.aside, seen = [], [], Counter()
         for i, noun in enumerate(self.nouns):
             seen[noun] += 1

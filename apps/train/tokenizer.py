@@ -19,8 +19,7 @@ def sentences(data_dir):
     """(language, caption) of all that is trained on."""
     photos = Photos(data_dir)
     for i in photos.train:
-        yield from (("en", caption) for caption in photos.captions[i])
-        yield from ((code, caption) for code, captions in photos.foreign[i].items() for caption in captions)
+        yield from ((code, caption) for code, captions in photos.said(i).items() for caption in captions)
     for row in Multi30k(data_dir, photos).train:
         yield from row["pair"].items()
         yield from ((code, caption) for code in ("en", "de") for caption in row[code])

@@ -134,13 +134,13 @@ def rows_of_step(photos, step, seed):
 
 
 def taught_captions(given, photos):
-    """{language: {photo: caption}} of training photos from "CODE=CAPTIONS.jsonl", what `looksay --lang CODE --n-best N -f jsonl` says of
-    files with their names."""
+    """{language: {photo: caption}} of training photos from "CODE=CAPTIONS.jsonl", what `looksay --lang CODE -f jsonl`, with --n-best or without,
+    says of files with their names."""
     row_of, taught = {photos.names[row]: row for row in photos.train}, {}
     for code, path in (teacher.split("=", 1) for teacher in given):
         cider = cider_of(photos, code)
         with open(path, encoding="utf-8") as lines:
-            offered = {row_of[Path(line["image"]).name]: line["alternatives"] for line in map(json.loads, lines)}
+            offered = {row_of[Path(line["image"]).name]: line.get("alternatives", [line]) for line in map(json.loads, lines)}
         taught[code] = {row: max((other["caption"] for other in others), key=lambda text, at=row: cider.score(at, spoken(text), True))
                         for row, others in offered.items() if row in cider.references}
     return taught
