@@ -120,6 +120,19 @@ static void check_expansion(lks_isa isa, lks_conv2d c, int d_in, lks_activation 
 
 static const int sizes[][2] = {{1, 1}, {2, 3}, {5, 4}, {8, 8}, {13, 17}, {16, 31}};
 
+/* The convolution of size number s and channels number c. */
+static lks_conv2d conv_of(size_t s, size_t c, int c_in, int c_out, int kernel, int stride, lks_activation even)
+{
+    return (lks_conv2d){.n = 1 + (int)c % 2,
+                        .height = sizes[s][0],
+                        .width = sizes[s][1],
+                        .c_in = c_in,
+                        .c_out = c_out,
+                        .kernel = kernel,
+                        .stride = stride,
+                        .activation = c % 2 ? LKS_ACT_RELU6 : even};
+}
+
 static void depthwise(void **state)
 {
     static const int channels[] = {1, 7, 8, 16, 24, 31, 33, 48, 96};
@@ -127,16 +140,8 @@ static void depthwise(void **state)
         for (size_t c = 0; c < sizeof channels / sizeof *channels; c++)
             for (int kernel = 1; kernel <= 5; kernel += 2)
                 for (int stride = 1; stride <= 2; stride++)
-                    check(test_isa(state),
-                          (lks_conv2d){.n = 1 + (int)c % 2,
-                                       .height = sizes[s][0],
-                                       .width = sizes[s][1],
-                                       .c_in = channels[c],
-                                       .c_out = channels[c],
-                                       .kernel = kernel,
-                                       .stride = stride,
-                                       .activation = c % 2 ? LKS_ACT_RELU6 : LKS_ACT_SILU},
-                          true, c % 3 != 0);
+                    check(test_isa(state), conv_of(s, c, channels[c], channels[c], kernel, stride, LKS_ACT_SILU), true,
+                          c % 3 != 0);
 }
 
 /* Maps that are less than a block and more, on every side of the channels of a panel. */
@@ -169,15 +174,7 @@ static void dense(void **state)
         for (size_t c = 0; c < (s < 4 ? sizeof channels / sizeof *channels : 4); c++)
             for (int kernel = 1; kernel <= 5; kernel += 2)
                 for (int stride = 1; stride <= 2; stride++)
-                    check(test_isa(state),
-                          (lks_conv2d){.n = 1 + (int)c % 2,
-                                       .height = sizes[s][0],
-                                       .width = sizes[s][1],
-                                       .c_in = channels[c][0],
-                                       .c_out = channels[c][1],
-                                       .kernel = kernel,
-                                       .stride = stride,
-                                       .activation = c % 2 ? LKS_ACT_RELU6 : LKS_ACT_GELU},
+                    check(test_isa(state), conv_of(s, c, channels[c][0], channels[c][1], kernel, stride, LKS_ACT_GELU),
                           false, c % 3 != 0);
 }
 
