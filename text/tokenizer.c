@@ -1,4 +1,4 @@
-/* A tokenizer from the JSON of Hugging Face `tokenizers`: opening, encoding, decoding, writing back.
+/* A tokenizer from the JSON of Hugging Face `tokenizers`: opening, encoding, decoding.
  *
  * Besides the members that tokenizers knows, "looksay_clean_up": true asks for transformers' clean-up of spaces after
  * decoding (clean_up_tokenization_spaces of tokenizer_config.json). "truncation" and "padding" are not obeyed: they
@@ -10,8 +10,6 @@
 #include <string.h>
 
 #include "fusion/json.h"
-
-static const char CLEAN_UP[] = "looksay_clean_up";
 
 lks_status lks_token_json_parse(json_t **out, const char *text, size_t n, const char *name, lks_error *err)
 {
@@ -31,12 +29,13 @@ lks_status lks_token_json_parse(json_t **out, const char *text, size_t n, const 
     return LKS_OK;
 }
 
-lks_status lks_tokenizer_open_root(lks_tokenizer **out, const json_t *root, const char *name, lks_error *err)
+lks_status lks_tokenizer_open_root(lks_tokenizer **out, const json_t *root, const lks_tokenizer_texts *lines,
+                                   const char *name, lks_error *err)
 {
     lks_tokenizer *t = calloc(1, sizeof *t);
     if (!t)
         return lks_text_nomem(name, err);
-    lks_status st = lks_token_model_open(&t->model, json_object_get(root, "model"), name, err);
+    lks_status st = lks_token_model_open(&t->model, json_object_get(root, "model"), lines, name, err);
     if (st == LKS_OK)
         st = lks_normalizers_open(&t->normalizers, json_object_get(root, "normalizer"), name, err);
     if (st == LKS_OK)
@@ -52,7 +51,7 @@ lks_status lks_tokenizer_open_root(lks_tokenizer **out, const json_t *root, cons
         lks_tokenizer_close(t);
         return st;
     }
-    t->clean_up = lks_token_json_bool(root, CLEAN_UP, false);
+    t->clean_up = lks_token_json_bool(root, LKS_CLEAN_UP_KEY, false);
     *out = t;
     return LKS_OK;
 }
@@ -90,24 +89,25 @@ lks_status lks_tokenizer_keep(lks_tokenizer *t, const json_t *root, char *source
     return LKS_OK;
 }
 
-lks_status lks_tokenizer_open_json(lks_tokenizer **out, const char *json, size_t n, const char *name, lks_error *err)
+lks_status lks_tokenizer_open_texts(lks_tokenizer **out, const lks_tokenizer_texts *texts, const char *name,
+                                    lks_error *err)
 {
     json_t *root = NULL;
-    lks_status st = lks_token_json_parse(&root, json, n, name, err);
+    lks_status st = lks_token_json_parse(&root, texts->json, texts->n_json, name, err);
     if (st != LKS_OK)
         return st;
     lks_tokenizer *t = NULL;
-    st = lks_tokenizer_open_root(&t, root, name, err);
+    st = lks_tokenizer_open_root(&t, root, texts, name, err);
     json_decref(root);
     if (st != LKS_OK)
         return st;
-    t->source = malloc(n + 1);
+    t->source = malloc(texts->n_json + 1);
     if (!t->source) {
         lks_tokenizer_close(t);
         return lks_text_nomem(name, err);
     }
-    memcpy(t->source, json, n);
-    t->n_source = n;
+    memcpy(t->source, texts->json, texts->n_json);
+    t->n_source = texts->n_json;
     *out = t;
     return LKS_OK;
 }
@@ -280,52 +280,4 @@ lks_status lks_tokenizer_decode(const lks_tokenizer *t, char **text, const int32
     lks_pieces_release(&spare_pieces);
     lks_str_release(&spare);
     return st;
-}
-
-static json_t *added_as_json(const lks_added_tokens *added)
-{
-    json_t *array = json_array();
-    int failed = 0;
-    for (size_t i = 0; i < added->n; i++) {
-        const lks_added *token = &added->at[i];
-        failed |= json_array_append_new(
-            array, json_pack("{s:i, s:s%, s:b, s:b, s:b, s:b, s:b}", "id", token->id, "content", token->content,
-                             token->n, "single_word", token->single_word, "lstrip", token->lstrip, "rstrip",
-                             token->rstrip, "normalized", token->normalized, "special", token->special));
-    }
-    if (failed)
-        json_decref(array);
-    return failed ? NULL : array;
-}
-
-lks_status lks_tokenizer_to_json(const lks_tokenizer *t, char **json, size_t *n, lks_error *err)
-{
-    json_t *root = NULL;
-    lks_status st = LKS_OK;
-    if (t->source)
-        st = lks_token_json_parse(&root, t->source, t->n_source, "tokenizer", err);
-    else
-        root = json_object();
-    if (st != LKS_OK)
-        return st;
-    int failed = 0;
-    json_t *model = json_object_get(root, "model");
-    if (t->source && t->root) { /* the kept options beside the source's vocabulary and merges */
-        json_t *options = json_object();
-        failed |= json_object_update(options, json_object_get(t->root, "model"));
-        failed |= json_object_update_missing(options, model);
-        model = options;
-    }
-    failed |= t->root ? json_object_update(root, t->root) : 0;
-    if (t->source && t->root)
-        failed |= json_object_set_new(root, "model", model);
-    failed |= json_object_set_new(root, "added_tokens", added_as_json(&t->added));
-    failed |= json_object_set_new(root, CLEAN_UP, json_boolean(t->clean_up));
-    char *text = failed ? NULL : lks_json_print(root, JSON_COMPACT);
-    json_decref(root);
-    if (!text)
-        return lks_text_nomem("tokenizer", err);
-    *json = text;
-    *n = strlen(text);
-    return LKS_OK;
 }

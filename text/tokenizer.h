@@ -10,11 +10,23 @@
 
 typedef struct lks_tokenizer lks_tokenizer;
 
+/* A tokenizer as texts that one file can hold. A vocabulary and merges that stand as lines beside the JSON are read many times
+ * faster than inside it. */
+typedef struct lks_tokenizer_texts {
+    const char *json; /* [n_json] of a tokenizer.json, whose model lacks "vocab" and "merges" where they stand below */
+    size_t n_json;
+    const char *tokens; /* [n_tokens bytes] each ending with a newline, in the order of ids from 0; NULL: in the JSON */
+    size_t n_tokens;
+    const char *merges; /* [n_merges bytes] "left right" and a newline each, by rank; NULL: in the JSON */
+    size_t n_merges;
+} lks_tokenizer_texts;
+
 /* Opens what a model directory holds: tokenizer.json | vocab.json + merges.txt | vocab.txt | *.model / *.spm
  * (SentencePiece), in this order, together with tokenizer_config.json, special_tokens_map.json and added_tokens.json. */
 lks_status lks_tokenizer_open_dir(lks_tokenizer **out, const char *dir, lks_error *err);
-/* From the text of a tokenizer.json; `name` is for messages. */
-lks_status lks_tokenizer_open_json(lks_tokenizer **out, const char *json, size_t n, const char *name, lks_error *err);
+/* From texts, which may go afterwards; `name` is for messages. */
+lks_status lks_tokenizer_open_texts(lks_tokenizer **out, const lks_tokenizer_texts *texts, const char *name,
+                                    lks_error *err);
 void lks_tokenizer_close(lks_tokenizer *tokenizer);
 
 int lks_tokenizer_size(const lks_tokenizer *tokenizer);                  /* largest id + 1 */
@@ -33,8 +45,9 @@ lks_status lks_tokenizer_encode(const lks_tokenizer *tokenizer, int32_t **ids, s
 lks_status lks_tokenizer_decode(const lks_tokenizer *tokenizer, char **text, const int32_t *ids, size_t n_ids,
                                 bool skip_special, lks_error *err);
 
-/* The JSON text that rebuilds this tokenizer with lks_tokenizer_open_json (for packing a directory into one file);
- * malloc'ed. */
-lks_status lks_tokenizer_to_json(const lks_tokenizer *tokenizer, char **json, size_t *n, lks_error *err);
+/* The texts that rebuild this tokenizer with lks_tokenizer_open_texts (for packing a directory into one file), with lines where a
+ * token a line can say it. To be freed with lks_tokenizer_texts_free. */
+lks_status lks_tokenizer_to_texts(const lks_tokenizer *tokenizer, lks_tokenizer_texts *texts, lks_error *err);
+void lks_tokenizer_texts_free(lks_tokenizer_texts *texts);
 
 #endif

@@ -22,62 +22,113 @@ static uint64_t pair_of(int32_t left, int32_t right)
     return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
 }
 
-/* A merge is "left right" or ["left", "right"]. */
-static bool read_merge(const json_t *merge, const char **left, size_t *n_left, const char **right, size_t *n_right)
+typedef struct pair_text {
+    const char *left, *right;
+    size_t n_left, n_right;
+} pair_text;
+
+/* "left right" */
+static bool split_merge(pair_text *out, const char *text, size_t n)
 {
-    if (json_is_array(merge)) {
-        const json_t *a = json_array_get(merge, 0), *b = json_array_get(merge, 1);
-        if (json_array_size(merge) != 2 || !json_is_string(a) || !json_is_string(b))
-            return false;
-        *left = json_string_value(a);
-        *n_left = json_string_length(a);
-        *right = json_string_value(b);
-        *n_right = json_string_length(b);
-        return true;
-    }
-    if (!json_is_string(merge))
-        return false;
-    const char *text = json_string_value(merge);
-    size_t n = json_string_length(merge);
     const char *space = memchr(text, ' ', n);
     if (!space || memchr(space + 1, ' ', n - (size_t)(space + 1 - text)))
         return false;
-    *left = text;
-    *n_left = (size_t)(space - text);
-    *right = space + 1;
-    *n_right = n - *n_left - 1;
+    size_t n_left = (size_t)(space - text);
+    *out = (pair_text){text, space + 1, n_left, n - n_left - 1};
     return true;
 }
 
-static lks_status put_merge(lks_token_model *model, const json_t *merge, int32_t rank, lks_str *joined,
+/* "left right" or ["left", "right"] */
+static bool read_merge(pair_text *out, const json_t *merge)
+{
+    if (!json_is_array(merge))
+        return json_is_string(merge) && split_merge(out, json_string_value(merge), json_string_length(merge));
+    const json_t *a = json_array_get(merge, 0), *b = json_array_get(merge, 1);
+    if (json_array_size(merge) != 2 || !json_is_string(a) || !json_is_string(b))
+        return false;
+    *out = (pair_text){json_string_value(a), json_string_value(b), json_string_length(a), json_string_length(b)};
+    return true;
+}
+
+static lks_status damaged_merge(int32_t rank, const char *name, lks_error *err)
+{
+    return lks_error_set(err, LKS_ERR_MODEL, "%s: merge %d is not a pair of tokens; the tokenizer file is damaged",
+                         name, rank);
+}
+
+static lks_status put_merge(lks_token_model *model, const pair_text *merge, int32_t rank, lks_str *joined,
                             const char *name, lks_error *err)
 {
-    const char *left, *right;
-    size_t n_left, n_right;
-    if (!read_merge(merge, &left, &n_left, &right, &n_right))
-        return lks_error_set(err, LKS_ERR_MODEL, "%s: merge %d is not a pair of tokens; the tokenizer file is damaged",
-                             name, rank);
-    int32_t a = lks_vocab_find(&model->vocab, left, n_left);
-    int32_t b = lks_vocab_find(&model->vocab, right, n_right);
+    int32_t a = lks_vocab_find(&model->vocab, merge->left, merge->n_left);
+    int32_t b = lks_vocab_find(&model->vocab, merge->right, merge->n_right);
     int32_t both = -1;
-    if (a >= 0 && b >= 0 && n_right >= model->prefix.n) {
+    if (a >= 0 && b >= 0 && merge->n_right >= model->prefix.n) {
         lks_str_clear(joined);
-        lks_str_put(joined, left, n_left);
-        lks_str_put(joined, right + model->prefix.n, n_right - model->prefix.n);
+        lks_str_put(joined, merge->left, merge->n_left);
+        lks_str_put(joined, merge->right + model->prefix.n, merge->n_right - model->prefix.n);
         if (joined->failed)
             return lks_text_nomem(name, err);
         both = lks_vocab_find(&model->vocab, joined->at, joined->n);
     }
     if (both < 0)
         return lks_error_set(err, LKS_ERR_MODEL,
-                             "%s: merge %d (\"%.40s\" + \"%.40s\") uses a token that is not in the vocabulary; the "
+                             "%s: merge %d (\"%.*s\" + \"%.*s\") uses a token that is not in the vocabulary; the "
                              "vocabulary and the merges do not belong together",
-                             name, rank, left, right);
+                             name, rank, (int)(merge->n_left < 40 ? merge->n_left : 40), merge->left,
+                             (int)(merge->n_right < 40 ? merge->n_right : 40), merge->right);
     model->merges[merge_slot(model, pair_of(a, b))] = (lks_merge){.pair = pair_of(a, b), .rank = rank, .id = both};
     return LKS_OK;
 }
 
-lks_status lks_bpe_open(lks_token_model *model, const json_t *root, const char *name, lks_error *err)
+/* Room for n merges. */
+static lks_status make_slots(lks_token_model *model, size_t n, const char *name, lks_error *err)
+{
+    if (n > INT32_MAX / 4)
+        return lks_token_json_damaged(name, "the BPE model has too many merges", err);
+    model->n_merge_slots = 16;
+    while (model->n_merge_slots < 2 * n)
+        model->n_merge_slots *= 2;
+    model->merges = malloc(model->n_merge_slots * sizeof *model->merges);
+    if (!model->merges)
+        return lks_text_nomem(name, err);
+    for (size_t i = 0; i < model->n_merge_slots; i++)
+        model->merges[i] = (lks_merge){.rank = -1};
+    return LKS_OK;
+}
+
+static lks_status put_json_merges(lks_token_model *model, const json_t *merges, lks_str *joined, const char *name,
+                                  lks_error *err)
+{
+    if (!json_is_array(merges))
+        return lks_token_json_damaged(name, "the BPE model has no list of merges", err);
+    size_t n = json_array_size(merges);
+    lks_status st = make_slots(model, n, name, err);
+    for (size_t i = 0; i < n && st == LKS_OK; i++) {
+        pair_text merge;
+        st = read_merge(&merge, json_array_get(merges, i)) ? put_merge(model, &merge, (int32_t)i, joined, name, err)
+                                                           : damaged_merge((int32_t)i, name, err);
+    }
+    return st;
+}
+
+static lks_status put_merge_lines(lks_token_model *model, const char *text, size_t n, lks_str *joined, const char *name,
+                                  lks_error *err)
+{
+    const char *rest = text, *line;
+    size_t n_rest = n, n_line, n_merges = 0;
+    while (lks_next_line(&rest, &n_rest, &line, &n_line))
+        n_merges++;
+    lks_status st = make_slots(model, n_merges, name, err);
+    for (int32_t rank = 0; st == LKS_OK && lks_next_line(&text, &n, &line, &n_line); rank++) {
+        pair_text merge;
+        st = split_merge(&merge, line, n_line) ? put_merge(model, &merge, rank, joined, name, err)
+                                               : damaged_merge(rank, name, err);
+    }
+    return st;
+}
+
+lks_status lks_bpe_open(lks_token_model *model, const json_t *root, const lks_tokenizer_texts *lines, const char *name,
+                        lks_error *err)
 {
     const json_t *dropout = json_object_get(root, "dropout");
     if (json_is_number(dropout) && json_number_value(dropout) != 0.0)
@@ -90,24 +141,10 @@ lks_status lks_bpe_open(lks_token_model *model, const json_t *root, const char *
         int n = snprintf(code, sizeof code, "<0x%02X>", (unsigned)byte);
         model->byte_ids[byte] = lks_vocab_find(&model->vocab, code, (size_t)n);
     }
-
-    const json_t *merges = json_object_get(root, "merges");
-    size_t n = json_array_size(merges);
-    if (!json_is_array(merges) || n > INT32_MAX / 4)
-        return lks_token_json_damaged(name, "the BPE model has no list of merges", err);
-    model->n_merge_slots = 16;
-    while (model->n_merge_slots < 2 * n)
-        model->n_merge_slots *= 2;
-    model->merges = malloc(model->n_merge_slots * sizeof *model->merges);
-    if (!model->merges)
-        return lks_text_nomem(name, err);
-    for (size_t i = 0; i < model->n_merge_slots; i++)
-        model->merges[i] = (lks_merge){.rank = -1};
-
     lks_str joined = {0};
-    lks_status st = LKS_OK;
-    for (size_t i = 0; i < n && st == LKS_OK; i++)
-        st = put_merge(model, json_array_get(merges, i), (int32_t)i, &joined, name, err);
+    lks_status st = lines && lines->merges
+                        ? put_merge_lines(model, lines->merges, lines->n_merges, &joined, name, err)
+                        : put_json_merges(model, json_object_get(root, "merges"), &joined, name, err);
     lks_str_release(&joined);
     return st;
 }

@@ -357,7 +357,7 @@ lks_status lks_tokenizer_open_dir(lks_tokenizer **out, const char *dir, lks_erro
     if (st == LKS_OK)
         st = complete(&d, root, err);
     if (st == LKS_OK)
-        st = lks_tokenizer_open_root(&t, root, d.name, err);
+        st = lks_tokenizer_open_root(&t, root, NULL, d.name, err);
     if (st == LKS_OK && lks_family_set_template(d.family, root, t, d.config, d.specials) != 0)
         st = lks_text_nomem(d.name, err);
     if (st == LKS_OK)

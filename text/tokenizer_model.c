@@ -35,6 +35,19 @@ static lks_status open_vocab(lks_vocab *vocab, const json_t *object, const char 
     return LKS_OK;
 }
 
+static lks_status open_vocab_lines(lks_vocab *vocab, const char *text, size_t n, const char *name, lks_error *err)
+{
+    const char *rest = text, *line;
+    size_t n_rest = n, n_line, n_ids = 0;
+    while (lks_next_line(&rest, &n_rest, &line, &n_line))
+        n_ids++;
+    if (!lks_vocab_init(vocab, n_ids, n))
+        return lks_text_nomem(name, err);
+    for (int32_t id = 0; lks_next_line(&text, &n, &line, &n_line); id++)
+        lks_vocab_put(vocab, id, line, n_line);
+    return LKS_OK;
+}
+
 static lks_token_model_kind guess_kind(const json_t *root)
 {
     if (json_object_get(root, "merges"))
@@ -54,7 +67,8 @@ static lks_status open_wordpiece(lks_token_model *model, const json_t *root, con
     return LKS_OK;
 }
 
-lks_status lks_token_model_open(lks_token_model *model, const json_t *root, const char *name, lks_error *err)
+lks_status lks_token_model_open(lks_token_model *model, const json_t *root, const lks_tokenizer_texts *lines,
+                                const char *name, lks_error *err)
 {
     if (!json_is_object(root))
         return lks_token_json_damaged(name, "there is no model", err);
@@ -76,7 +90,8 @@ lks_status lks_token_model_open(lks_token_model *model, const json_t *root, cons
     if (model->kind == LKS_MODEL_UNIGRAM)
         return lks_unigram_open(model, root, name, err);
 
-    lks_status st = open_vocab(&model->vocab, json_object_get(root, "vocab"), name, err);
+    lks_status st = lines && lines->tokens ? open_vocab_lines(&model->vocab, lines->tokens, lines->n_tokens, name, err)
+                                           : open_vocab(&model->vocab, json_object_get(root, "vocab"), name, err);
     if (st != LKS_OK)
         return st;
     bool has_unk = lks_token_json_text(root, "unk_token", &model->unk_text);
@@ -89,7 +104,7 @@ lks_status lks_token_model_open(lks_token_model *model, const json_t *root, cons
     if (has_unk)
         model->unk = lks_vocab_find(&model->vocab, model->unk_text.at, model->unk_text.n);
     if (model->kind == LKS_MODEL_BPE)
-        return lks_bpe_open(model, root, name, err);
+        return lks_bpe_open(model, root, lines, name, err);
     return model->kind == LKS_MODEL_WORDPIECE ? open_wordpiece(model, root, name, err) : LKS_OK;
 }
 

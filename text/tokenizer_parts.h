@@ -148,13 +148,16 @@ typedef struct lks_token_model {
     lks_lazy_trie *lazy;
 } lks_token_model;
 
-lks_status lks_token_model_open(lks_token_model *model, const json_t *root, const char *name, lks_error *err);
+/* `lines`: where the vocabulary and merges are that `root` lacks; NULL: nowhere else. */
+lks_status lks_token_model_open(lks_token_model *model, const json_t *root, const lks_tokenizer_texts *lines,
+                                const char *name, lks_error *err);
 void lks_token_model_release(lks_token_model *model);
 /* Appends the ids of one piece, text [n > 0]. */
 lks_status lks_token_model_encode(const lks_token_model *model, lks_ids *ids, const char *text, size_t n,
                                   lks_error *err);
 
-lks_status lks_bpe_open(lks_token_model *model, const json_t *root, const char *name, lks_error *err);
+lks_status lks_bpe_open(lks_token_model *model, const json_t *root, const lks_tokenizer_texts *lines, const char *name,
+                        lks_error *err);
 lks_status lks_bpe_encode(const lks_token_model *model, lks_ids *ids, const char *text, size_t n, lks_error *err);
 lks_status lks_unigram_open(lks_token_model *model, const json_t *root, const char *name, lks_error *err);
 lks_status lks_unigram_encode(const lks_token_model *model, lks_ids *ids, const char *text, size_t n, lks_error *err);
@@ -362,6 +365,11 @@ const lks_added *lks_added_by_text(const lks_added_tokens *added, const char *te
 void lks_added_split(const lks_added_tokens *added, bool normalized, lks_pieces *out, const char *text, size_t n,
                      bool first);
 
+/* --- lines (tokenizer_texts.c) --- */
+
+/* Takes the next line, without its end, off text [n]; false when nothing is left. */
+bool lks_next_line(const char **text, size_t *n, const char **line, size_t *n_line);
+
 /* --- reading JSON (tokenizer_json.c) --- */
 
 /* The member's text into `out`; false when it is missing, null or no string. */
@@ -421,9 +429,12 @@ struct lks_tokenizer {
     json_t *root; /* members that replace those of `source`, or all of them */
 };
 
-/* Opens from parsed JSON. */
-lks_status lks_tokenizer_open_root(lks_tokenizer **out, const json_t *root, const char *name, lks_error *err);
-/* Lets the tokenizer keep what lks_tokenizer_to_json needs: `root`, whose post_processor it takes anew, and `source` (may
+#define LKS_CLEAN_UP_KEY "looksay_clean_up"
+
+/* Opens from parsed JSON, and lines (NULL: none) as for the model. */
+lks_status lks_tokenizer_open_root(lks_tokenizer **out, const json_t *root, const lks_tokenizer_texts *lines,
+                                   const char *name, lks_error *err);
+/* Lets the tokenizer keep what lks_tokenizer_to_texts needs: `root`, whose post_processor it takes anew, and `source` (may
  * be NULL), the text that `root` came from, which it owns on success. */
 lks_status lks_tokenizer_keep(lks_tokenizer *tokenizer, const json_t *root, char *source, size_t n_source,
                               const char *name, lks_error *err);

@@ -20,6 +20,7 @@ typedef struct string_list {
     size_t n;
     char *owned[MAX_STRINGS];
     size_t n_owned;
+    lks_tokenizer_texts tokenizer;
 } string_list;
 
 static void add_text(string_list *list, const char *key, const char *value, size_t n)
@@ -72,12 +73,16 @@ static lks_status collect_strings(string_list *list, const lks_model *model, con
     json_decref(none);
     if (!done)
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
-    char *tokenizer;
-    size_t n_tokenizer;
-    lks_status st = lks_tokenizer_to_json(model->tokenizer, &tokenizer, &n_tokenizer, err);
-    if (st == LKS_OK)
-        add_owned(list, "looksay.tokenizer", tokenizer);
-    return st;
+    lks_tokenizer_texts *texts = &list->tokenizer;
+    lks_status st = lks_tokenizer_to_texts(model->tokenizer, texts, err);
+    if (st != LKS_OK)
+        return st;
+    add_text(list, "looksay.tokenizer", texts->json, texts->n_json);
+    if (texts->tokens)
+        add_text(list, "looksay.tokens", texts->tokens, texts->n_tokens);
+    if (texts->merges)
+        add_text(list, "looksay.merges", texts->merges, texts->n_merges);
+    return LKS_OK;
 }
 
 static lks_status parse_target(lks_dtype *dtype, lks_precision *precision, const lks_convert_options *options,
@@ -121,6 +126,7 @@ static lks_status write_model(lks_convert_result *result, const lks_model *model
         st = lks_converter_write(converter, out_path, strings.items, strings.n, err);
     for (size_t i = 0; i < strings.n_owned; i++)
         free(strings.owned[i]);
+    lks_tokenizer_texts_free(&strings.tokenizer);
     struct stat info = {0};
     if (st == LKS_OK && result) {
         stat(out_path, &info);

@@ -79,8 +79,7 @@ static lks_status read_processor(lks_model_files *files, const char *path, lks_e
 /* A vocabulary takes about as long to read as weights take to bind, and neither needs the other. */
 typedef struct lks_tokenizer_reader {
     char *path;
-    const char *text; /* [n_text] of a tokenizer.json; NULL: what the directory at `path` holds */
-    size_t n_text;
+    lks_tokenizer_texts texts; /* without JSON: what the directory at `path` holds */
     bool runs;
     pthread_t thread;
     lks_status status;
@@ -91,8 +90,8 @@ typedef struct lks_tokenizer_reader {
 static void *read_tokenizer(void *argument)
 {
     lks_tokenizer_reader *r = argument;
-    r->status = r->text ? lks_tokenizer_open_json(&r->tokenizer, r->text, r->n_text, r->path, &r->err)
-                        : lks_tokenizer_open_dir(&r->tokenizer, r->path, &r->err);
+    r->status = r->texts.json ? lks_tokenizer_open_texts(&r->tokenizer, &r->texts, r->path, &r->err)
+                              : lks_tokenizer_open_dir(&r->tokenizer, r->path, &r->err);
     return NULL;
 }
 
@@ -103,16 +102,14 @@ static void await_tokenizer(lks_tokenizer_reader *r)
     r->runs = false;
 }
 
-static lks_status begin_tokenizer(lks_model_files *files, const char *path, const char *text, size_t n_text,
-                                  lks_error *err)
+static lks_status begin_tokenizer(lks_model_files *files, const char *path, lks_tokenizer_texts texts, lks_error *err)
 {
     lks_tokenizer_reader *r = calloc(1, sizeof *r);
     if (!r || !(r->path = strdup(path))) {
         free(r);
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
     }
-    r->text = text;
-    r->n_text = n_text;
+    r->texts = texts;
     sigset_t all, before; /* signals belong to the caller's threads */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -150,7 +147,7 @@ static lks_status open_directory(lks_model_files *files, const char *path, lks_e
         st = read_processor(files, path, err);
     if (st == LKS_OK)
         st = lks_weights_open(&files->weights, path, err);
-    return st == LKS_OK ? begin_tokenizer(files, path, NULL, 0, err) : st;
+    return st == LKS_OK ? begin_tokenizer(files, path, (lks_tokenizer_texts){0}, err) : st;
 }
 
 /* A string value of the GGUF file as JSON. */
@@ -188,11 +185,14 @@ static lks_status open_gguf(lks_model_files *files, const char *path, lks_error 
         files->preprocessor[n] = '\0';
         files->n_preprocessor = n;
     }
-    text = lks_weights_string(files->weights, "looksay.tokenizer", &n);
-    if (!text)
+    lks_tokenizer_texts texts = {0};
+    texts.json = lks_weights_string(files->weights, "looksay.tokenizer", &texts.n_json);
+    texts.tokens = lks_weights_string(files->weights, "looksay.tokens", &texts.n_tokens);
+    texts.merges = lks_weights_string(files->weights, "looksay.merges", &texts.n_merges);
+    if (!texts.json)
         return lks_error_set(err, LKS_ERR_MODEL, "%s: the key 'looksay.tokenizer' is missing; this is no Looksay model",
                              path);
-    return begin_tokenizer(files, path, text, n, err);
+    return begin_tokenizer(files, path, texts, err);
 }
 
 lks_status lks_model_files_open(lks_model_files *files, const char *path, lks_error *err)

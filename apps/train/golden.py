@@ -76,6 +76,10 @@ def bare_polyglot(strings, tensors, stem):
 def tokenizer_of(strings):
     """The tokenizer of a file, without what looksay notes in it."""
     settings = json.loads(strings["looksay.tokenizer"])
+    if "looksay.tokens" in strings:
+        settings["model"]["vocab"] = {token: i for i, token in enumerate(strings["looksay.tokens"].split("\n")[:-1])}
+    if "looksay.merges" in strings:
+        settings["model"]["merges"] = strings["looksay.merges"].split("\n")[:-1]
     return Tokenizer.from_str(json.dumps({key: value for key, value in settings.items() if not key.startswith("looksay_")}))
 
 

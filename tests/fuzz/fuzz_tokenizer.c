@@ -1,5 +1,6 @@
 /* Fuzzes tokenizers: a tokenizer.json, then a zero byte and the text to encode; or, when it does not begin with a brace, a
- * SentencePiece model. What opens must encode any text, and decode to UTF-8 what it has encoded. */
+ * SentencePiece model. What opens must encode any text, decode to UTF-8 what it has encoded, and
+ * open again from its own texts. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,10 +36,18 @@ static void open_and_use(const char *json, size_t n_json, const char *text, size
 {
     lks_error err;
     lks_tokenizer *tokenizer = NULL;
-    if (lks_tokenizer_open_json(&tokenizer, json, n_json, "fuzz", &err) != LKS_OK)
+    lks_tokenizer_texts texts = {.json = json, .n_json = n_json};
+    if (lks_tokenizer_open_texts(&tokenizer, &texts, "fuzz", &err) != LKS_OK)
         return;
     use(tokenizer, text, n_text);
+    if (lks_tokenizer_to_texts(tokenizer, &texts, &err) != LKS_OK)
+        abort();
     lks_tokenizer_close(tokenizer);
+    if (lks_tokenizer_open_texts(&tokenizer, &texts, "fuzz", &err) != LKS_OK)
+        abort();
+    use(tokenizer, text, n_text);
+    lks_tokenizer_close(tokenizer);
+    lks_tokenizer_texts_free(&texts);
 }
 
 static void read_sentencepiece(const uint8_t *data, size_t size)

@@ -269,7 +269,7 @@ static lks_tokenizer *open_text(const char *json, size_t n, const char *name)
 {
     lks_error err;
     lks_tokenizer *t = NULL;
-    if (lks_tokenizer_open_json(&t, json, n, name, &err) != LKS_OK)
+    if (lks_tokenizer_open_texts(&t, &(lks_tokenizer_texts){.json = json, .n_json = n}, name, &err) != LKS_OK)
         fail_msg("%s", err.message);
     return t;
 }
@@ -294,17 +294,20 @@ static lks_tokenizer *open_fixture(const char *name)
     return t;
 }
 
-/* The tokenizer that to_json describes; closes the one given. */
+/* The tokenizer that its own texts describe, and then the texts of that; closes the one given. */
 static lks_tokenizer *reopen(lks_tokenizer *t)
 {
-    lks_error err;
-    char *json = NULL;
-    size_t n;
-    if (lks_tokenizer_to_json(t, &json, &n, &err) != LKS_OK)
-        fail_msg("%s", err.message);
-    lks_tokenizer_close(t);
-    t = open_text(json, n, "to_json");
-    free(json);
+    for (int i = 0; i < 2; i++) {
+        lks_error err;
+        lks_tokenizer_texts texts;
+        if (lks_tokenizer_to_texts(t, &texts, &err) != LKS_OK)
+            fail_msg("%s", err.message);
+        lks_tokenizer_close(t);
+        t = NULL;
+        if (lks_tokenizer_open_texts(&t, &texts, "to_texts", &err) != LKS_OK)
+            fail_msg("%s", err.message);
+        lks_tokenizer_texts_free(&texts);
+    }
     return t;
 }
 
@@ -515,10 +518,73 @@ static void bad_files_are_named(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         lks_tokenizer *t = NULL;
         lks_error err = {0};
-        lks_status st = lks_tokenizer_open_json(&t, cases[i].json, strlen(cases[i].json), "some/file.json", &err);
+        lks_tokenizer_texts texts = {.json = cases[i].json, .n_json = strlen(cases[i].json)};
+        lks_status st = lks_tokenizer_open_texts(&t, &texts, "some/file.json", &err);
         if (st != cases[i].status || !strstr(err.message, cases[i].says) || !strstr(err.message, "some/file.json"))
             fail_msg("%s gave %d: %s", cases[i].json, (int)st, err.message);
         assert_null(t);
+    }
+}
+
+static lks_status open_lines(lks_tokenizer **t, const char *tokens, const char *merges, lks_error *err)
+{
+    static const char json[] = "{\"model\":{\"type\":\"BPE\"}}";
+    lks_tokenizer_texts texts = {json, sizeof json - 1, tokens, strlen(tokens), merges, strlen(merges)};
+    return lks_tokenizer_open_texts(t, &texts, "some/file", err);
+}
+
+static void lines_stand_for_vocabulary_and_merges(void **state)
+{
+    (void)state;
+    lks_tokenizer *t = NULL;
+    lks_error err = {0};
+    assert_int_equal(open_lines(&t, "a\nb\nc\nbc\nabc\n", "b c\na bc\n", &err), LKS_OK);
+    int32_t *ids = NULL;
+    size_t n = 0;
+    assert_int_equal(lks_tokenizer_encode(t, &ids, &n, "abcbb", 5, false, &err), LKS_OK);
+    static const int32_t expected[] = {4, 1, 1};
+    assert_int_equal(n, 3);
+    assert_memory_equal(ids, expected, sizeof expected);
+    free(ids);
+    lks_tokenizer_close(t);
+
+    static const char *const bad[][3] = {{"a\nb\n", "a b\n", "vocabulary"}, /* without "ab" */
+                                         {"a\nb\nab\n", "ab\n", "merge 0"},
+                                         {"a\nb\nab\n", "a b\n\n", "merge 1"},
+                                         {"a\nb\nab\n", "a  b\n", "merge 0"}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        t = NULL;
+        assert_int_equal(open_lines(&t, bad[i][0], bad[i][1], &err), LKS_ERR_MODEL);
+        assert_non_null(strstr(err.message, bad[i][2]));
+        assert_null(t);
+    }
+}
+
+/* Which models say their vocabulary and merges in lines. */
+static void only_plain_vocabularies_become_lines(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json;
+        bool tokens, merges;
+    } cases[] = {
+        {BPE("{\"a\":0,\"b\":1,\"ab\":2}", "[\"a b\"]"), true, true},
+        {BPE("{\"a\":0,\" \":1,\"a \":2}", "[[\"a\",\" \"]]"), true, false}, /* a space in a merge */
+        {BPE("{\"a\":0,\"b\":2}", "[]"), false, false},                      /* no token 1 */
+        {BPE("{\"a\":0,\"b\":0}", "[]"), false, false},                      /* two tokens 0 */
+        {BPE("{\"a\":0,\"\\n\":1}", "[]"), false, false},                    /* more lines than tokens */
+        {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}}", false, false},   /* BPE by its members */
+        {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",0]]}}", false, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        lks_error err;
+        lks_tokenizer_texts texts;
+        lks_tokenizer *t = open_text(cases[i].json, strlen(cases[i].json), "json");
+        assert_int_equal(lks_tokenizer_to_texts(t, &texts, &err), LKS_OK);
+        if ((texts.tokens != NULL) != cases[i].tokens || (texts.merges != NULL) != cases[i].merges)
+            fail_msg("%s became %s, %s, %s", cases[i].json, texts.json, texts.tokens, texts.merges);
+        lks_tokenizer_texts_free(&texts);
+        lks_tokenizer_close(t);
     }
 }
 
@@ -593,6 +659,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(long_words_take_linear_time),
         cmocka_unit_test(threads_share_a_tokenizer),
         cmocka_unit_test(bad_files_are_named),
+        cmocka_unit_test(lines_stand_for_vocabulary_and_merges),
+        cmocka_unit_test(only_plain_vocabularies_become_lines),
         cmocka_unit_test(an_empty_directory_is_no_tokenizer),
         cmocka_unit_test(ids_without_an_unknown_token_are_refused),
     };
