@@ -107,18 +107,20 @@ static lks_status check(const lks_model *model, const char *text, const lks_fill
     return LKS_OK;
 }
 
-/* The text of tokens [n] without the space around it; NULL on an error. */
-static char *decode_word(const lks_model *model, const int32_t *tokens, int n, lks_error *err)
+/* The text of tokens [n] without the space around it. */
+static lks_status decode_word(char **out, const lks_model *model, const int32_t *tokens, int n, lks_error *err)
 {
     char *text;
-    if (lks_tokenizer_decode(model->tokenizer, &text, tokens, (size_t)n, true, err) != LKS_OK)
-        return NULL;
+    lks_status st = lks_tokenizer_decode(model->tokenizer, &text, tokens, (size_t)n, true, err);
+    if (st != LKS_OK)
+        return st;
     size_t begin = strspn(text, " "), length = strlen(text + begin);
     while (length > 0 && text[begin + length - 1] == ' ')
         length--;
     memmove(text, text + begin, length);
     text[length] = '\0';
-    return text;
+    *out = text;
+    return LKS_OK;
 }
 
 /* `text` with its gaps filled; NULL when out of memory. */
@@ -159,15 +161,22 @@ static lks_status read_hypothesis(lks_filling *item, const gap_watch *w, const l
     *item = (lks_filling){.words = (const char *const *)words};
     if (!words)
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
-    for (int i = 0, begin = 0, gap = 0; i < h->n_tokens && gap < w->n_gaps; i++) {
+    int gap = 0;
+    for (int i = 0, begin = 0; i < h->n_tokens && gap < w->n_gaps; i++) {
         logprob += (double)h->logprobs[i];
         if (!ends_gap(w, h->tokens[i], gap))
             continue;
-        words[gap] = decode_word(w->model, h->tokens + begin, i - begin, err);
-        if (!words[gap++])
-            return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
+        lks_status st = decode_word(&words[gap], w->model, h->tokens + begin, i - begin, err);
+        if (st != LKS_OK)
+            return st;
+        gap++;
         begin = i + 1;
     }
+    if (gap < w->n_gaps)
+        return lks_error_set(err, LKS_ERR_MODEL,
+                             "%s: an end token ended the text before its last gap was filled; eos_token_id must name "
+                             "neither '%s' nor a word",
+                             w->model->path, w->model->languages.mask);
     item->text = fill_text(text, w->model->languages.mask, words, w->n_gaps);
     item->probability = exp(logprob);
     return item->text ? LKS_OK : lks_error_set(err, LKS_ERR_NOMEM, "out of memory");

@@ -15,6 +15,7 @@
 
 #define MODEL "tests/captioner/models/languages.gguf"
 #define PHOTOS "tests/parity/photos/"
+enum { MODEL_BYTES = 1 << 18 }; /* more than it has */
 
 typedef struct bench {
     lks_model *model;
@@ -232,6 +233,50 @@ static void test_a_model_of_one_language_says_so(void **state)
     bench_close(&b);
 }
 
+/* A copy of MODEL that ends its texts with `token`, of three digits, in a file of its own. */
+static void model_ending_with(char path[64], const char *token)
+{
+    static const char was[] = "\"eos_token_id\": 0, ";
+    char is[sizeof was];
+    snprintf(is, sizeof is, "\"eos_token_id\":%s,", token);
+    FILE *file = fopen(MODEL, "rb");
+    assert_non_null(file);
+    char *bytes = malloc(MODEL_BYTES);
+    assert_non_null(bytes);
+    size_t n = fread(bytes, 1, MODEL_BYTES, file);
+    fclose(file);
+    char *at = memmem(bytes, n, was, sizeof was - 1);
+    assert_non_null(at);
+    memcpy(at, is, sizeof is - 1);
+    strcpy(path, P_tmpdir "/looksay-languages-XXXXXX");
+    file = fdopen(mkstemp(path), "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, n, file), n);
+    fclose(file);
+    free(bytes);
+}
+
+/* A model whose end token can stand where a gap goes on leaves gaps open. */
+static void test_an_end_token_inside_a_gap_is_the_models_fault(void **state)
+{
+    (void)state;
+    static const char *const tokens[] = {"420", "258"}; /* the mask; a piece of words */
+    for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++) {
+        bench b;
+        char path[64];
+        model_ending_with(path, tokens[i]);
+        bench_open(&b, path);
+        lks_fill_options options;
+        lks_fillings *fillings = NULL;
+        lks_fill_options_init(&options, b.model);
+        assert_int_equal(lks_fill(b.session, &fillings, "a [MASK] dog [MASK]", &tall, &options, &b.err), LKS_ERR_MODEL);
+        assert_non_null(strstr(b.err.message, "end token"));
+        assert_null(fillings);
+        bench_close(&b);
+        remove(path);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -241,6 +286,7 @@ int main(void)
         cmocka_unit_test(test_gaps_are_filled_with_what_the_picture_shows),
         cmocka_unit_test(test_mistakes_are_named),
         cmocka_unit_test(test_a_model_of_one_language_says_so),
+        cmocka_unit_test(test_an_end_token_inside_a_gap_is_the_models_fault),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
