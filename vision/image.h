@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "fusion/status.h"
 #include "fusion/ops.h"
+#include "fusion/status.h"
 
 #define LKS_IMAGE_MAX_PIXELS 50000000 /* default limit, checked before any pixel memory is taken */
 

@@ -11,6 +11,7 @@ typedef struct lks_window {
 
 /* lks_image_resize, but only `window` is computed and returned; its pixels equal those of the whole result. */
 lks_status lks_image_resize_window(lks_image *out, const lks_image *image, int width, int height,
-                                   const lks_window *window, lks_filter filter, const lks_compute *compute, lks_error *err);
+                                   const lks_window *window, lks_filter filter, const lks_compute *compute,
+                                   lks_error *err);
 
 #endif

@@ -1,10 +1,11 @@
 /* Captions of several pictures: see lks_caption_batch.
  *
  * Looking is one picture a thread: nothing is shared but weights, and no thread waits for another inside a picture, as it would if
- * all of them worked on one. Pictures that would leave threads idle, the last n % threads, are looked at by all threads together.
- * Words are found for all pictures at once: a step reads the decoder's weights once, however many rows it has. Every number comes
- * out of the same operations in the same order as for the picture alone. A model whose pictures differ in shape captions them
- * singly. */
+ * all of them worked on one. Pictures that would leave threads idle, the last n % threads, are read by a thread each, as decoding
+ * a file cannot be shared, and then encoded by all threads together; so are all pictures on a device, which has one queue. Words
+ * are found for all pictures at once: a step reads the decoder's weights once, however many rows it has. Every number comes out of
+ * the same operations in the same order as for the picture alone. A model whose pictures differ in shape captions them singly. No
+ * more pictures than threads have their pixels in memory, unless these are kept. */
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,8 +31,8 @@ typedef struct batch {
     const lks_features *kept[MAX_ROWS];
     lks_error *errors;      /* [n] */
     lks_caption **captions; /* [n] */
-    int n_apart;            /* the first so many are looked at by a thread each */
-    atomic_int next;
+    atomic_int next;        /* up to `end`: what the threads take, a picture each */
+    int end;
 } batch;
 
 void lks_desks_close(lks_desk *desks, int n)
@@ -63,13 +64,43 @@ static lks_status open_desk(lks_desk *desk, const lks_model *model, lks_error *e
     return lks_arena_init(&desk->scratch, look > attend ? look : attend, err);
 }
 
+/* Pictures first..end-1, one a thread: `job` takes them with take_next. */
+static void run_apart(batch *b, lks_job job, int first, int end)
+{
+    atomic_store(&b->next, first);
+    b->end = end;
+    lks_threads_run(b->session->threads, job, b);
+}
+
+/* Returns false when no picture is left. */
+static bool take_next(int *i, batch *b)
+{
+    *i = atomic_fetch_add(&b->next, 1);
+    return *i < b->end;
+}
+
+static void read_picture(batch *b, int i)
+{
+    lks_look_read(&b->seen[i], b->session->model, &b->pictures[i], b->options, &b->errors[i]);
+}
+
+static void read_apart(void *argument, int thread, int n_threads)
+{
+    (void)thread;
+    (void)n_threads;
+    batch *b = argument;
+    for (int i; take_next(&i, b);)
+        read_picture(b, i);
+}
+
+/* Looks at a picture that has been read. */
 static void look_at(batch *b, const lks_looker *with, int i)
 {
     lks_session *s = b->session;
     lks_error *err = &b->errors[i];
-    lks_status st = lks_look_read(&b->seen[i], s->model, &b->pictures[i], b->options, err);
-    if (st == LKS_OK)
-        st = lks_look_encode(&b->seen[i], s->model, with, &b->pictures[i], err);
+    if (err->status != LKS_OK)
+        return;
+    lks_status st = lks_look_encode(&b->seen[i], s->model, with, &b->pictures[i], err);
     double began = lks_now_ms();
     if (st == LKS_OK)
         st = lks_decoder_look(&with->compute, s->state, i, with->tokens, err);
@@ -77,6 +108,8 @@ static void look_at(batch *b, const lks_looker *with, int i)
         b->seen[i].encode_ms += lks_now_ms() - began;
     if (st == LKS_OK && b->options->keep_features)
         lks_features_copy(&b->kept[i], &b->seen[i].features, &with->compute, err);
+    if (!b->options->keep_picture)
+        lks_image_release(&b->seen[i].image);
 }
 
 static void look_apart(void *argument, int thread, int n_threads)
@@ -84,9 +117,19 @@ static void look_apart(void *argument, int thread, int n_threads)
     (void)n_threads;
     batch *b = argument;
     lks_desk *desk = &b->session->desks[thread];
-    for (int i; (i = atomic_fetch_add(&b->next, 1)) < b->n_apart;)
-        if (open_desk(desk, b->session->model, &b->errors[i]) == LKS_OK)
-            look_at(b, &desk->looker, i);
+    for (int i; take_next(&i, b);) {
+        if (open_desk(desk, b->session->model, &b->errors[i]) != LKS_OK)
+            continue;
+        read_picture(b, i);
+        look_at(b, &desk->looker, i);
+    }
+}
+
+/* As many pictures as there are threads, or all that are left. */
+static int end_of_round(const batch *b, int first)
+{
+    int n_threads = lks_threads_count(b->session->threads);
+    return b->n - first < n_threads ? b->n : first + n_threads;
 }
 
 /* Reads and encodes all pictures. What is wrong with one is among the errors. */
@@ -94,15 +137,19 @@ static lks_status look_at_all(batch *b, lks_error *err)
 {
     lks_session *s = b->session;
     int n_threads = lks_threads_count(s->threads);
-    b->n_apart = n_threads > 1 && !s->queue ? b->n - b->n % n_threads : 0; /* a device has one queue */
-    if (b->n_apart > 0 && !s->desks && !(s->desks = calloc((size_t)n_threads, sizeof *s->desks)))
+    int n_apart = n_threads > 1 && !s->queue ? b->n - b->n % n_threads : 0;
+    if (n_apart > 0 && !s->desks && !(s->desks = calloc((size_t)n_threads, sizeof *s->desks)))
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
-    if (b->n_apart > 0)
-        lks_threads_run(s->threads, look_apart, b);
+    if (n_apart > 0)
+        run_apart(b, look_apart, 0, n_apart);
     lks_looker together;
     lks_status st = lks_session_looker(s, &together, lks_vit_usual_shape(s->model->vit), 0, err);
-    for (int i = b->n_apart; st == LKS_OK && i < b->n; i++)
-        look_at(b, &together, i);
+    for (int i = n_apart, end; st == LKS_OK && i < b->n; i = end) {
+        end = end_of_round(b, i);
+        run_apart(b, read_apart, i, end);
+        for (int k = i; k < end; k++)
+            look_at(b, &together, k);
+    }
     return st;
 }
 
@@ -137,16 +184,28 @@ static lks_status find_words(batch *b, lks_error *err)
     return st;
 }
 
+/* A picture that has been read. */
+static lks_status caption_one(batch *b, int i, lks_error *err)
+{
+    lks_seen *seen = &b->seen[i];
+    if (b->errors[i].status != LKS_OK ||
+        lks_session_encode(b->session, seen, 0, &b->pictures[i], &b->errors[i]) != LKS_OK)
+        return LKS_OK;
+    return lks_caption_find(b->session, &b->captions[i], seen->shape.n_tokens, b->plan, seen, b->options, err);
+}
+
 /* Pictures of several shapes: one after another, each with as many tokens as it has. */
 static lks_status run_singly(batch *b, lks_error *err)
 {
     lks_status st = LKS_OK;
-    for (int i = 0; i < b->n && st == LKS_OK; i++) {
-        lks_seen *seen = &b->seen[i];
-        if (lks_session_look(b->session, seen, 0, &b->pictures[i], b->options, &b->errors[i]) != LKS_OK)
-            continue;
-        st = lks_caption_find(b->session, &b->captions[i], seen->shape.n_tokens, b->plan, seen, b->options, err);
-        lks_image_release(&seen->image);
+    for (int i = 0, end; i < b->n && st == LKS_OK; i = end) {
+        end = end_of_round(b, i);
+        run_apart(b, read_apart, i, end);
+        for (int k = i; k < end; k++) {
+            if (st == LKS_OK)
+                st = caption_one(b, k, err);
+            lks_image_release(&b->seen[k].image);
+        }
     }
     return st;
 }

@@ -233,17 +233,22 @@ lks_status lks_session_looker(lks_session *s, lks_looker *out, const lks_vit_sha
     return st;
 }
 
+lks_status lks_session_encode(lks_session *s, lks_seen *seen, int n_before, const lks_image_source *picture,
+                              lks_error *err)
+{
+    lks_looker with;
+    lks_status st = lks_session_looker(s, &with, &seen->shape, n_before, err);
+    return st == LKS_OK ? lks_look_encode(seen, s->model, &with, picture, err) : st;
+}
+
 lks_status lks_session_look(lks_session *s, lks_seen *seen, int n_before, const lks_image_source *picture,
                             const lks_caption_options *options, lks_error *err)
 {
-    lks_looker with;
     lks_seen read;
     lks_status st = lks_look_read(&read, s->model, picture, options, err);
     if (st != LKS_OK)
         return st;
-    st = lks_session_looker(s, &with, &read.shape, n_before, err);
-    if (st == LKS_OK)
-        st = lks_look_encode(&read, s->model, &with, picture, err);
+    st = lks_session_encode(s, &read, n_before, picture, err);
     if (st == LKS_OK)
         *seen = read;
     else

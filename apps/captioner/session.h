@@ -33,7 +33,11 @@ lks_status lks_session_looker(lks_session *s, lks_looker *out, const lks_vit_sha
 /* Makes room for a memory of n_floats; keeps what is in it. */
 lks_status lks_session_reserve_memory(lks_session *s, size_t n_floats, lks_error *err);
 
-/* Reads a picture, and encodes it into the memory behind its first n_before tokens. seen->image is released by the caller. */
+/* Encodes a picture that has been read into the memory behind its first n_before tokens. */
+lks_status lks_session_encode(lks_session *s, lks_seen *seen, int n_before, const lks_image_source *picture,
+                              lks_error *err);
+
+/* Reads a picture and encodes it. seen->image is released by the caller. */
 lks_status lks_session_look(lks_session *s, lks_seen *seen, int n_before, const lks_image_source *picture,
                             const lks_caption_options *options, lks_error *err);
 

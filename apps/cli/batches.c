@@ -4,21 +4,38 @@
 #include <sys/stat.h>
 
 enum { MIN_BATCH = 8 };
-#define MAX_BATCH_BYTES (32LL << 20) /* of files; a batch and the one being read are in memory */
+/* Files of a batch; it and the one being read are in memory. A photo of 12 megapixels is a file of 3 to 6 MiB: every thread gets one. */
+#define MIN_ROOM (32LL << 20)
+#define ROOM_OF_THREAD (8LL << 20)
 
-size_t batches_count(const settings *s)
+static int count_threads(const settings *s)
 {
     lks_machine machine;
     lks_machine_describe(&machine);
-    int n_threads = s->n_threads == OPTION_UNSET ? machine.n_cpus : s->n_threads, n = s->n_batch;
+    return s->n_threads == OPTION_UNSET ? machine.n_cpus : s->n_threads;
+}
+
+size_t batches_count(const settings *s)
+{
+    int n_threads = count_threads(s), n = s->n_batch;
     if (n == OPTION_UNSET)
         n = (MIN_BATCH + n_threads - 1) / n_threads * n_threads;
     return (size_t)(n < LKS_MAX_BATCH ? n : LKS_MAX_BATCH);
 }
 
+void batches_begin(batches *out, const settings *s, bool several, void (*gather)(void *context, bool wait),
+                   void *context)
+{
+    long long room = ROOM_OF_THREAD * count_threads(s);
+    *out = (batches){.gather = gather,
+                     .context = context,
+                     .n_most = several ? batches_count(s) : 1,
+                     .room = room > MIN_ROOM ? room : MIN_ROOM};
+}
+
 bool batches_is_full(const batches *b)
 {
-    return b->ahead.n >= b->n_most || b->ahead.n_bytes >= MAX_BATCH_BYTES;
+    return b->ahead.n >= b->n_most || b->ahead.n_bytes >= b->room;
 }
 
 bool batches_add(batches *b, const char *path)

@@ -19,6 +19,7 @@ typedef struct batches {
     void (*gather)(void *context, bool wait);
     void *context;
     size_t n_most;    /* photos of a batch */
+    long long room;   /* bytes of their files; the photo that passes it is the last */
     batch now, ahead; /* in hand; being read */
     bool reading;     /* `reader` runs */
     pthread_t reader;
@@ -27,6 +28,10 @@ typedef struct batches {
 /* Photos to caption together, as --batch says: else whole rounds of all threads, and enough rows for reading the decoder's weights to
  * pay. */
 size_t batches_count(const settings *s);
+
+/* several: there may be more than one photo. */
+void batches_begin(batches *out, const settings *s, bool several, void (*gather)(void *context, bool wait),
+                   void *context);
 
 bool batches_is_full(const batches *b);
 /* Returns false after a message. */

@@ -206,7 +206,7 @@ static int run_with_engine(const settings *s, inputs *in, engine *e)
     int status = EXIT_SOME_FAILED;
     if (all) {
         *all = (run){.photos = &p, .report = &r, .in = in};
-        all->batches = (batches){.gather = gather, .context = all, .n_most = in->several ? batches_count(s) : 1};
+        batches_begin(&all->batches, s, in->several, gather, all);
         status = run_batches(all, s->quiet);
         free(all);
     } else {

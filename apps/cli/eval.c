@@ -124,7 +124,7 @@ static int run_with_engine(evaluation *v)
         complain("out of memory");
     lks_caption_options options;
     engine_caption_options(&options, &v->engine, s);
-    v->batches = (batches){.gather = gather, .context = v, .n_most = batches_count(s)};
+    batches_begin(&v->batches, s, true, gather, v);
     if (v->scores && photos_open(&v->photos, s, &v->engine, &options, true) &&
         report_open(&v->report, &rows, v->engine.name, 0, true)) {
         engine_catch_interrupts();

@@ -177,7 +177,7 @@ static void check_bad_pictures(const char *path)
     enum { N = 5 };
     lks_model *model = model_of(path, NULL, NULL);
     lks_caption_options o = options_of(model, BEAMS);
-    for (int n_threads = 1; n_threads <= 2; n_threads++) {
+    for (int n_threads = 1; n_threads <= 3; n_threads++) {
         lks_session *session = session_of(model, n_threads);
         lks_caption *first, *fourth, *captions[N];
         lks_error errors[N];
