@@ -202,13 +202,12 @@ static void find_floors(figures *out, const lks_model *model, const lks_machine_
 
 /* machine: NULL for a GPU, whose peaks are not known, and then no floors. */
 static bool measure_model(figures *out, engine *e, const settings *s, const char *image, int n,
-                          const lks_machine_speed *machine)
+                          const lks_caption_options *asked, const lks_machine_speed *machine)
 {
     double *block = calloc((size_t)n * N_SERIES, sizeof *block), *samples[N_SERIES];
     for (int i = 0; i < N_SERIES; i++)
         samples[i] = block + i * n;
-    lks_caption_options options;
-    engine_caption_options(&options, e, s);
+    lks_caption_options options = *asked;
     if (s->max_tokens == OPTION_UNSET)
         options.max_tokens = DEFAULT_TOKENS;
     if (s->min_tokens == OPTION_UNSET) /* all of them, whatever the picture shows */
@@ -349,22 +348,26 @@ static int measure(const settings *s, const char *image)
     if (!engine_open(&e, s))
         return EXIT_MODEL;
     lks_machine_speed machine;
+    lks_caption_options options;
     lks_error err;
     int status = EXIT_ALL_DONE, n_threads = s->n_threads == OPTION_UNSET ? 0 : s->n_threads;
     bool json = s->report_format && strcmp(s->report_format, "json") == 0;
-    if (strcmp(lks_model_device(e.model), "cuda") == 0) {
+    engine_caption_options(&options, &e, s);
+    if (!engine_check_caption(s, &options)) {
+        status = EXIT_USAGE;
+    } else if (strcmp(lks_model_device(e.model), "cuda") == 0) {
         lks_gpu gpu;
         bool described = lks_gpu_describe(&gpu, &err) == LKS_OK;
         if (!described)
             complain("%s", err.message);
-        if (described && measure_model(&f, &e, s, image, n, NULL))
+        if (described && measure_model(&f, &e, s, image, n, &options, NULL))
             print_gpu(&f, &e, &gpu, json);
         else
             status = EXIT_SOME_FAILED;
     } else if (lks_machine_measure(&machine, s->isa, n_threads, MACHINE_SECONDS, &err) != LKS_OK) {
         complain("%s", err.message);
         status = EXIT_SOME_FAILED;
-    } else if (!measure_model(&f, &e, s, image, n, &machine)) {
+    } else if (!measure_model(&f, &e, s, image, n, &options, &machine)) {
         status = EXIT_SOME_FAILED;
     } else if (json) {
         print_json(&machine, &f, &e);

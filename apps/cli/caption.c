@@ -190,6 +190,8 @@ static int run_with_engine(const settings *s, inputs *in, engine *e)
         return EXIT_USAGE;
     }
     engine_caption_options(&options, e, s);
+    if (!engine_check_caption(s, &options))
+        return EXIT_USAGE;
     options.keep_picture = r.format == REPORT_HTML;
     if (in->several)
         options.stop = NULL; /* the image in hand is finished; a second signal ends the process */

@@ -105,6 +105,10 @@ static void check_model(json_t *checks, const settings *s)
 
 int command_doctor(const settings *s)
 {
+    if (s->n_operands > 0) {
+        complain("doctor takes options only; --model names the model to check");
+        return EXIT_USAGE;
+    }
     json_t *checks = json_array();
     check_machine(checks);
     check_gpu(checks);

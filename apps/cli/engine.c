@@ -206,6 +206,23 @@ void engine_caption_options(lks_caption_options *out, const engine *e, const set
     *out = o;
 }
 
+bool engine_check_search(const settings *s, bool draws, bool has_beams)
+{
+    const char *idle = NULL;
+    if (draws && s->n_beams > 1 && settings_gives(s, "beams"))
+        idle = "--beams does nothing where tokens are drawn at random; --n-best asks for several captions";
+    else if (!has_beams && settings_gives(s, "length-penalty"))
+        idle = "--length-penalty does nothing without beam search, that is --beams 2 or more";
+    if (idle)
+        complain("%s", idle);
+    return !idle;
+}
+
+bool engine_check_caption(const settings *s, const lks_caption_options *o)
+{
+    return engine_check_search(s, o->sample, !o->sample && (o->n_beams > 1 || o->n_required > 0));
+}
+
 lks_status engine_read_stdin(void **bytes, size_t *n_bytes, lks_error *err)
 {
     size_t n = 0, capacity = 1 << 16;

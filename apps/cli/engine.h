@@ -26,6 +26,11 @@ void engine_close(engine *e);
 /* Caption options of the command line on top of the model's defaults. They borrow from `s`. */
 void engine_caption_options(lks_caption_options *out, const engine *e, const settings *s);
 
+/* Whether the search needs all that the command line says of it; otherwise false after a message. */
+bool engine_check_caption(const settings *s, const lks_caption_options *options);
+/* The same of a search that draws tokens at random, or has several beams. */
+bool engine_check_search(const settings *s, bool draws, bool has_beams);
+
 /* Whether the model has the language called `code`; otherwise false after a message. */
 bool engine_has_language(const engine *e, const char *code);
 

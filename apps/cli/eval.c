@@ -119,11 +119,13 @@ static int run_with_engine(evaluation *v)
     rows.format = "jsonl";
     rows.any_picture = true; /* every photo counts */
     int status = EXIT_OUTPUT;
+    lks_caption_options options;
+    engine_caption_options(&options, &v->engine, s);
+    if (!engine_check_caption(s, &options))
+        return EXIT_USAGE;
     v->scores = cider_open();
     if (!v->scores)
         complain("out of memory");
-    lks_caption_options options;
-    engine_caption_options(&options, &v->engine, s);
     batches_begin(&v->batches, s, true, gather, v);
     if (v->scores && photos_open(&v->photos, s, &v->engine, &options, true) &&
         report_open(&v->report, &rows, v->engine.name, 0, true)) {

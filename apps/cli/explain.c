@@ -63,6 +63,8 @@ static int run_explain(const settings *s, const engine *e, const struct writer *
 {
     lks_caption_options options;
     engine_caption_options(&options, e, s);
+    if (!engine_check_caption(s, &options))
+        return EXIT_USAGE;
     options.keep_maps = 1;
     options.keep_picture = writer->needs_picture;
     lks_caption *caption;

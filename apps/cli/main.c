@@ -1,9 +1,11 @@
 /* looksay: a picture in, a caption out, on the command line. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "apps/captioner/looksay.h"
 #include "apps/cli/commands.h"
+#include "apps/cli/guess.h"
 
 static const command commands[] = {
     {.name = "caption",
@@ -179,6 +181,32 @@ static const command *find_command(const char *name)
     return NULL;
 }
 
+/* The command that was meant by a word that is none; NULL: no name is near. */
+static const char *guess_command(const char *typed)
+{
+    guess near = {.word = NULL};
+    for (int i = 0; i < N_COMMANDS; i++)
+        guess_consider(&near, typed, commands[i].name);
+    return near.word;
+}
+
+static int help(const char *topic)
+{
+    const command *c = topic ? find_command(topic) : NULL;
+    if (c)
+        return print_help(c);
+    if (!topic) {
+        print_overview(stdout);
+        return EXIT_ALL_DONE;
+    }
+    const char *meant = guess_command(topic);
+    if (meant)
+        complain("help: no command is called '%s'; did you mean %s?", topic, meant);
+    else
+        complain("help: no command is called '%s'; 'looksay --help' lists them", topic);
+    return EXIT_USAGE;
+}
+
 /* Words that are no command of their own: help, version, completions. Returns -1 for anything else. */
 static int answer(int argc, char **argv)
 {
@@ -187,13 +215,10 @@ static int answer(int argc, char **argv)
         printf("looksay %s\n", lks_version());
         return EXIT_ALL_DONE;
     }
-    const command *c = argc > 2 ? find_command(argv[2]) : NULL;
-    if (strcmp(first, "help") == 0 && c)
-        return print_help(c);
-    if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0 || strcmp(first, "help") == 0) {
-        print_overview(stdout);
-        return EXIT_ALL_DONE;
-    }
+    if (strcmp(first, "help") == 0)
+        return help(argv[2]);
+    if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0)
+        return help(NULL);
     if (strcmp(first, "completion") == 0) {
         if (argc == 3 && options_print_completion(stdout, argv[2], commands, N_COMMANDS))
             return EXIT_ALL_DONE;
@@ -213,6 +238,11 @@ int main(int argc, char **argv)
     if (status >= 0)
         return status;
     const command *c = find_command(argv[1]);
+    const char *meant = !c && argv[1][0] != '-' && access(argv[1], F_OK) != 0 ? guess_command(argv[1]) : NULL;
+    if (meant) {
+        complain("%s: neither a command nor a file; did you mean 'looksay %s'?", argv[1], meant);
+        return EXIT_USAGE;
+    }
     int skip = c ? 2 : 1;
     if (!c)
         c = &commands[0];

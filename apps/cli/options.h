@@ -49,6 +49,8 @@ typedef struct word_list {
     size_t n;
 } word_list;
 
+enum { MAX_OPTIONS = 96 };
+
 typedef struct settings {
     /* what is open, and how it computes */
     const char *model, *isa, *dtype, *device, *packed_cache;
@@ -81,6 +83,8 @@ typedef struct settings {
     const char *data, *photos, *split, *references;
     int limit, repeat;
     double tolerance;
+    /* which options of the table were given, by the command line and not the environment */
+    bool given[MAX_OPTIONS];
     /* what is left when the options are taken out */
     char **operands;
     int n_operands;
@@ -96,6 +100,9 @@ typedef struct command {
  * texts are borrowed from argv and the environment; lists are released with settings_release. */
 bool settings_parse(settings *out, const command *chosen, int argc, char **argv);
 void settings_release(settings *s);
+
+/* Whether the command line, not the environment, gave the option. */
+bool settings_gives(const settings *s, const char *name);
 
 /* Whether there is a folder of that name, or a link to one. */
 bool is_folder(const char *path);

@@ -76,6 +76,9 @@ void packed_cache_resolve(char *out, size_t n_out, const char *path, const setti
     uint64_t state;
     snprintf(out, n_out, "%s", path);
     bool packs = s->dtype && strcmp(s->dtype, "auto") != 0 && strcmp(s->dtype, "f32") != 0 && is_folder(path);
+    if (settings_gives(s, "packed-cache") && access(path, F_OK) == 0 && !is_folder(path) && !s->quiet)
+        complain("%s: one file, opened as it is; --packed-cache keeps what is packed of Hugging Face directories",
+                 path);
     if (!s->packed_cache || !packs || !realpath(path, real) || !read_state(&state, real))
         return;
     const char *slash = strrchr(real, '/');

@@ -159,7 +159,7 @@ int command_translate(const settings *s)
             t.picture.path = s->image;
             set_options(&t);
             engine_catch_interrupts();
-            status = run(&t, list);
+            status = engine_check_search(s, false, t.options.n_beams > 1) ? run(&t, list) : EXIT_USAGE;
         }
         engine_close(&t.engine);
     }

@@ -24,6 +24,7 @@ typedef struct watch {
     const video_api *api;
     video *clip;
     const settings *settings;
+    lks_caption_options options;
     const char *kind; /* what the output's name ends in, without the dot; "" */
     bool burns;       /* into a copy; otherwise rows of `format` */
     subtitles_format format;
@@ -219,14 +220,11 @@ static int sum_up(const watch *w, lks_status st, const lks_error *err, double ms
 static int caption_clip(watch *w, const engine *e)
 {
     const settings *s = w->settings;
-    lks_caption_options options;
-    engine_caption_options(&options, e, s);
-    options.stop = NULL; /* the caption in hand is finished; a second signal ends the process */
     bool rows_shown = w->out.stream == stdout && isatty(STDOUT_FILENO);
     w->cues = (cues){.api = w->api,
                      .clip = w->clip,
                      .session = e->session,
-                     .options = &options,
+                     .options = &w->options,
                      .n_joint = s->n_joint == OPTION_UNSET ? 1 : s->n_joint,
                      .take = take_row,
                      .context = w};
@@ -333,8 +331,10 @@ int command_video(const settings *s)
     engine e;
     if (!engine_open(&e, s))
         return EXIT_MODEL;
+    engine_caption_options(&w.options, &e, s);
+    w.options.stop = NULL; /* the caption in hand is finished; a second signal ends the process */
     engine_catch_interrupts();
-    int status = open_and_run(&w, &e);
+    int status = engine_check_caption(s, &w.options) ? open_and_run(&w, &e) : EXIT_USAGE;
     engine_close(&e);
     return status;
 }

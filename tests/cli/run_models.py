@@ -142,6 +142,20 @@ class PackedCache(TestCase):
         self.assertEqual(unpacked, run(PHOTOS / "wide.jpg", model=self.model, check=OK))
         self.assertEqual(self.files(), packed)
 
+    def test_one_file_is_opened_as_it_is(self):
+        """A script that captions with either kind of model goes on; what the environment holds is for other commands too."""
+        small, photo = self.work / "small.gguf", PHOTOS / "wide.jpg"
+        run("quantize", self.model, "-o", small, model=None, check=OK)
+        plain = run(photo, model=small, check=OK)
+        words = ("--dtype", "int8", "--packed-cache", self.cache)
+        _, out, err = run(*words, photo, model=small, check=OK)
+        self.assertEqual(out, plain[1])
+        self.assertIn(f"{small}: one file, opened as it is; --packed-cache", err)
+        self.assertEqual(err.count("\n"), 1)
+        self.assertEqual(run(*words, "-q", photo, model=small, check=OK), plain)
+        self.assertEqual(run("--dtype", "int8", photo, model=small, env={"LOOKSAY_PACKED_CACHE": str(self.cache)}), plain)
+        self.assertFalse(self.cache.exists())
+
     def test_stale_files_go(self):
         words = ("--dtype", "int8", "--packed-cache", self.cache)
         plain = self.caption(*words)

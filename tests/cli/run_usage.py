@@ -29,7 +29,14 @@ class Usage(TestCase):
     def test_mistakes_are_named(self):
         photo = PHOTOS / "wide.jpg"
         for words, said in [
-            (["--beems", "3", photo], "--beems"),
+            (["--beems", "3", photo], "unknown option --beems; did you mean --beams?"),
+            (["--beam=3", photo], "unknown option --beam=3; did you mean --beams?"),
+            (["explain", "--lenght-penalty", "1", photo], "did you mean --length-penalty?"),
+            (["info", "--beem", "3"], "'looksay info --help' lists those it takes"),
+            (["captoin", photo], "captoin: neither a command nor a file; did you mean 'looksay caption'?"),
+            (["help", "quantise"], "no command is called 'quantise'; did you mean quantize?"),
+            (["help", "weather"], "'looksay --help' lists them"),
+            (["doctor", photo], "--model names the model"),
             (["--beams", "many", photo], "--beams takes a whole number"),
             (["--beams", "0", photo], "--beams takes a whole number from 1"),
             (["--beams"], "--beams needs a value"),
@@ -44,7 +51,7 @@ class Usage(TestCase):
             (["completion", "tcsh"], "bash, zsh or fish"),
             (["--format", "txt", "-o", "x", photo], "beside the photos"),
         ]:
-            model = None if words[0] in ("--beams", "completion") and len(words) < 3 else MODEL
+            model = None if words[0] in ("--beams", "completion", "help") and len(words) < 3 else MODEL
             status, out, err = run(*words, model=model)
             self.assertEqual(status, USAGE, words)
             self.assertIn(said, err, words)
@@ -81,6 +88,29 @@ class Usage(TestCase):
         self.assertIn("examples:", run("--details", "--help", model=None, check=OK)[1])
         for words in (["-n", "2", "--beams", "2"], ["-f", "html", "-n", "2"], ["-f", "txt", "--ext", "caption"]):
             run(*words, self.photos("wide.jpg"), check=OK)
+
+    def test_an_option_that_the_search_of_this_model_does_not_need_is_refused(self):
+        photo = PHOTOS / "wide.jpg"
+        for words, said in [
+            (["--length-penalty", "2", "--beams", "1", photo], "--length-penalty does nothing without beam search"),
+            (["explain", "--length-penalty", "2", "--sample", photo], "--length-penalty does nothing without beam search"),
+            (["eval", "--length-penalty", "2", "-b1", "--photos", PHOTOS, self.data()], "--length-penalty does nothing"),
+            (["--sample", "--beams", "3", photo], "--beams does nothing where tokens are drawn at random"),
+            (["bench", "--seed", "1", "--beams", "3", photo], "--beams does nothing where tokens are drawn at random"),
+        ]:
+            status, out, err = run(*words)
+            self.assertEqual((status, out, err.count("\n")), (USAGE, "", 1), words)
+            self.assertIn(said, err, words)
+        plain = run("-b1", photo, check=OK)[1]
+        self.assertEqual(run("-b1", photo, env={"LOOKSAY_LENGTH_PENALTY": "2"}, check=OK), (OK, plain, ""))
+        run("--sample", photo, env={"LOOKSAY_BEAMS": "3"}, check=OK)
+        for words in (["--length-penalty", "2", "-b2"], ["--length-penalty", "2", "-b1", "--must", "a"], ["--sample", "-b1"]):
+            run(*words, photo, check=OK)
+
+    def data(self):
+        path = self.work / "data.jsonl"
+        path.write_text('{"image": "wide.jpg", "captions": ["a photo"]}\n', encoding="utf-8")
+        return path
 
     def test_options_that_the_search_cannot_serve(self):
         for words in (["--n-best", "4", "--beams", "2"], ["--prompt", "word " * 500]):
