@@ -11,20 +11,7 @@ static inline ivec q_finish(ivec sum)
     return sum;
 }
 
-static inline ivec i_and(ivec a, ivec b)
-{
-    return _mm512_and_si512(a, b);
-}
-
-static inline ivec i_sub(ivec a, ivec b)
-{
-    return _mm512_sub_epi32(a, b);
-}
-
-static inline ivec i_shift_right_4(ivec x)
-{
-    return _mm512_srli_epi32(x, 4);
-}
+#include "fusion/cpu/simd_int4_512.h"
 
 #include "fusion/cpu/kernels_int4_all.inc"
 

@@ -23,8 +23,8 @@ lks_linear_function lks_ref_linear_int8, lks_avx2_linear_int8, lks_avx_vnni_line
     lks_avx512_vnni_linear_int8, lks_neon_linear_int8, lks_neon_dotprod_linear_int8;
 lks_linear_function lks_ref_linear_bf16, lks_avx2_linear_bf16, lks_avx512_linear_bf16, lks_avx512_bf16_linear_bf16,
     lks_neon_linear_bf16;
-lks_linear_function lks_ref_linear_int4, lks_avx2_linear_int4, lks_avx_vnni_linear_int4, lks_avx512_vnni_linear_int4,
-    lks_neon_linear_int4, lks_neon_dotprod_linear_int4;
+lks_linear_function lks_ref_linear_int4, lks_avx2_linear_int4, lks_avx_vnni_linear_int4, lks_avx512_linear_int4,
+    lks_avx512_vnni_linear_int4, lks_neon_linear_int4, lks_neon_dotprod_linear_int4;
 
 /* n_rounds rounds of multiply-adds in registers, for measuring the peak; returns the number of operations. *sink receives a
  * result so that the work is not optimised away. */
