@@ -16,7 +16,7 @@ from polyglot import join
 SMOOTHING, REGION_LOSS = 0.1, 0.3 / 20
 ENGLISH_A_PHOTO, FOREIGN_A_PHOTO, TAUGHT = 3, 4, 2
 LONGEST = 44  # tokens of a text; longer ones are left out
-FROM_ENGLISH, INTO_GERMAN = 0.75, 2  # of the translations; as often as into another language
+FROM_ENGLISH, INTO_GERMAN = 0.75, 4  # of the translations; as often as into another language
 N_COMMONEST = 20  # words too common to say anything about a place in the photo
 N_FUNCTION_WORDS = 60  # of a language: too common to be worth a gap
 ENGLISH_LABELS = 0.5
@@ -227,15 +227,15 @@ class LabelLessons:
 class Lessons:
     """All of them, in the sizes of one step."""
 
-    SENTENCES, GAPS, LABELLED, PRACTISED = 64, 8, 8, 16
+    GAPS, LABELLED, PRACTISED = 8, 8, 16
     WEIGHTS = {"captions": 1.0, "regions": 1.0, "fillings": 0.3, "translations beside": 0.2, "translations": 1.0,
                "text fillings": 0.2, "labels": 0.3, "practice": 0.15}
 
-    def __init__(self, photos, multi30k, pictures, writer, taught=None):
-        """taught: {language: {photo: what a teacher says of it}}."""
+    def __init__(self, photos, multi30k, pictures, writer, taught=None, sentences=64):
+        """taught: {language: {photo: what a teacher says of it}}; sentences: translations without a photo."""
         spoken = [("en", text) for row in photos.train for text in photos.captions[row]]
         gaps = Gaps(writer, spoken)
-        self.writer, self.gaps, self.pictures = writer, gaps, pictures
+        self.writer, self.gaps, self.pictures, self.sentences = writer, gaps, pictures, sentences
         self.photo, self.text = PhotoLessons(photos, multi30k, writer, gaps, taught or {}), TextLessons(multi30k, writer, gaps)
         self.label = LabelLessons(pictures, writer)
 
@@ -260,7 +260,7 @@ class Lessons:
         return {
             "fillings": self.photo.fillings(net, memory, rows, dice),
             "translations beside": self.photo.translations(net, memory, rows, dice),
-            "translations": self.text.translations(net, self.SENTENCES, dice),
+            "translations": self.text.translations(net, self.sentences, dice),
             "text fillings": self.text.fillings(net, self.GAPS, dice),
             "labels": self.label.labels(net, net.memory(maps.labelled(labelled)), labelled, dice),
             "practice": self.label.practice(net, self.PRACTISED, dice),

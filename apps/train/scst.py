@@ -31,8 +31,8 @@ PHOTOS_A_STEP, SAMPLES, LONGEST, TEMPERATURE = 20, 5, 24, 0.6
 RATE, WARM_UP, LAST_RATE = 4e-5, 50, 0.05
 EMA_DECAY = 0.99
 CHECK_EVERY, TELL_EVERY = 200, 25
-REHEARSE_EVERY, REHEARSAL = 2, 0.2
-ENGLISH = 0.6  # of the steps; the others share the rest
+REHEARSE_EVERY, REHEARSAL = 2, 0.3
+ENGLISH = 0.75  # of the steps; the others share the rest
 
 
 class Rewards:

@@ -29,7 +29,7 @@ from polyglot import Polyglot
 from start import start_from
 
 PHOTOS_A_STEP = 8
-PEAK_RATE, WARM_UP, WEIGHT_DECAY = 6e-4, 200, 0.1
+PEAK_RATE, WARM_UP, WEIGHT_DECAY = 6e-4, 100, 0.1
 STEM_RATE, STEM_DECAY = 4e-5, 0.01
 EMA_DECAY, EMA_EVERY = 0.999, 4
 SAVE_EVERY, TELL_EVERY = 200, 25
@@ -154,6 +154,7 @@ def main():
     options.add_argument("--start", metavar="MODEL.gguf")
     options.add_argument("--teacher", metavar="CODE=CAPTIONS.jsonl", action="append", default=[])
     options.add_argument("--languages", type=lambda codes: codes.split(","), default=LANGUAGES, help="en,de for two")
+    options.add_argument("--sentences", type=int, default=64, help="translations without a photo in a step")
     options.add_argument("--dropout", type=float, default=0.1)
     options.add_argument("--rest-stem", action="store_true", help="leave the end of the stem as it is")
     add_device(options)
@@ -163,7 +164,8 @@ def main():
     out, photos, pictures = given.out_dir, Photos(given.data_dir), Labelled(given.data_dir)
     maps, tokenizer = Maps(out), Tokenizer.from_file(str(out / "tokenizer.json"))
     taught = taught_captions(given.teacher, photos)
-    lessons = Lessons(photos, Multi30k(given.data_dir, photos), pictures, Writer(tokenizer, given.languages), taught)
+    lessons = Lessons(photos, Multi30k(given.data_dir, photos), pictures, Writer(tokenizer, given.languages), taught,
+                      given.sentences)
     net = Polyglot(Config(vocab=tokenizer.get_vocab_size(), dropout=given.dropout), load_stem())
     net.concepts.name(tokenizer, pictures.concepts())
     if given.start:
