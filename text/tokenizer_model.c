@@ -43,8 +43,11 @@ static lks_status open_vocab_lines(lks_vocab *vocab, const char *text, size_t n,
         n_ids++;
     if (!lks_vocab_init(vocab, n_ids, n))
         return lks_text_nomem(name, err);
-    for (int32_t id = 0; lks_next_line(&text, &n, &line, &n_line); id++)
+    for (int32_t id = 0; lks_next_line(&text, &n, &line, &n_line); id++) {
+        if (lks_vocab_find(vocab, line, n_line) >= 0)
+            return lks_token_json_damaged(name, "a token has two ids", err);
         lks_vocab_put(vocab, id, line, n_line);
+    }
     return LKS_OK;
 }
 

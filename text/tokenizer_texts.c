@@ -31,7 +31,7 @@ static void put_tokens(lks_str *lines, const lks_vocab *vocab)
     for (int32_t id = 0; id < vocab->n_ids; id++) {
         const lks_token *token = &vocab->tokens[id];
         if (!token->present || memchr(token->at, '\n', token->n)) {
-            lks_str_clear(lines);
+            lks_str_release(lines);
             return;
         }
         lks_str_put(lines, token->at, token->n);
@@ -61,7 +61,7 @@ static void put_merges(lks_str *lines, const lks_token_model *model)
                                    &model->vocab.tokens[(uint32_t)merges[i].pair]};
         for (int k = 0; k < 2; k++) {
             if (memchr(pair[k]->at, ' ', pair[k]->n) || memchr(pair[k]->at, '\n', pair[k]->n)) {
-                lks_str_clear(lines);
+                lks_str_release(lines);
                 free(merges);
                 return;
             }

@@ -549,6 +549,7 @@ static void lines_stand_for_vocabulary_and_merges(void **state)
     lks_tokenizer_close(t);
 
     static const char *const bad[][3] = {{"a\nb\n", "a b\n", "vocabulary"}, /* without "ab" */
+                                         {"a\nb\nab\nb\n", "a b\n", "two ids"},
                                          {"a\nb\nab\n", "ab\n", "merge 0"},
                                          {"a\nb\nab\n", "a b\n\n", "merge 1"},
                                          {"a\nb\nab\n", "a  b\n", "merge 0"}};
