@@ -259,6 +259,17 @@ static char *read_exif(const unsigned char *b, size_t n)
     return text;
 }
 
+/* Bytes [n] of a file as a C string, malloc'ed: AddressSanitizer's strict strings let strndup have terminated ones only. */
+static char *copy_text(const unsigned char *bytes, size_t n)
+{
+    char *text = malloc(n + 1);
+    if (text) {
+        memcpy(text, bytes, n);
+        text[n] = '\0';
+    }
+    return text;
+}
+
 /* Data set 2:120 of IIM records, malloc'ed; NULL: none. */
 static char *read_caption_abstract(const unsigned char *b, size_t n)
 {
@@ -267,7 +278,7 @@ static char *read_caption_abstract(const unsigned char *b, size_t n)
         if (length > n - at - 5) /* also the long form, whose first bit is set */
             return NULL;
         if (b[at + 1] == 2 && b[at + 2] == 120) {
-            char *raw = strndup((const char *)b + at + 5, length), *text = raw ? utf8_repair(raw) : NULL;
+            char *raw = copy_text(b + at + 5, length), *text = raw ? utf8_repair(raw) : NULL;
             free(raw);
             return text;
         }
@@ -303,7 +314,7 @@ static bool read_webp(photo_xmp *out, const unsigned char *b, size_t n)
     if (!mux)
         return false;
     if (WebPMuxGetChunk(mux, "XMP ", &xmp) == WEBP_MUX_OK) {
-        out->packet = strndup((const char *)xmp.bytes, xmp.size);
+        out->packet = copy_text(xmp.bytes, xmp.size);
         out->n_packet = out->packet ? strlen(out->packet) : 0;
     }
     WebPMuxDelete(mux);
@@ -320,7 +331,7 @@ bool photo_xmp_read(photo_xmp *out, const unsigned char *bytes, size_t n)
     if (!done)
         return false;
     if (p.packet) {
-        x.packet = strndup((const char *)bytes + p.packet, p.n_packet);
+        x.packet = copy_text(bytes + p.packet, p.n_packet);
         x.n_packet = x.packet ? strlen(x.packet) : 0;
     }
     if (is_jpeg(bytes, n)) {
