@@ -283,11 +283,11 @@ typedef struct lks_image_source {
 
 #define LKS_MAX_BATCH 256 /* pictures at most */
 
-/* Captions n pictures, each as lks_caption_file would: a caption depends neither on the pictures beside it nor on their number. What
- * is gained is speed: threads read and encode a picture each, and the words of all are found together. captions[i] is freed with
- * lks_caption_free; it is NULL when picture i could not be read, and errors[i] then says why. decode_ms is an equal share. Neither
- * maps nor options->features go with it. A failure that is no picture's own, such as options that cannot be served, leaves all
- * captions NULL. */
+/* Captions n pictures, each as lks_caption_file would: a caption depends neither on the pictures beside it nor on their number (with
+ * the instruction set "blas" only up to rounding: OpenBLAS promises no more). What is gained is speed: threads read and encode a
+ * picture each, and the words of all are found together. captions[i] is freed with lks_caption_free; it is NULL when picture i could
+ * not be read, and errors[i] then says why. decode_ms is an equal share. Neither maps nor options->features go with it. A failure
+ * that is no picture's own, such as options that cannot be served, leaves all captions NULL. */
 LKS_API lks_status lks_caption_batch(lks_session *session, lks_caption **captions, lks_error *errors,
                                      const lks_image_source *pictures, int n, const lks_caption_options *options,
                                      lks_error *err);
