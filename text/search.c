@@ -318,9 +318,12 @@ static lks_status check_options(const lks_step_model *model, const lks_search_op
 {
     if (o->n_beams < 1 || o->n_best < 1 || o->max_tokens < 1 || (!o->sample && o->n_best > lks_search_rows(o)))
         return lks_error_set(err, LKS_ERR_ARGUMENT, "beams, n-best and max-tokens must be positive, n-best <= beams");
-    if (o->n_required > LKS_MAX_REQUIRED || (o->n_required > 0 && o->sample))
-        return lks_error_set(err, LKS_ERR_ARGUMENT, "at most %d required words, and not together with sampling",
-                             LKS_MAX_REQUIRED);
+    if (o->n_required > LKS_MAX_REQUIRED)
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "at most %d words and phrases can be required, not %d",
+                             LKS_MAX_REQUIRED, o->n_required);
+    if (o->n_required > 0 && o->sample)
+        return lks_error_set(err, LKS_ERR_ARGUMENT,
+                             "words can be required of a search only, not where tokens are drawn at random");
     bool valid = o->start_token >= 0 && o->start_token < model->vocab_size;
     for (int i = 0; i < o->n_prompt; i++)
         valid &= o->prompt[i] >= 0 && o->prompt[i] < model->vocab_size;

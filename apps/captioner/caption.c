@@ -41,6 +41,9 @@ static lks_status check_options(const lks_caption_options *o, lks_error *err)
         return lks_error_set(err, LKS_ERR_ARGUMENT,
                              "max-tokens must be positive; min-tokens, no-repeat-ngram and "
                              "top-k must not be negative");
+    if (o->min_tokens > o->max_tokens && o->max_tokens != LKS_AS_MODEL)
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "min-tokens %d is more than max-tokens %d", o->min_tokens,
+                             o->max_tokens);
     if (!(o->temperature > 0.0f) || !(o->top_p > 0.0f && o->top_p <= 1.0f) || !(o->repetition_penalty > 0.0f) ||
         !isfinite(o->length_penalty))
         return lks_error_set(err, LKS_ERR_ARGUMENT,

@@ -62,8 +62,8 @@ static bool draw_picture(char *path, size_t n_path)
 }
 
 /* Starts the program afresh on the picture: milliseconds until it ends, and its peak of memory. A child's peak counts what its
- * parent held when it was born, so this comes before the model is opened here. */
-static bool run_process(double *ms, double *peak_mib, const char *model, const settings *s, const char *image)
+ * parent held when it was born, so this comes before the model is opened here. Returns its exit status. */
+static int run_process(double *ms, double *peak_mib, const char *model, const settings *s, const char *image)
 {
     char threads[16];
     snprintf(threads, sizeof threads, "%d", s->n_threads);
@@ -89,27 +89,28 @@ static bool run_process(double *ms, double *peak_mib, const char *model, const s
     struct rusage usage = {.ru_maxrss = 0};
     double began = engine_now_ms();
     bool done = posix_spawn(&child, "/proc/self/exe", &files, NULL, (char *const *)(uintptr_t)words, environ) == 0 &&
-                wait4(child, &status, 0, &usage) == child && status == 0;
+                wait4(child, &status, 0, &usage) == child && WIFEXITED(status);
     *ms = engine_now_ms() - began;
     *peak_mib = (double)usage.ru_maxrss / 1024.0;
     posix_spawn_file_actions_destroy(&files);
-    return done;
+    return done ? WEXITSTATUS(status) : EXIT_SOME_FAILED;
 }
 
-static bool measure_process(figures *out, const char *model, const settings *s, const char *image, int n)
+/* Returns an exit status. */
+static int measure_process(figures *out, const char *model, const settings *s, const char *image, int n)
 {
     double *samples = calloc((size_t)n, sizeof *samples);
-    bool done = samples != NULL;
-    for (int i = -1; i < n && done; i++) { /* the first is thrown away: it warms the file cache */
+    int status = samples ? EXIT_ALL_DONE : EXIT_SOME_FAILED;
+    for (int i = -1; i < n && status == EXIT_ALL_DONE; i++) { /* the first is thrown away: it warms the file cache */
         double ms, peak;
-        done = run_process(&ms, &peak, model, s, image);
+        status = run_process(&ms, &peak, model, s, image);
         samples[i < 0 ? 0 : i] = ms;
-        out->peak_mib = done && peak > out->peak_mib ? peak : out->peak_mib;
+        out->peak_mib = peak > out->peak_mib ? peak : out->peak_mib;
     }
-    if (done)
+    if (status == EXIT_ALL_DONE)
         out->start_ms = median(samples, n);
     free(samples);
-    return done;
+    return status;
 }
 
 static double size_mib(const char *path)
@@ -342,15 +343,16 @@ static int measure(const settings *s, const char *image)
     figures f = {.read_ms = 0.0};
     int n = s->repeat == OPTION_UNSET ? DEFAULT_REPEAT : s->repeat;
     char model[PATH_MAX];
-    if (engine_find_model(model, sizeof model, s) && !measure_process(&f, model, s, image, n))
-        return EXIT_MODEL; /* the child said why */
+    int status = engine_find_model(model, sizeof model, s) ? measure_process(&f, model, s, image, n) : EXIT_ALL_DONE;
+    if (status != EXIT_ALL_DONE)
+        return status; /* the child said why */
     engine e;
     if (!engine_open(&e, s))
         return EXIT_MODEL;
     lks_machine_speed machine;
     lks_caption_options options;
     lks_error err;
-    int status = EXIT_ALL_DONE, n_threads = s->n_threads == OPTION_UNSET ? 0 : s->n_threads;
+    int n_threads = s->n_threads == OPTION_UNSET ? 0 : s->n_threads;
     bool json = s->report_format && strcmp(s->report_format, "json") == 0;
     engine_caption_options(&options, &e, s);
     if (!engine_check_caption(s, &options)) {

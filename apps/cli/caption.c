@@ -104,6 +104,8 @@ static int run_batches(run *r, bool quiet)
     batches_end(&r->batches);
     free(r->held);
     progress_clear(&r->line);
+    if (status == EXIT_ALL_DONE && r->n_seen == 0 && !quiet && !engine_is_interrupted())
+        complain("no images were found");
     return status;
 }
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <math.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -254,4 +255,22 @@ lks_status engine_read_stdin(void **bytes, size_t *n_bytes, lks_error *err)
     *bytes = buffer;
     *n_bytes = n;
     return LKS_OK;
+}
+
+lks_status engine_open_picture(lks_image_source *out, const char *name, lks_error *err)
+{
+    *out = (lks_image_source){.path = name};
+    if (strcmp(name, "-") != 0)
+        return LKS_OK;
+    void *bytes = NULL;
+    size_t n_bytes = 0;
+    lks_status st = engine_read_stdin(&bytes, &n_bytes, err);
+    *out = (lks_image_source){.bytes = bytes, .n_bytes = n_bytes, .name = "standard input"};
+    return st;
+}
+
+void engine_close_picture(lks_image_source *picture)
+{
+    free((void *)(uintptr_t)picture->bytes);
+    picture->bytes = NULL;
 }

@@ -47,6 +47,10 @@ bool engine_is_interrupted(void);
 /* Bytes of standard input, malloc'ed; at most 1 GiB. */
 lks_status engine_read_stdin(void **bytes, size_t *n_bytes, lks_error *err);
 
+/* The picture of that name; "-": the bytes of standard input, which engine_close_picture frees. */
+lks_status engine_open_picture(lks_image_source *out, const char *name, lks_error *err);
+void engine_close_picture(lks_image_source *picture);
+
 double engine_now_ms(void);
 
 #endif

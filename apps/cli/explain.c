@@ -44,18 +44,16 @@ static const struct writer *find_writer(const settings *s)
     return NULL;
 }
 
-static lks_status caption_one(lks_session *session, lks_caption **caption, const char *path,
+static lks_status caption_one(lks_session *session, lks_caption **caption, const char *name,
                               const lks_caption_options *options, lks_error *err)
 {
-    if (strcmp(path, "-") != 0)
-        return lks_caption_file(session, caption, path, options, err);
-    void *bytes;
-    size_t n_bytes;
-    lks_status st = engine_read_stdin(&bytes, &n_bytes, err);
-    if (st != LKS_OK)
-        return st;
-    st = lks_caption_bytes(session, caption, bytes, n_bytes, "standard input", options, err);
-    free(bytes);
+    lks_image_source picture;
+    lks_status st = engine_open_picture(&picture, name, err);
+    if (st == LKS_OK && picture.path)
+        st = lks_caption_file(session, caption, picture.path, options, err);
+    else if (st == LKS_OK)
+        st = lks_caption_bytes(session, caption, picture.bytes, picture.n_bytes, picture.name, options, err);
+    engine_close_picture(&picture);
     return st;
 }
 

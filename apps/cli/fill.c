@@ -51,8 +51,11 @@ static int run(const engine *e, const settings *s)
     options.stop = stop;
     lks_fillings *fillings;
     lks_error err;
-    const lks_image_source picture = {.path = image};
-    lks_status st = lks_fill(e->session, &fillings, text, image ? &picture : NULL, &options, &err);
+    lks_image_source picture = {.path = NULL};
+    lks_status st = image ? engine_open_picture(&picture, image, &err) : LKS_OK;
+    if (st == LKS_OK)
+        st = lks_fill(e->session, &fillings, text, image ? &picture : NULL, &options, &err);
+    engine_close_picture(&picture);
     if (st != LKS_OK) {
         complain("%s", err.message);
         return st == LKS_ERR_UNSUPPORTED ? EXIT_MODEL : engine_exit_status(st);

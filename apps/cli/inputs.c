@@ -148,6 +148,16 @@ static bool append_operand(inputs *in, const char *operand, bool recursive)
     return append_folder(in, operand, 0, recursive);
 }
 
+FILE *inputs_open_list(const char *path)
+{
+    if (strcmp(path, "-") == 0)
+        return stdin;
+    FILE *list = is_folder(path) ? NULL : fopen(path, "r");
+    if (!list)
+        complain("%s: %s", path, is_folder(path) ? "is a folder; --files-from takes a file of lines" : strerror(errno));
+    return list;
+}
+
 bool inputs_open(inputs *out, const settings *s)
 {
     inputs in = {.recursive = s->recursive,
@@ -177,9 +187,8 @@ bool inputs_open(inputs *out, const settings *s)
         return false;
     }
     if (s->files_from) {
-        in.list = listed ? stdin : fopen(s->files_from, "r");
+        in.list = inputs_open_list(s->files_from);
         if (!in.list) {
-            complain("%s: cannot be opened: %s", s->files_from, strerror(errno));
             inputs_close(&in);
             return false;
         }

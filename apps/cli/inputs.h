@@ -43,6 +43,9 @@ typedef struct inputs {
  * as an image would. Borrows from `s`. */
 bool inputs_open(inputs *out, const settings *s);
 
+/* The file of lines that --files-from names; "-": standard input. NULL after a message. */
+FILE *inputs_open_list(const char *path);
+
 /* The next path, or NULL at the end. "-" means the bytes on standard input. Valid until the next call. */
 const char *inputs_next(inputs *in);
 

@@ -75,9 +75,9 @@ static const command commands[] = {
     {.name = "fill",
      .synopsis = "fill [OPTION...] [IMAGE] TEXT",
      .summary = "what may stand in the gaps of a text",
-     .description =
-         "Fills the gaps of a text, each written [MASK], with words that suit the picture and the other words.\n"
-         "Prints the likeliest fillings, the probability of the words before each.",
+     .description = "Fills the gaps of a text, each written [MASK], with words that suit the picture (- is standard\n"
+                    "input) and the other words.\n"
+                    "Prints the likeliest fillings, the probability of the words before each.",
      .examples = "  looksay fill photo.jpg \"a [MASK] dog on the [MASK]\"\n"
                  "  looksay fill --n-best 10 --format jsonl photo.jpg \"a man is riding a [MASK]\"\n"
                  "  looksay fill --lang de foto.jpg \"Ein [MASK] läuft\"\n",
@@ -195,7 +195,7 @@ static int help(const char *topic)
     const command *c = topic ? find_command(topic) : NULL;
     if (c)
         return print_help(c);
-    if (!topic) {
+    if (!topic || strcmp(topic, "help") == 0 || strcmp(topic, "version") == 0 || strcmp(topic, "completion") == 0) {
         print_overview(stdout);
         return EXIT_ALL_DONE;
     }

@@ -97,6 +97,10 @@ static bool set(settings *s, const option *o, const char *given, const char *val
         *(const char **)(void *)field = value;
         return true;
     case KIND_TEXT:
+        if (!*value && strcmp(o->name, "prompt") != 0) {
+            complain("%s needs a value: %s", given, o->metavar);
+            return false;
+        }
         *(const char **)(void *)field = value;
         return true;
     case KIND_WORDS:
@@ -334,6 +338,20 @@ static bool check_needs(const reader *r)
     return true;
 }
 
+/* Words begin with the space before them: one at the prompt's end would be a word of its own. Returns false after a message. */
+static bool trim_prompt(settings *s)
+{
+    size_t n = s->prompt ? strlen(s->prompt) : 0;
+    if (n == 0 || !isspace((unsigned char)s->prompt[n - 1]))
+        return true;
+    while (n > 0 && isspace((unsigned char)s->prompt[n - 1]))
+        n--;
+    s->prompt = s->trimmed_prompt = strndup(s->prompt, n);
+    if (!s->prompt)
+        complain("out of memory");
+    return s->prompt != NULL;
+}
+
 bool settings_gives(const settings *s, const char *name)
 {
     bool given = false;
@@ -358,7 +376,8 @@ bool settings_parse(settings *out, const command *chosen, int argc, char **argv)
         complain("out of memory");
         return false;
     }
-    if (read_environment(s, chosen->groups | GROUP_ALWAYS) && read_arguments(&r) && (s->help || check_needs(&r)))
+    if (read_environment(s, chosen->groups | GROUP_ALWAYS) && read_arguments(&r) && (s->help || check_needs(&r)) &&
+        trim_prompt(s))
         return true;
     settings_release(s);
     return false;
@@ -373,6 +392,8 @@ void settings_release(settings *s)
         free(lists[k]->words);
         *lists[k] = (word_list){0};
     }
+    free(s->trimmed_prompt);
     free(s->operands);
+    s->trimmed_prompt = NULL;
     s->operands = NULL;
 }

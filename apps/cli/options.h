@@ -60,6 +60,7 @@ typedef struct settings {
     double length_penalty, repetition_penalty, temperature, top_p;
     bool sample;
     const char *prompt, *language;
+    char *trimmed_prompt; /* owned: the prompt where it ended in white space */
     word_list banned, required;
     /* input */
     const char *files_from, *shard;
@@ -97,7 +98,7 @@ typedef struct command {
 } command;
 
 /* Fills `out` for the chosen command from the environment, then from argv[0..argc). Returns false after a message on standard error. Operands and
- * texts are borrowed from argv and the environment; lists are released with settings_release. */
+ * texts are borrowed from argv and the environment; what is not is released with settings_release. */
 bool settings_parse(settings *out, const command *chosen, int argc, char **argv);
 void settings_release(settings *s);
 

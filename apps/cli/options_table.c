@@ -26,7 +26,7 @@ const option option_table[] = {
 
     TEXT("from", 0, KIND_TEXT, GROUP_TRANSLATE, from, "CODE", "language of the text, such as en; 'looksay info' lists those of the model"),
     TEXT("to", 0, KIND_TEXT, GROUP_TRANSLATE, to, "CODE", "language to translate into"),
-    TEXT("image", 'i', KIND_TEXT, GROUP_TRANSLATE, image, "IMAGE", "the picture that the text is about"),
+    TEXT("image", 'i', KIND_TEXT, GROUP_TRANSLATE, image, "IMAGE", "the picture that the text is about; - is standard input"),
     TEXT("lang", 'l', KIND_TEXT, GROUP_SEARCH, language, "CODE", "language of the caption, such as de; 'looksay info' lists those of the model, the default first"),
     TEXT("lang", 'l', KIND_TEXT, GROUP_FILL, language, "CODE", "language of the text, such as de; default: the model's first"),
     NUMBER("beams", 'b', KIND_INT, GROUP_SEARCH | GROUP_TRANSLATE | GROUP_FILL, n_beams, "N", 1, 256, "beams of beam search; 1 is greedy"),

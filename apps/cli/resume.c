@@ -24,12 +24,10 @@ static char *journal_path(const settings *s)
         return strdup(s->journal);
     if (s->output)
         return asprintf(&path, "%s.journal", s->output) < 0 ? NULL : path;
-    char part[64] = "";
-    if (s->shard) {
-        snprintf(part, sizeof part, "-%s", s->shard);
-        *strchr(part, '/') = '-';
-    }
-    return asprintf(&path, "%s/.looksay%s.journal", s->operands[0], part) < 0 ? NULL : path;
+    const char *folder = s->operands[0], *shard = s->shard, *slash = shard ? strchr(shard, '/') : NULL;
+    int n = slash ? asprintf(&path, "%s/.looksay-%.*s-%s.journal", folder, (int)(slash - shard), shard, slash + 1)
+                  : asprintf(&path, "%s/.looksay.journal", folder);
+    return n < 0 ? NULL : path;
 }
 
 /* Everything that an output depends on, but the images. */

@@ -1,5 +1,4 @@
 /* looksay translate: sentences into another language, with the picture they are about or without. */
-#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -7,6 +6,7 @@
 
 #include "apps/cli/commands.h"
 #include "apps/cli/engine.h"
+#include "apps/cli/inputs.h"
 #include "apps/common/rows.h"
 #include "apps/common/sink.h"
 
@@ -134,33 +134,57 @@ static void set_options(translation *t)
     o->stop = stop;
 }
 
+/* What does not fit together. Returns false after a message. */
+static bool check(const settings *s)
+{
+    bool reads_image = s->image && strcmp(s->image, "-") == 0,
+         reads_list = s->files_from && strcmp(s->files_from, "-") == 0;
+    const char *wrong = NULL;
+    if (!s->from || !s->to)
+        wrong = "translate needs two languages: --from en --to de";
+    else if (strcmp(s->from, s->to) == 0)
+        wrong = "translate needs two different languages, such as --from en --to de";
+    else if (s->n_operands == 0 && !s->files_from)
+        wrong = "translate needs a sentence, or --files-from with one a line";
+    else if (reads_image && reads_list)
+        wrong = "standard input cannot be both the image and the list of sentences";
+    else if (s->n_best != OPTION_UNSET && s->n_beams != OPTION_UNSET && s->n_best > s->n_beams)
+        wrong = "--n-best takes at most as many as there are --beams";
+    if (wrong)
+        complain("%s", wrong);
+    return !wrong;
+}
+
+static int run_with_engine(translation *t, FILE *list)
+{
+    const settings *s = t->settings;
+    lks_error err;
+    if (!engine_has_language(&t->engine, s->from) || !engine_has_language(&t->engine, s->to))
+        return EXIT_MODEL;
+    set_options(t);
+    if (!engine_check_search(s, false, t->options.n_beams > 1))
+        return EXIT_USAGE;
+    engine_catch_interrupts();
+    if (s->image && engine_open_picture(&t->picture, s->image, &err) != LKS_OK) {
+        complain("%s", err.message);
+        return EXIT_SOME_FAILED;
+    }
+    int status = run(t, list);
+    engine_close_picture(&t->picture);
+    return status;
+}
+
 int command_translate(const settings *s)
 {
-    if (!s->from || !s->to) {
-        complain("translate needs two languages: --from en --to de");
+    if (!check(s))
         return EXIT_USAGE;
-    }
-    if (s->n_operands == 0 && !s->files_from) {
-        complain("translate needs a sentence, or --files-from with one a line");
+    FILE *list = s->files_from ? inputs_open_list(s->files_from) : NULL;
+    if (s->files_from && !list)
         return EXIT_USAGE;
-    }
-    FILE *list = NULL;
-    if (s->files_from) {
-        list = strcmp(s->files_from, "-") == 0 ? stdin : fopen(s->files_from, "r");
-        if (!list) {
-            complain("%s: cannot be opened: %s", s->files_from, strerror(errno));
-            return EXIT_USAGE;
-        }
-    }
     translation t = {.settings = s, .json = s->text_format && strcmp(s->text_format, "jsonl") == 0};
     int status = EXIT_MODEL;
     if (engine_open(&t.engine, s)) {
-        if (engine_has_language(&t.engine, s->from) && engine_has_language(&t.engine, s->to)) {
-            t.picture.path = s->image;
-            set_options(&t);
-            engine_catch_interrupts();
-            status = engine_check_search(s, false, t.options.n_beams > 1) ? run(&t, list) : EXIT_USAGE;
-        }
+        status = run_with_engine(&t, list);
         engine_close(&t.engine);
     }
     if (list && list != stdin)

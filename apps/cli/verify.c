@@ -9,6 +9,7 @@
  *
  *     {"translate": {"text": "...", "from": "en", "to": "de"}, "args": {...}, "tokens", "logprobs", "caption": as above}
  *     {"fill": "a [MASK] dog", "args": {...}, "filling": {"text": "a brown dog", "probability": 0.5}}    one of the likeliest */
+#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdint.h>
@@ -116,22 +117,30 @@ static bool agrees(verification *v, const lks_sequence *got, const json_t *golde
     return true;
 }
 
-static bool caption_agrees(verification *v, const json_t *golden, const lks_caption_options *options, const char *path,
-                           char *why, size_t n_why)
+/* The same of what a run brought, which is freed, or its error. */
+static bool result_agrees(verification *v, lks_status st, lks_caption *caption, const lks_error *err,
+                          const json_t *golden, char *why, size_t n_why)
 {
-    lks_caption *caption;
-    lks_error err;
-    if (!path) {
-        snprintf(why, n_why, "a case needs \"image\"");
-        return false;
-    }
-    if (lks_caption_file(v->engine.session, &caption, path, options, &err) != LKS_OK) {
-        snprintf(why, n_why, "%s", err.message);
+    if (st != LKS_OK) {
+        snprintf(why, n_why, "%s", err->message);
         return false;
     }
     bool well = agrees(v, &caption->sequences[0], golden, why, n_why);
     lks_caption_free(caption);
     return well;
+}
+
+static bool caption_agrees(verification *v, const json_t *golden, const lks_caption_options *options, const char *path,
+                           char *why, size_t n_why)
+{
+    lks_caption *caption = NULL;
+    lks_error err;
+    if (!path) {
+        snprintf(why, n_why, "a case needs \"image\"");
+        return false;
+    }
+    lks_status st = lks_caption_file(v->engine.session, &caption, path, options, &err);
+    return result_agrees(v, st, caption, &err, golden, why, n_why);
 }
 
 static bool translation_agrees(verification *v, const json_t *golden, const lks_caption_options *args,
@@ -146,15 +155,10 @@ static bool translation_agrees(verification *v, const json_t *golden, const lks_
     options.n_beams = args->n_beams;
     options.max_tokens = args->max_tokens;
     options.length_penalty = args->length_penalty;
-    lks_caption *caption;
+    lks_caption *caption = NULL;
     lks_error err;
-    if (lks_translate(v->engine.session, &caption, text ? text : "", picture, &options, &err) != LKS_OK) {
-        snprintf(why, n_why, "%s", err.message);
-        return false;
-    }
-    bool well = agrees(v, &caption->sequences[0], golden, why, n_why);
-    lks_caption_free(caption);
-    return well;
+    lks_status st = lks_translate(v->engine.session, &caption, text ? text : "", picture, &options, &err);
+    return result_agrees(v, st, caption, &err, golden, why, n_why);
 }
 
 static bool filling_agrees(verification *v, const json_t *golden, const lks_caption_options *args,
@@ -216,15 +220,21 @@ static bool run_case(verification *v, const json_t *golden)
 
 static int run(verification *v)
 {
-    json_error_t detail;
-    json_t *golden = json_load_file(v->file, 0, &detail);
+    json_error_t detail = {.text = ""};
+    FILE *file = fopen(v->file, "r");
+    if (!file) {
+        complain("%s: %s; name a golden file", v->file, strerror(errno));
+        return EXIT_USAGE;
+    }
+    json_t *golden = json_loadf(file, 0, &detail);
+    fclose(file);
     const json_t *cases = json_object_get(golden, "cases");
     const json_t *tolerance = json_object_get(golden, "tolerance");
     size_t n = json_array_size(cases), n_well = 0;
     if (isnan(v->tolerance))
         v->tolerance = json_is_number(tolerance) ? json_number_value(tolerance) : DEFAULT_TOLERANCE;
     if (!golden)
-        complain("%s: %s", v->file, detail.text);
+        complain("%s: is no golden file: line %d: %s", v->file, detail.line, detail.text);
     else if (n == 0)
         complain("%s: holds no \"cases\"", v->file);
     for (size_t i = 0; i < n; i++)
@@ -246,7 +256,9 @@ int command_verify(const settings *s)
     if (!engine_open(&v.engine, s))
         return EXIT_MODEL;
     char beside[PATH_MAX + 32];
-    snprintf(beside, sizeof beside, "%s/golden.json", v.engine.path);
+    const char *model = v.engine.path, *slash = strrchr(model, '/');
+    int n = is_folder(model) ? (int)strlen(model) : slash ? (int)(slash - model) : 0;
+    snprintf(beside, sizeof beside, "%.*s%sgolden.json", n, model, n > 0 ? "/" : "");
     v.file = s->n_operands ? s->operands[0] : beside;
     int status = run(&v);
     engine_close(&v.engine);

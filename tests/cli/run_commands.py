@@ -38,7 +38,20 @@ class Commands(TestCase):
         golden["cases"][0]["tokens"][0] += 1
         changed.write_text(json.dumps(golden))
         self.assertIn("0 of 2", run("verify", "--photos", PHOTOS, changed)[1])
-        self.assertEqual(run("verify", self.work / "none")[0], USAGE)
+        status, _, err = run("verify", self.work / "none")
+        self.assertEqual((status, err), (USAGE, f"looksay: {self.work / 'none'}: No such file or directory; name a golden file\n"))
+        same.write_text("{\n]")
+        self.assertIn(f"{same}: is no golden file: line 2", run("verify", same)[2])
+
+    def test_verify_looks_beside_the_model(self):
+        golden = json.loads((MODEL / "golden.json").read_text())
+        golden["cases"] = [c for c in golden["cases"] if not (PORTABLE and c["image"].endswith(".jpg"))][:1]
+        one = self.work / "one.gguf"
+        run("convert", MODEL, "-o", one, model=None, check=OK)
+        self.assertIn(str(self.work / "golden.json"), run("verify", "--photos", PHOTOS, model=one)[2])
+        (self.work / "golden.json").write_text(json.dumps(golden))
+        for model, folder in ((one, None), ("one.gguf", self.work)):
+            self.assertIn("1 of 1", run("verify", "--photos", PHOTOS, model=model, cwd=folder, check=OK)[1])
 
     def test_eval(self):
         data = self.work / "data.jsonl"
@@ -162,6 +175,10 @@ class Commands(TestCase):
         checks = json.loads(run("doctor", "--format", "json")[1])
         self.assertTrue(all(c["ok"] for c in checks if c["check"] == "model"))
         self.assertEqual(run("doctor", model=self.work / "none")[0], SOME_FAILED)
+
+    def test_bench_without_its_picture_is_no_failure_of_the_model(self):
+        status, out, err = run("bench", self.work / "none.jpg")
+        self.assertEqual((status, out, err), (SOME_FAILED, "", f"looksay: {self.work / 'none.jpg'}: no such file\n"))
 
     def test_bench(self):
         figures = json.loads(run("bench", "--format", "json", "--repeat", "2", check=OK)[1])

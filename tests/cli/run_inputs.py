@@ -112,7 +112,9 @@ class Inputs(TestCase):
 
     def test_empty_folder_is_done(self):
         (self.work / "empty").mkdir()
-        self.assertEqual(run(self.work / "empty", check=OK)[1], "")
+        self.assertEqual(run(self.work / "empty", check=OK), (OK, "", "looksay: no images were found\n"))
+        self.assertEqual(run("-q", self.work / "empty", check=OK), (OK, "", ""))
+        self.assertIn("no images", run("--include", "*.none", PHOTOS, check=OK)[2])
 
     def test_interrupt_keeps_what_is_done(self):
         listing, target = self.work / "list", self.work / "out.jsonl"

@@ -104,11 +104,24 @@ class Languages(unittest.TestCase):
             self.assertTrue(0 < float(probability) <= 1)
         self.assertIn("Hund", run("fill", "--lang", "de", "Ein brauner [MASK] läuft am Strand", check=OK)[1].splitlines()[0])
 
+    def test_the_picture_may_come_from_standard_input(self):
+        for words in (("translate", "--from", "en", "--to", "de", "a girl looks at the water", "--image"), ("fill", "a [MASK] dog runs")):
+            at = len(words) if words[0] == "translate" else 1
+            named, piped = ([*words[:at], picture, *words[at:]] for picture in (PHOTO, "-"))
+            self.assertEqual(run(*piped, stdin=PHOTO.read_bytes(), check=OK), run(*named, check=OK))
+
     def test_mistakes_are_usage_and_name_the_remedy(self):
         for words, status, part in (
             (("translate", "--to", "de", "a"), USAGE, "--from en --to de"),
             (("translate", "--from", "en", "--to", "de"), USAGE, "sentence"),
             (("translate", "--from", "en", "--to", "xx", "a"), BAD_MODEL, "en, de, fr, cs"),
+            (("translate", "--from", "de", "--to", "de", "a"), USAGE, "two different languages"),
+            (("translate", "--from", "en", "--to", "de", "-n", "3", "-b", "2", "a"), USAGE, "--beams"),
+            (("translate", "--from", "en", "--to", "de", "--length-penalty", "2", "-b1", "a"), USAGE, "--length-penalty does nothing"),
+            (("translate", "--from", "en", "--to", "de", "--image", "-", "--files-from", "-"), USAGE, "standard input"),
+            (("translate", "--from", "en", "--to", "de", "--image", "-", "a dog"), SOME_FAILED, "standard input is empty"),
+            (("translate", "--from", "en", "--to", "de", "--files-from", PHOTO.parent), USAGE, "is a folder"),
+            (("fill", "-", "a [MASK]"), SOME_FAILED, "standard input is empty"),
             (("translate", "--from", "en", "--to", "de", "--files-from", "/nowhere/x", "a"), USAGE, "/nowhere/x"),
             (("--lang", "xx", PHOTO), BAD_MODEL, "en, de, fr, cs"),
             (("fill",), USAGE, "[MASK]"),

@@ -20,7 +20,7 @@ class Usage(TestCase):
         self.assertIn("usage:", err)
 
     def test_help_and_version_go_to_standard_output(self):
-        for words in (["--help"], ["help"], ["-h"], ["caption", "--help"], ["help", "bench"], ["eval", "-h"]):
+        for words in (["--help"], ["help"], ["-h"], ["caption", "--help"], ["help", "bench"], ["eval", "-h"], ["help", "help"]):
             _, out, err = run(*words, model=None, check=OK)
             self.assertIn("examples:", out, words)
             self.assertEqual(err, "", words)
@@ -49,6 +49,12 @@ class Usage(TestCase):
             (["info", "a", "b"], "one model"),
             (["eval"], "one file"),
             (["completion", "tcsh"], "bash, zsh or fish"),
+            (["-o", "", photo], "-o needs a value: FILE"),
+            (["--lang=", photo], "--lang= needs a value: CODE"),
+            (["--files-from", PHOTOS], "is a folder; --files-from takes a file of lines"),
+            (["--min-tokens", "9", "--max-tokens", "8", photo], "min-tokens 9 is more than max-tokens 8"),
+            (["--must", "a", "--sample", photo], "not where tokens are drawn at random"),
+            (["--must", ",".join("abcdefghijklmnopq"), photo], "at most 16 words and phrases can be required, not 17"),
             (["--format", "txt", "-o", "x", photo], "beside the photos"),
         ]:
             model = None if words[0] in ("--beams", "completion", "help") and len(words) < 3 else MODEL
@@ -133,6 +139,12 @@ class Usage(TestCase):
 
     def test_model_from_the_environment(self):
         run(PHOTOS / "wide.jpg", model=None, env={"LOOKSAY_MODEL": str(MODEL)}, check=OK)
+
+    def test_white_space_at_a_prompts_end_does_not_count(self):
+        photo = PHOTOS / "wide.jpg"
+        self.assertEqual(run("--prompt", "a red \t ", photo, check=OK), run("--prompt", "a red", photo, check=OK))
+        for nothing in ("", "  "):
+            self.assertEqual(run("--prompt", nothing, photo, check=OK), run(photo, check=OK))
 
     def test_short_options_and_double_dash(self):
         folder = self.photos("wide.jpg")
