@@ -5,6 +5,8 @@
 #include "fusion/device.h"
 #include "tests/ops/ops_test.h"
 
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
 typedef struct device_bench {
     lks_device *device;
     lks_queue *queue;

@@ -69,7 +69,6 @@ static void check(device_bench *b, attention_case c)
 }
 
 static const int query_counts[] = {1, 3, 9, 25, 70};
-#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 static void key_counts(void **state)
 {
