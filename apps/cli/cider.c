@@ -154,7 +154,7 @@ static size_t next_word(const char **word, const char *s, size_t *at)
 static bool read_text(cider *c, text *out, const char *source)
 {
     size_t n = strlen(source), n_words = 0;
-    char *lower = malloc(n + 2);
+    char *lower = calloc(n + 2, 1);
     uint64_t *words = malloc((n + 1) * sizeof *words);
     text t = {.grams = malloc((N_ORDERS * n + 1) * sizeof *t.grams)};
     bool well = lower && words && t.grams;

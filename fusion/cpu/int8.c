@@ -84,8 +84,10 @@ void lks_int8_unpack(float *row, const lks_int8_weights *weights, int d_in, int 
     enum { COLUMNS = LKS_INT8_COLUMNS, GROUP = LKS_INT8_GROUP };
     size_t n_groups = ((size_t)d_in + GROUP - 1) / GROUP;
     const int8_t *panel = weights->panels + (size_t)(o / COLUMNS) * n_groups * COLUMNS * GROUP;
-    for (int k = 0; k < d_in; k++)
-        row[k] = weights->scales[o] * (float)panel[(k / GROUP * COLUMNS + o % COLUMNS) * GROUP + k % GROUP];
+    for (int k = 0; k < d_in; k++) {
+        int group = k / GROUP * COLUMNS + o % COLUMNS;
+        row[k] = weights->scales[o] * (float)panel[group * GROUP + k % GROUP];
+    }
 }
 
 lks_int8_row lks_int8_row_of_range(float low, float high, bool finite)
