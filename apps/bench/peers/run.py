@@ -96,7 +96,8 @@ class Model:
         if not self.source.exists():
             say(f"{self.name}: making {self.source}")
             call(sys.executable, HERE / "models.py", self.name, self.source)
-        if peers and not (self.graphs / "model.json").exists():
+        made = self.graphs / "model.json"
+        if peers and (not made.exists() or made.stat().st_mtime < self.source.stat().st_mtime):
             say(f"{self.name}: making graphs and their int8 forms in {self.graphs}")
             call(sys.executable, HERE / "graphs.py", self.source, self.graphs, *photos)
         self.graphs.mkdir(parents=True, exist_ok=True)
