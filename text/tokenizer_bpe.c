@@ -114,11 +114,9 @@ static lks_status put_json_merges(lks_token_model *model, const json_t *merges, 
 static lks_status put_merge_lines(lks_token_model *model, const char *text, size_t n, lks_str *joined, const char *name,
                                   lks_error *err)
 {
-    const char *rest = text, *line;
-    size_t n_rest = n, n_line, n_merges = 0;
-    while (lks_next_line(&rest, &n_rest, &line, &n_line))
-        n_merges++;
-    lks_status st = make_slots(model, n_merges, name, err);
+    const char *line;
+    size_t n_line;
+    lks_status st = make_slots(model, lks_count_lines(text, n), name, err);
     for (int32_t rank = 0; st == LKS_OK && lks_next_line(&text, &n, &line, &n_line); rank++) {
         pair_text merge;
         st = split_merge(&merge, line, n_line) ? put_merge(model, &merge, rank, joined, name, err)

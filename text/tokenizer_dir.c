@@ -202,24 +202,21 @@ static int add_all(const directory *d, json_t *list)
 
 /* --- vocab.txt, vocab.json + merges.txt --- */
 
-static lks_status put_lines(json_t *vocab, char *data, size_t n, const char *name, lks_error *err)
+static lks_status put_lines(json_t *vocab, const char *text, size_t n, const char *name, lks_error *err)
 {
-    json_int_t id = 0;
-    for (char *line = data, *end; line < data + n; line = end + 1, id++) {
-        end = memchr(line, '\n', (size_t)(data + n - line));
-        end = end ? end : data + n;
-        size_t length = (size_t)(end - line), used;
+    const char *line;
+    size_t length, used;
+    for (json_int_t id = 0; lks_next_line(&text, &n, &line, &length); id++) {
         while (length) { /* white space at the end does not belong to the token */
             size_t last = lks_utf8_last(line, length);
             if (!lks_char_is_space(lks_utf8_next(line + last, length - last, &used)))
                 break;
             length = last;
         }
-        line[length] = '\0'; /* data is one byte longer than n */
         if (memchr(line, '\0', length) || !lks_utf8_valid(line, length))
             return lks_error_set(err, LKS_ERR_MODEL, "%s: line %lld is not UTF-8 text; the vocabulary is damaged", name,
                                  (long long)id + 1);
-        if (json_object_set_new(vocab, line, json_integer(id)) != 0)
+        if (json_object_setn_new(vocab, line, length, json_integer(id)) != 0)
             return lks_text_nomem(name, err);
     }
     return LKS_OK;
@@ -248,10 +245,9 @@ static lks_status read_merges(json_t **out, const char *path, lks_error *err)
     size_t n;
     lks_status st = lks_file_read(&data, &n, path, MOST_BYTES, err);
     json_t *merges = json_array();
-    for (char *line = data, *end; st == LKS_OK && line < data + n; line = end + 1) {
-        end = memchr(line, '\n', (size_t)(data + n - line));
-        end = end ? end : data + n;
-        size_t length = (size_t)(end - line);
+    const char *rest = data, *line;
+    size_t length;
+    while (st == LKS_OK && lks_next_line(&rest, &n, &line, &length)) {
         length -= length && line[length - 1] == '\r';
         if (length == 0 || (length >= 8 && memcmp(line, "#version", 8) == 0))
             continue;

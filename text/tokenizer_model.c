@@ -37,11 +37,9 @@ static lks_status open_vocab(lks_vocab *vocab, const json_t *object, const char 
 
 static lks_status open_vocab_lines(lks_vocab *vocab, const char *text, size_t n, const char *name, lks_error *err)
 {
-    const char *rest = text, *line;
-    size_t n_rest = n, n_line, n_ids = 0;
-    while (lks_next_line(&rest, &n_rest, &line, &n_line))
-        n_ids++;
-    if (!lks_vocab_init(vocab, n_ids, n))
+    const char *line;
+    size_t n_line;
+    if (!lks_vocab_init(vocab, lks_count_lines(text, n), n))
         return lks_text_nomem(name, err);
     for (int32_t id = 0; lks_next_line(&text, &n, &line, &n_line); id++) {
         if (lks_vocab_find(vocab, line, n_line) >= 0)

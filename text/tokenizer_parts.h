@@ -369,6 +369,7 @@ void lks_added_split(const lks_added_tokens *added, bool normalized, lks_pieces 
 
 /* Takes the next line, without its end, off text [n]; false when nothing is left. */
 bool lks_next_line(const char **text, size_t *n, const char **line, size_t *n_line);
+size_t lks_count_lines(const char *text, size_t n);
 
 /* --- reading JSON (tokenizer_json.c) --- */
 

@@ -20,6 +20,15 @@ bool lks_next_line(const char **text, size_t *n, const char **line, size_t *n_li
     return true;
 }
 
+size_t lks_count_lines(const char *text, size_t n)
+{
+    const char *line;
+    size_t n_line, n_lines = 0;
+    while (lks_next_line(&text, &n, &line, &n_line))
+        n_lines++;
+    return n_lines;
+}
+
 /* A line for each id; nothing (*lines stays empty) when an id has not just one token, or a token would break its line. */
 static void put_tokens(lks_str *lines, const lks_vocab *vocab)
 {

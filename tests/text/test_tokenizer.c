@@ -17,7 +17,7 @@
 #include <time.h>
 
 #include "fusion/weights/file.h"
-#include "text/tokenizer.h"
+#include "tests/text/open_text.h"
 #include "text/unicode.h"
 
 #define FIXTURES "tests/text/fixtures/"
@@ -265,15 +265,6 @@ static int compare(const char *name, const lks_tokenizer *t, const texts *given)
 
 /* --- opening --- */
 
-static lks_tokenizer *open_text(const char *json, size_t n, const char *name)
-{
-    lks_error err;
-    lks_tokenizer *t = NULL;
-    if (lks_tokenizer_open_texts(&t, &(lks_tokenizer_texts){.json = json, .n_json = n}, name, &err) != LKS_OK)
-        fail_msg("%s", err.message);
-    return t;
-}
-
 static lks_tokenizer *open_fixture(const char *name)
 {
     char path[256];
@@ -299,14 +290,14 @@ static lks_tokenizer *reopen(lks_tokenizer *t)
 {
     for (int i = 0; i < 2; i++) {
         lks_error err;
-        lks_tokenizer_texts texts;
-        if (lks_tokenizer_to_texts(t, &texts, &err) != LKS_OK)
+        lks_tokenizer_texts written;
+        if (lks_tokenizer_to_texts(t, &written, &err) != LKS_OK)
             fail_msg("%s", err.message);
         lks_tokenizer_close(t);
         t = NULL;
-        if (lks_tokenizer_open_texts(&t, &texts, "to_texts", &err) != LKS_OK)
+        if (lks_tokenizer_open_texts(&t, &written, "to_texts", &err) != LKS_OK)
             fail_msg("%s", err.message);
-        lks_tokenizer_texts_free(&texts);
+        lks_tokenizer_texts_free(&written);
     }
     return t;
 }
@@ -472,148 +463,6 @@ static void threads_share_a_tokenizer(void **state)
     }
 }
 
-/* --- damaged and unsupported files --- */
-
-#define BPE(vocab, merges) "{\"model\":{\"type\":\"BPE\",\"vocab\":" vocab ",\"merges\":" merges "}}"
-#define STEP(member, step) "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]},\"" member "\":" step "}"
-
-static void bad_files_are_named(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *json;
-        lks_status status;
-        const char *says;
-    } cases[] = {
-        {"", LKS_ERR_MODEL, "JSON"},
-        {"{", LKS_ERR_MODEL, "line 1"},
-        {"[]", LKS_ERR_MODEL, "not an object"},
-        {"{}", LKS_ERR_MODEL, "no model"},
-        {"{\"model\":{\"type\":\"Magic\"}}", LKS_ERR_UNSUPPORTED, "Magic"},
-        {"{\"model\":{\"type\":\"BPE\"}}", LKS_ERR_MODEL, "vocabulary"},
-        {BPE("{\"a\":-1}", "[]"), LKS_ERR_MODEL, "id"},
-        {BPE("{\"a\":4000000000}", "[]"), LKS_ERR_MODEL, "id"},
-        {BPE("{\"a\":\"x\"}", "[]"), LKS_ERR_MODEL, "id"},
-        {BPE("{\"a\":0}", "{}"), LKS_ERR_MODEL, "merges"},
-        {BPE("{\"a\":0}", "[\"a\"]"), LKS_ERR_MODEL, "merge 0"},
-        {BPE("{\"a\":0}", "[\"a b\"]"), LKS_ERR_MODEL, "vocabulary"},
-        {BPE("{\"a\":0}", "[[\"a\"]]"), LKS_ERR_MODEL, "merge 0"},
-        {"{\"model\":{\"type\":\"BPE\",\"dropout\":0.1,\"vocab\":{},\"merges\":[]}}", LKS_ERR_UNSUPPORTED, "dropout"},
-        {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\"]]}}", LKS_ERR_MODEL, "piece"},
-        {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",0]],\"unk_id\":7}}", LKS_ERR_MODEL, "unk_id"},
-        {"{\"model\":{\"type\":\"WordPiece\",\"vocab\":{\"a\":0}}}", LKS_ERR_MODEL, "unk_token"},
-        {STEP("normalizer", "{\"type\":\"Rot13\"}"), LKS_ERR_UNSUPPORTED, "Rot13"},
-        {STEP("normalizer", "3"), LKS_ERR_MODEL, "step"},
-        {STEP("normalizer", "{\"type\":\"Sequence\"}"), LKS_ERR_MODEL, "Sequence"},
-        {STEP("normalizer", "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAAA\"}"), LKS_ERR_MODEL, "charsmap"},
-        {STEP("normalizer", "{\"type\":\"Replace\",\"content\":\"\",\"pattern\":{\"Regex\":\"(a|b)*\"}}"),
-         LKS_ERR_UNSUPPORTED, "(a|b)*"},
-        {STEP("pre_tokenizer", "{\"type\":\"Metaspace\",\"replacement\":\"ab\"}"), LKS_ERR_MODEL, "replacement"},
-        {STEP("post_processor", "{\"type\":\"BertProcessing\"}"), LKS_ERR_MODEL, "sep"},
-        {STEP("post_processor", "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"x\"}}]}"),
-         LKS_ERR_MODEL, "special token"},
-        {STEP("decoder", "{\"type\":\"CTC\"}"), LKS_ERR_UNSUPPORTED, "CTC"},
-        {STEP("added_tokens", "[{}]"), LKS_ERR_MODEL, "added token"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        lks_tokenizer *t = NULL;
-        lks_error err = {0};
-        lks_tokenizer_texts texts = {.json = cases[i].json, .n_json = strlen(cases[i].json)};
-        lks_status st = lks_tokenizer_open_texts(&t, &texts, "some/file.json", &err);
-        if (st != cases[i].status || !strstr(err.message, cases[i].says) || !strstr(err.message, "some/file.json"))
-            fail_msg("%s gave %d: %s", cases[i].json, (int)st, err.message);
-        assert_null(t);
-    }
-}
-
-static lks_status open_lines(lks_tokenizer **t, const char *tokens, const char *merges, lks_error *err)
-{
-    static const char json[] = "{\"model\":{\"type\":\"BPE\"}}";
-    lks_tokenizer_texts texts = {json, sizeof json - 1, tokens, strlen(tokens), merges, strlen(merges)};
-    return lks_tokenizer_open_texts(t, &texts, "some/file", err);
-}
-
-static void lines_stand_for_vocabulary_and_merges(void **state)
-{
-    (void)state;
-    lks_tokenizer *t = NULL;
-    lks_error err = {0};
-    assert_int_equal(open_lines(&t, "a\nb\nc\nbc\nabc\n", "b c\na bc\n", &err), LKS_OK);
-    int32_t *ids = NULL;
-    size_t n = 0;
-    assert_int_equal(lks_tokenizer_encode(t, &ids, &n, "abcbb", 5, false, &err), LKS_OK);
-    static const int32_t expected[] = {4, 1, 1};
-    assert_int_equal(n, 3);
-    assert_memory_equal(ids, expected, sizeof expected);
-    free(ids);
-    lks_tokenizer_close(t);
-
-    static const char *const bad[][3] = {{"a\nb\n", "a b\n", "vocabulary"}, /* without "ab" */
-                                         {"a\nb\nab\nb\n", "a b\n", "two ids"},
-                                         {"a\nb\nab\n", "ab\n", "merge 0"},
-                                         {"a\nb\nab\n", "a b\n\n", "merge 1"},
-                                         {"a\nb\nab\n", "a  b\n", "merge 0"}};
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        t = NULL;
-        assert_int_equal(open_lines(&t, bad[i][0], bad[i][1], &err), LKS_ERR_MODEL);
-        assert_non_null(strstr(err.message, bad[i][2]));
-        assert_null(t);
-    }
-}
-
-/* Which models say their vocabulary and merges in lines. */
-static void only_plain_vocabularies_become_lines(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *json;
-        bool tokens, merges;
-    } cases[] = {
-        {BPE("{\"a\":0,\"b\":1,\"ab\":2}", "[\"a b\"]"), true, true},
-        {BPE("{\"a\":0,\" \":1,\"a \":2}", "[[\"a\",\" \"]]"), true, false}, /* a space in a merge */
-        {BPE("{\"a\":0,\"b\":2}", "[]"), false, false},                      /* no token 1 */
-        {BPE("{\"a\":0,\"b\":0}", "[]"), false, false},                      /* two tokens 0 */
-        {BPE("{\"a\":0,\"\\n\":1}", "[]"), false, false},                    /* more lines than tokens */
-        {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}}", false, false},   /* BPE by its members */
-        {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",0]]}}", false, false},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        lks_error err;
-        lks_tokenizer_texts texts;
-        lks_tokenizer *t = open_text(cases[i].json, strlen(cases[i].json), "json");
-        assert_int_equal(lks_tokenizer_to_texts(t, &texts, &err), LKS_OK);
-        if ((texts.tokens != NULL) != cases[i].tokens || (texts.merges != NULL) != cases[i].merges)
-            fail_msg("%s became %s, %s, %s", cases[i].json, texts.json, texts.tokens, texts.merges);
-        lks_tokenizer_texts_free(&texts);
-        lks_tokenizer_close(t);
-    }
-}
-
-static void an_empty_directory_is_no_tokenizer(void **state)
-{
-    (void)state;
-    lks_tokenizer *t = NULL;
-    lks_error err = {0};
-    assert_int_equal(lks_tokenizer_open_dir(&t, "tests/text", &err), LKS_ERR_MODEL);
-    assert_non_null(strstr(err.message, "tests/text"));
-    assert_non_null(strstr(err.message, "tokenizer.json"));
-    assert_null(t);
-}
-
-static void ids_without_an_unknown_token_are_refused(void **state)
-{
-    (void)state;
-    static const char json[] = "{\"model\":{\"type\":\"WordPiece\",\"unk_token\":\"[UNK]\",\"vocab\":{\"a\":0}}}";
-    lks_tokenizer *t = open_text(json, sizeof json - 1, "json");
-    int32_t *ids = NULL;
-    size_t n = 0;
-    lks_error err = {0};
-    assert_int_equal(lks_tokenizer_encode(t, &ids, &n, "b", 1, false, &err), LKS_ERR_MODEL);
-    assert_non_null(strstr(err.message, "[UNK]"));
-    assert_null(ids);
-    lks_tokenizer_close(t);
-}
-
 /* Prints what a fixture makes of each line of a file: "t HEX", a text, as an expectation has it; "i ID ID...", decoded without and
  * with special tokens. For explore.py. */
 static int answer(const char *name, const char *path)
@@ -659,11 +508,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(decoding_skips_what_is_unknown),
         cmocka_unit_test(long_words_take_linear_time),
         cmocka_unit_test(threads_share_a_tokenizer),
-        cmocka_unit_test(bad_files_are_named),
-        cmocka_unit_test(lines_stand_for_vocabulary_and_merges),
-        cmocka_unit_test(only_plain_vocabularies_become_lines),
-        cmocka_unit_test(an_empty_directory_is_no_tokenizer),
-        cmocka_unit_test(ids_without_an_unknown_token_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
