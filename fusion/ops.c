@@ -112,9 +112,9 @@ bool lks_expands_in_place(const lks_ops *ops, const lks_linear *expand)
     return ops->expand_depthwise && lks_linear_precision(expand) == LKS_PRECISION_F32;
 }
 
-size_t lks_expand_scratch(const lks_ops *ops, int n_threads, const lks_expand_conv2d *args)
+size_t lks_depthwise_scratch(const lks_ops *ops, int n_threads, const lks_conv2d *conv)
 {
-    return lks_expands_in_place(ops, args->expand) ? ops->expand_scratch(n_threads, args) : 0;
+    return ops->depthwise_scratch ? ops->depthwise_scratch(n_threads, conv) : 0;
 }
 
 void lks_expand_depthwise(const lks_compute *compute, const lks_expand_conv2d *args)

@@ -72,6 +72,8 @@ typedef struct lks_linear_args {
     int64_t residual_stride;
 } lks_linear_args;
 
+enum { LKS_MAX_FILTER = 15 }; /* the widest kernel of a depthwise convolution */
+
 /* y[h', w', o] = activation( bias[o] + sum x[h' * stride - pad_top + i, w' * stride - pad_left + j, c] weight ),
  * zero padding. x [n, height, width, c_in]  y [n, out_height, out_width, c_out].
  * Dense: weight [c_out, kernel, kernel, c_in]. Depthwise (c_out == c_in): weight [kernel, kernel, c_in]. */
@@ -169,9 +171,10 @@ typedef struct lks_ops {
 
     void (*conv2d)(const lks_compute *compute, const lks_conv2d *conv);
     void (*depthwise_conv2d)(const lks_compute *compute, const lks_conv2d *conv);
-    /* Of f32 layers, the expanded map never written as a whole, and the scratch that it takes; NULL: in two steps only. */
+    /* Of f32 layers, the expanded map never written as a whole; NULL: in two steps only. */
     void (*expand_depthwise)(const lks_compute *compute, const lks_expand_conv2d *args);
-    size_t (*expand_scratch)(int n_threads, const lks_expand_conv2d *args);
+    /* Scratch that either takes; NULL: none. */
+    size_t (*depthwise_scratch)(int n_threads, const lks_conv2d *conv);
 
     /* y [n, d] = table[ids[i], :] * scale.  ids must be valid rows. */
     void (*embed)(const lks_compute *compute, float *y, lks_table table, const int32_t *ids, int n, int d, float scale);
@@ -222,11 +225,11 @@ void lks_linear_run(const lks_compute *compute, const lks_linear *layer, const l
 void lks_linear_dense(const lks_compute *compute, const lks_linear *layer, float *y, const float *x, int n,
                       lks_activation activation, const float *residual);
 
-/* See lks_expand_conv2d. Takes lks_expand_scratch bytes. */
+/* See lks_expand_conv2d. Takes lks_depthwise_scratch bytes. */
 void lks_expand_depthwise(const lks_compute *compute, const lks_expand_conv2d *args);
 /* Whether it does without room for the expanded map. */
 bool lks_expands_in_place(const lks_ops *ops, const lks_linear *expand);
-size_t lks_expand_scratch(const lks_ops *ops, int n_threads, const lks_expand_conv2d *args);
+size_t lks_depthwise_scratch(const lks_ops *ops, int n_threads, const lks_conv2d *conv);
 
 /* Self-attention (Vaswani et al. 2017) of one sequence in which every token sees every other one.
  * mixed [n, d] = softmax(q k^T / sqrt(d / n_heads)) v per head;  qkv [n, 3 d] holds queries, keys, values side by side. */

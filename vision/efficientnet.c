@@ -49,7 +49,7 @@ static lks_status parse_stage(lks_efficientnet *net, const json_t *stage, int *r
     int repeats, kernel, stride, expand, c_in, c_out;
     lks_status st;
     if ((st = lks_json_int(&repeats, stage, "repeats", 0, 1, MAX_BLOCKS, path, err)) != LKS_OK ||
-        (st = lks_json_int(&kernel, stage, "kernel", 0, 1, 15, path, err)) != LKS_OK ||
+        (st = lks_json_int(&kernel, stage, "kernel", 0, 1, LKS_MAX_FILTER, path, err)) != LKS_OK ||
         (st = lks_json_int(&stride, stage, "stride", 0, 1, 2, path, err)) != LKS_OK ||
         (st = lks_json_int(&expand, stage, "expand", 0, 1, 16, path, err)) != LKS_OK ||
         (st = lks_json_int(&c_in, stage, "in", 0, 1, MAX_CHANNELS, path, err)) != LKS_OK ||
@@ -231,8 +231,7 @@ size_t lks_efficientnet_scratch(const lks_efficientnet *net, int n_threads)
         const net_block *block = &net->blocks[i];
         const lks_expand_conv2d expansion = expansion_of(block);
         widest = block->c_hidden > widest ? block->c_hidden : widest;
-        if (block->expands)
-            blocks = larger(blocks, lks_expand_scratch(net->ops, n_threads, &expansion));
+        blocks = larger(blocks, lks_depthwise_scratch(net->ops, n_threads, &expansion.conv));
     }
     return 2 * lks_arena_cost(sizes.narrow, sizeof(float)) + lks_arena_cost(sizes.expanded, sizeof(float)) +
            lks_arena_cost(sizes.filtered, sizeof(float)) + larger(blocks, lks_ops_scratch(n_threads, 1, 1, widest));

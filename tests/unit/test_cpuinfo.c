@@ -44,7 +44,7 @@ static void names(void **state)
 static bool optional(size_t offset)
 {
     return offset == offsetof(lks_ops, linear_widen) || offset == offsetof(lks_ops, expand_depthwise) ||
-           offset == offsetof(lks_ops, expand_scratch);
+           offset == offsetof(lks_ops, depthwise_scratch);
 }
 
 static void tables(void **state)
