@@ -1,8 +1,8 @@
 /* Which table serves which instruction set, and how much scratch the ops need. */
 #include "fusion/ops.h"
 
+#include <assert.h>
 #include <math.h>
-
 #include <string.h>
 
 #include "fusion/cpu/kernels.h"
@@ -107,28 +107,54 @@ void lks_linear_dense(const lks_compute *compute, const lks_linear *layer, float
     lks_linear_run(compute, layer, &args);
 }
 
-bool lks_expands_in_place(const lks_ops *ops, const lks_linear *expand)
+/* Whether the table does it in one go. */
+static bool is_fused(const lks_ops *ops, const lks_inverted_residual *args)
 {
-    return ops->expand_depthwise && lks_linear_precision(expand) == LKS_PRECISION_F32;
+    return ops->inverted_residual && lks_linear_precision(args->project) == LKS_PRECISION_F32 &&
+           (!args->expand || lks_linear_precision(args->expand) == LKS_PRECISION_F32);
 }
 
-size_t lks_depthwise_scratch(const lks_ops *ops, int n_threads, const lks_conv2d *conv)
-{
-    return ops->depthwise_scratch ? ops->depthwise_scratch(n_threads, conv) : 0;
-}
-
-void lks_expand_depthwise(const lks_compute *compute, const lks_expand_conv2d *args)
+/* Floats of the maps behind the expansion, none without one, and behind the filter. */
+static size_t expanded_floats(const lks_inverted_residual *args)
 {
     const lks_conv2d *conv = &args->conv;
-    if (lks_expands_in_place(compute->ops, args->expand)) {
-        compute->ops->expand_depthwise(compute, args);
+    return args->expand ? (size_t)(conv->n * conv->height * conv->width) * (size_t)conv->c_in : 0;
+}
+
+static size_t filtered_floats(const lks_inverted_residual *args)
+{
+    const lks_conv2d *conv = &args->conv;
+    return (size_t)(conv->n * conv->out_height * conv->out_width) * (size_t)conv->c_out;
+}
+
+size_t lks_inverted_residual_scratch(const lks_ops *ops, int n_threads, const lks_inverted_residual *args)
+{
+    if (is_fused(ops, args))
+        return ops->residual_scratch(n_threads, args);
+    return lks_arena_cost(expanded_floats(args), sizeof(float)) + lks_arena_cost(filtered_floats(args), sizeof(float)) +
+           (ops->depthwise_scratch ? ops->depthwise_scratch(n_threads, &args->conv) : 0);
+}
+
+void lks_inverted_residual_run(const lks_compute *compute, const lks_inverted_residual *args)
+{
+    const lks_ops *ops = compute->ops;
+    if (is_fused(ops, args)) {
+        ops->inverted_residual(compute, args);
         return;
     }
-    lks_conv2d filter = *conv;
-    filter.x = args->expanded;
-    lks_linear_dense(compute, args->expand, args->expanded, args->x, conv->n * conv->height * conv->width,
-                     args->activation, NULL);
-    compute->ops->depthwise_conv2d(compute, &filter);
+    const size_t mark = lks_arena_mark(compute->scratch);
+    lks_conv2d conv = args->conv;
+    float *expanded = lks_arena_take(compute->scratch, expanded_floats(args), sizeof *expanded);
+    conv.x = args->expand ? expanded : args->x;
+    conv.y = lks_arena_take(compute->scratch, filtered_floats(args), sizeof *conv.y);
+    assert(expanded && conv.y);
+    if (args->expand)
+        lks_linear_dense(compute, args->expand, expanded, args->x, conv.n * conv.height * conv.width, args->activation,
+                         NULL);
+    ops->depthwise_conv2d(compute, &conv);
+    lks_linear_dense(compute, args->project, args->y, conv.y, conv.n * conv.out_height * conv.out_width, LKS_ACT_NONE,
+                     args->residual);
+    lks_arena_reset(compute->scratch, mark);
 }
 
 void lks_self_attention(const lks_compute *compute, float *mixed, const float *qkv, int n, int n_heads, int d)

@@ -86,15 +86,16 @@ typedef struct lks_conv2d {
     float *y;
 } lks_conv2d;
 
-/* Pointwise expansion and depthwise convolution, what an inverted residual (Sandler et al. 2018) does before its projection:
- * conv.y = depthwise_conv2d of activation(x w^T + b).  x [n, height, width, d_in], d_out of the expansion = conv.c_in. */
-typedef struct lks_expand_conv2d {
-    const lks_linear *expand;
+/* A block of MobileNetV2 (Sandler et al. 2018): y = residual + project(depthwise_conv2d(activation(expand(x)))).
+ * x [n, height, width, d_in of expand, or c_in]  y, residual [n, out_height, out_width, d_out of project]. */
+typedef struct lks_inverted_residual {
+    const lks_linear *expand;  /* NULL: x is filtered as it is */
     lks_activation activation; /* of the expansion */
-    const float *x;
-    float *expanded; /* room for [n, height, width, c_in]; not looked at where lks_expands_in_place */
-    lks_conv2d conv; /* its x is not looked at */
-} lks_expand_conv2d;
+    lks_conv2d conv;           /* depthwise; its x and y are not looked at */
+    const lks_linear *project;
+    const float *x, *residual; /* residual NULL: none */
+    float *y;
+} lks_inverted_residual;
 
 /* to[to_index[i], j, :] = from[i, j, :] for rows of d floats, i < n_outer, j < n_inner; the two do not overlap. to_index [n_outer]
  * in the memory of the table; NULL: i. */
@@ -171,10 +172,10 @@ typedef struct lks_ops {
 
     void (*conv2d)(const lks_compute *compute, const lks_conv2d *conv);
     void (*depthwise_conv2d)(const lks_compute *compute, const lks_conv2d *conv);
-    /* Of f32 layers, the expanded map never written as a whole; NULL: in two steps only. */
-    void (*expand_depthwise)(const lks_compute *compute, const lks_expand_conv2d *args);
-    /* Scratch that either takes; NULL: none. */
-    size_t (*depthwise_scratch)(int n_threads, const lks_conv2d *conv);
+    size_t (*depthwise_scratch)(int n_threads, const lks_conv2d *conv); /* that it takes; NULL: none */
+    /* Of f32 layers, without room for whole maps, and the scratch that it takes. NULL: step by step only. */
+    void (*inverted_residual)(const lks_compute *compute, const lks_inverted_residual *args);
+    size_t (*residual_scratch)(int n_threads, const lks_inverted_residual *args);
 
     /* y [n, d] = table[ids[i], :] * scale.  ids must be valid rows. */
     void (*embed)(const lks_compute *compute, float *y, lks_table table, const int32_t *ids, int n, int d, float scale);
@@ -225,11 +226,9 @@ void lks_linear_run(const lks_compute *compute, const lks_linear *layer, const l
 void lks_linear_dense(const lks_compute *compute, const lks_linear *layer, float *y, const float *x, int n,
                       lks_activation activation, const float *residual);
 
-/* See lks_expand_conv2d. Takes lks_depthwise_scratch bytes. */
-void lks_expand_depthwise(const lks_compute *compute, const lks_expand_conv2d *args);
-/* Whether it does without room for the expanded map. */
-bool lks_expands_in_place(const lks_ops *ops, const lks_linear *expand);
-size_t lks_depthwise_scratch(const lks_ops *ops, int n_threads, const lks_conv2d *conv);
+/* See lks_inverted_residual. Takes lks_inverted_residual_scratch bytes beside what its layers take (lks_ops_scratch). */
+void lks_inverted_residual_run(const lks_compute *compute, const lks_inverted_residual *args);
+size_t lks_inverted_residual_scratch(const lks_ops *ops, int n_threads, const lks_inverted_residual *args);
 
 /* Self-attention (Vaswani et al. 2017) of one sequence in which every token sees every other one.
  * mixed [n, d] = softmax(q k^T / sqrt(d / n_heads)) v per head;  qkv [n, 3 d] holds queries, keys, values side by side. */

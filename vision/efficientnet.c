@@ -14,7 +14,7 @@ typedef struct axis {
 
 typedef struct net_block {
     int c_in, c_hidden, c_out, kernel, stride;
-    bool expands, in_place, shortcut; /* in_place: see lks_expands_in_place */
+    bool expands, shortcut;
     axis rows, columns;
     lks_linear expand, project;
     lks_filter_weights depthwise;
@@ -148,7 +148,6 @@ lks_status lks_efficientnet_bind(lks_efficientnet *net, lks_binder *binder, lks_
             st = lks_bind(binder, block, expand, 1, i, err);
         if (st == LKS_OK)
             st = lks_bind(binder, block, rest, sizeof rest / sizeof *rest, i, err);
-        block->in_place = block->expands && !binder->options->device && lks_expands_in_place(net->ops, &block->expand);
     }
     binder->dims = outer_dims;
     return st;
@@ -177,94 +176,65 @@ int64_t lks_efficientnet_multiply_adds(const lks_efficientnet *net)
     return total + (int64_t)last->rows.out * last->columns.out * last->c_out * net->c_head;
 }
 
-/* Floats of the largest block input or output, of the largest expanded map that is written, and of the largest filtered one. */
-typedef struct map_sizes {
-    size_t narrow, expanded, filtered;
-} map_sizes;
-
-static size_t larger(size_t a, size_t b)
+/* Floats of the largest map between blocks. */
+static size_t widest_map(const lks_efficientnet *net)
 {
-    return a > b ? a : b;
-}
-
-static map_sizes sizes_of(const lks_efficientnet *net)
-{
-    map_sizes sizes = {.narrow = (size_t)net->stem_rows.out * (size_t)net->stem_columns.out * (size_t)net->c_stem};
+    size_t widest = (size_t)net->stem_rows.out * (size_t)net->stem_columns.out * (size_t)net->c_stem;
     for (int i = 0; i < net->n_blocks; i++) {
         const net_block *b = &net->blocks[i];
-        size_t in = (size_t)b->rows.in * (size_t)b->columns.in, out = (size_t)b->rows.out * (size_t)b->columns.out;
-        sizes.narrow = larger(sizes.narrow, out * (size_t)b->c_out);
-        sizes.filtered = larger(sizes.filtered, out * (size_t)b->c_hidden);
-        if (b->expands && !b->in_place)
-            sizes.expanded = larger(sizes.expanded, in * (size_t)b->c_hidden);
+        size_t out = (size_t)b->rows.out * (size_t)b->columns.out * (size_t)b->c_out;
+        widest = out > widest ? out : widest;
     }
-    return sizes;
+    return widest;
 }
 
-/* What a block does before it projects; x and the maps are the caller's. */
-static lks_expand_conv2d expansion_of(const net_block *block)
+/* x and y are the caller's. */
+static lks_inverted_residual residual_of(const net_block *block, float *y, const float *x)
 {
-    return (lks_expand_conv2d){.expand = &block->expand,
-                               .activation = LKS_ACT_RELU6,
-                               .conv = {.n = 1,
-                                        .height = block->rows.in,
-                                        .width = block->columns.in,
-                                        .c_in = block->c_hidden,
-                                        .out_height = block->rows.out,
-                                        .out_width = block->columns.out,
-                                        .c_out = block->c_hidden,
-                                        .kernel = block->kernel,
-                                        .stride = block->stride,
-                                        .pad_top = block->rows.pad,
-                                        .pad_left = block->columns.pad,
-                                        .weight = block->depthwise.weight,
-                                        .bias = block->depthwise.bias,
-                                        .activation = LKS_ACT_RELU6}};
+    return (lks_inverted_residual){.expand = block->expands ? &block->expand : NULL,
+                                   .activation = LKS_ACT_RELU6,
+                                   .conv = {.n = 1,
+                                            .height = block->rows.in,
+                                            .width = block->columns.in,
+                                            .c_in = block->c_hidden,
+                                            .out_height = block->rows.out,
+                                            .out_width = block->columns.out,
+                                            .c_out = block->c_hidden,
+                                            .kernel = block->kernel,
+                                            .stride = block->stride,
+                                            .pad_top = block->rows.pad,
+                                            .pad_left = block->columns.pad,
+                                            .weight = block->depthwise.weight,
+                                            .bias = block->depthwise.bias,
+                                            .activation = LKS_ACT_RELU6},
+                                   .project = &block->project,
+                                   .x = x,
+                                   .residual = block->shortcut ? x : NULL,
+                                   .y = y};
 }
 
 size_t lks_efficientnet_scratch(const lks_efficientnet *net, int n_threads)
 {
-    const map_sizes sizes = sizes_of(net);
     int widest = net->c_head;
     size_t blocks = 0;
     for (int i = 0; i < net->n_blocks; i++) {
         const net_block *block = &net->blocks[i];
-        const lks_expand_conv2d expansion = expansion_of(block);
+        const lks_inverted_residual residual = residual_of(block, NULL, NULL);
+        const size_t scratch = lks_inverted_residual_scratch(net->ops, n_threads, &residual);
         widest = block->c_hidden > widest ? block->c_hidden : widest;
-        blocks = larger(blocks, lks_depthwise_scratch(net->ops, n_threads, &expansion.conv));
+        blocks = scratch > blocks ? scratch : blocks;
     }
-    return 2 * lks_arena_cost(sizes.narrow, sizeof(float)) + lks_arena_cost(sizes.expanded, sizeof(float)) +
-           lks_arena_cost(sizes.filtered, sizeof(float)) + larger(blocks, lks_ops_scratch(n_threads, 1, 1, widest));
-}
-
-/* y = block(x); `expanded` and `filtered` are room for its maps. */
-static void run_block(const lks_compute *compute, const net_block *block, float *y, const float *x, float *expanded,
-                      float *filtered)
-{
-    lks_expand_conv2d expansion = expansion_of(block);
-    expansion.x = x;
-    expansion.expanded = expanded;
-    expansion.conv.y = filtered;
-    if (block->expands) {
-        lks_expand_depthwise(compute, &expansion);
-    } else {
-        expansion.conv.x = x;
-        compute->ops->depthwise_conv2d(compute, &expansion.conv);
-    }
-    lks_linear_dense(compute, &block->project, y, filtered, block->rows.out * block->columns.out, LKS_ACT_NONE,
-                     block->shortcut ? x : NULL);
+    return 2 * lks_arena_cost(widest_map(net), sizeof(float)) + blocks + lks_ops_scratch(n_threads, 1, 1, widest);
 }
 
 lks_status lks_efficientnet_run(const lks_efficientnet *net, const lks_compute *compute, float *features,
                                 const float *pixels, lks_error *err)
 {
     const size_t mark = lks_arena_mark(compute->scratch);
-    const map_sizes sizes = sizes_of(net);
-    float *x = lks_arena_take(compute->scratch, sizes.narrow, sizeof *x);
-    float *y = lks_arena_take(compute->scratch, sizes.narrow, sizeof *y);
-    float *expanded = lks_arena_take(compute->scratch, sizes.expanded, sizeof *expanded);
-    float *filtered = lks_arena_take(compute->scratch, sizes.filtered, sizeof *filtered);
-    if (!x || !y || !expanded || !filtered) {
+    const size_t widest = widest_map(net);
+    float *x = lks_arena_take(compute->scratch, widest, sizeof *x);
+    float *y = lks_arena_take(compute->scratch, widest, sizeof *y);
+    if (!x || !y) {
         lks_arena_reset(compute->scratch, mark);
         return lks_error_set(err, LKS_ERR_NOMEM, "the activation arena is too small for the vision encoder");
     }
@@ -286,7 +256,8 @@ lks_status lks_efficientnet_run(const lks_efficientnet *net, const lks_compute *
                        .y = x};
     compute->ops->conv2d(compute, &stem);
     for (int i = 0; i < net->n_blocks; i++) {
-        run_block(compute, &net->blocks[i], y, x, expanded, filtered);
+        const lks_inverted_residual residual = residual_of(&net->blocks[i], y, x);
+        lks_inverted_residual_run(compute, &residual);
         float *swap = x;
         x = y;
         y = swap;

@@ -76,11 +76,11 @@ static int run_process(double *ms, double *peak_mib, const char *model, const se
                            s->dtype ? s->dtype : "auto",
                            "--device",
                            s->device ? s->device : "cpu",
-                           "--threads",
+                           "--isa",
+                           s->isa ? s->isa : "auto",
+                           s->n_threads == OPTION_UNSET ? NULL : "--threads",
                            threads,
                            NULL};
-    if (s->n_threads == OPTION_UNSET)
-        words[9] = NULL;
     posix_spawn_file_actions_t files;
     posix_spawn_file_actions_init(&files);
     posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);

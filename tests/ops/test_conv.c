@@ -23,53 +23,70 @@ static float *run(const lks_compute *compute, lks_conv2d c, bool depthwise, bool
     return c.y;
 }
 
-/* y of an expansion and the convolution behind it; the same bit for bit in one step as in two. */
-static float *run_expansion(const lks_compute *compute, lks_conv2d c, int d_in, lks_activation activation)
+static lks_linear layer_of(const lks_ops *ops, int d_in, int d_out, const float *bias, uint32_t seed)
+{
+    float *w = random_floats((size_t)d_in * (size_t)d_out, seed),
+          *packed = constant_floats(ops->linear_packed_count(d_in, d_out), 99.0f);
+    ops->linear_pack(packed, w, d_in, d_out, 0, d_out);
+    free(w);
+    return (lks_linear){.d_in = d_in, .d_out = d_out, .packed = packed, .bias = bias};
+}
+
+/* y of an inverted residual: the same bit for bit in one step as in three. d_in: 0 without expansion. */
+static float *run_residual(const lks_compute *compute, lks_conv2d c, int d_in, int d_out, lks_activation activation)
 {
     const lks_ops *ops = compute->ops;
-    const size_t n_in = (size_t)(c.n * c.height * c.width),
-                 n_out = (size_t)(c.n * c.out_height * c.out_width) * (size_t)c.c_out;
-    float *w = random_floats((size_t)(d_in * c.c_in), 2);
-    float *x = random_floats(n_in * (size_t)d_in, 1), *bias = random_floats((size_t)c.c_in, 3);
+    const int n_in = c.n * c.height * c.width, n_out = c.n * c.out_height * c.out_width;
+    const size_t expanded_floats = (size_t)n_in * (size_t)c.c_in, y_floats = (size_t)n_out * (size_t)d_out;
+    float *bias = random_floats((size_t)(c.c_in > d_out ? c.c_in : d_out), 3);
+    lks_linear expand = layer_of(ops, d_in ? d_in : 1, c.c_in, bias, 2),
+               project = layer_of(ops, c.c_in, d_out, bias, 5);
+    float *x = random_floats((size_t)n_in * (size_t)(d_in ? d_in : c.c_in), 1), *residual = random_floats(y_floats, 6);
     float *filter = random_floats((size_t)(c.kernel * c.kernel * c.c_in), 4),
-          *expanded = constant_floats(n_in * (size_t)c.c_in, 99.0f);
-    float *packed = constant_floats(ops->linear_packed_count(d_in, c.c_in), 99.0f),
-          *two_steps = constant_floats(n_out, 99.0f);
-    ops->linear_pack(packed, w, d_in, c.c_in, 0, c.c_in);
-    lks_linear layer = {.d_in = d_in, .d_out = c.c_in, .packed = packed, .bias = bias};
+          *filtered = constant_floats((size_t)n_out * (size_t)c.c_in, 99.0f);
+    float *expanded = constant_floats(expanded_floats, 99.0f), *y = constant_floats(y_floats, 99.0f),
+          *three_steps = constant_floats(y_floats, 99.0f);
     c.weight = filter;
     c.bias = bias;
-    c.y = constant_floats(n_out, 99.0f);
-    lks_expand_conv2d args = {.expand = &layer, .activation = activation, .x = x, .expanded = expanded, .conv = c};
-    lks_expand_depthwise(compute, &args);
-    lks_linear_dense(compute, &layer, expanded, x, (int)n_in, activation, NULL);
-    c.x = expanded;
-    float *y = c.y;
-    c.y = two_steps;
+    lks_inverted_residual args = {.expand = d_in ? &expand : NULL,
+                                  .activation = activation,
+                                  .conv = c,
+                                  .project = &project,
+                                  .x = x,
+                                  .residual = d_out % 2 ? NULL : residual,
+                                  .y = y};
+    lks_inverted_residual_run(compute, &args);
+    if (d_in)
+        lks_linear_dense(compute, &expand, expanded, x, n_in, activation, NULL);
+    c.x = d_in ? expanded : x;
+    c.y = filtered;
     ops->depthwise_conv2d(compute, &c);
-    assert_same(y, two_steps, n_out, "in one step");
-    free(x);
-    free(w);
+    lks_linear_dense(compute, &project, three_steps, filtered, n_out, LKS_ACT_NONE, args.residual);
+    assert_same(y, three_steps, y_floats, "in one step");
+    free((void *)(uintptr_t)expand.packed);
+    free((void *)(uintptr_t)project.packed);
     free(bias);
+    free(x);
+    free(residual);
     free(filter);
+    free(filtered);
     free(expanded);
-    free(packed);
-    free(two_steps);
+    free(three_steps);
     return y;
 }
 
-/* A convolution alone, or behind an expansion of d_in channels. */
+/* A convolution alone, or between an expansion of d_in channels and a projection to d_out. */
 typedef struct conv_case {
     lks_conv2d conv;
     bool depthwise, with_bias;
-    int d_in; /* 0: alone */
+    int d_in, d_out; /* d_in 0: no expansion; d_out 0: alone */
     lks_activation expansion;
 } conv_case;
 
 static float *run_case(const lks_compute *compute, const conv_case *k)
 {
-    return k->d_in ? run_expansion(compute, k->conv, k->d_in, k->expansion)
-                   : run(compute, k->conv, k->depthwise, k->with_bias);
+    return k->d_out ? run_residual(compute, k->conv, k->d_in, k->d_out, k->expansion)
+                    : run(compute, k->conv, k->depthwise, k->with_bias);
 }
 
 /* The table close to the reference, and the same on any number of threads. */
@@ -82,13 +99,13 @@ static void compare(lks_isa isa, const conv_case *k)
     const lks_conv2d *c = &k->conv;
     float *expected = run_case(&ref.compute, k), *actual = run_case(&fast.compute, k),
           *single = run_case(&alone.compute, k);
-    size_t count = (size_t)(c->n * c->out_height * c->out_width) * (size_t)c->c_out;
+    size_t count = (size_t)(c->n * c->out_height * c->out_width) * (size_t)(k->d_out ? k->d_out : c->c_out);
     char what[160];
     snprintf(what, sizeof what, "%s %dx%dx%d -> %d, kernel %d, stride %d",
-             k->d_in        ? "expanded"
+             k->d_out       ? "inverted residual"
              : k->depthwise ? "depthwise"
                             : "dense",
-             c->height, c->width, k->d_in ? k->d_in : c->c_in, c->c_out, c->kernel, c->stride);
+             c->height, c->width, k->d_in ? k->d_in : c->c_in, k->d_out ? k->d_out : c->c_out, c->kernel, c->stride);
     assert_close(actual, expected, count, TOLERANCE, what);
     assert_same(single, actual, count, what);
     free(expected);
@@ -111,11 +128,11 @@ static void check(lks_isa isa, lks_conv2d c, bool depthwise, bool with_bias)
     compare(isa, &(conv_case){.conv = c, .depthwise = depthwise, .with_bias = with_bias});
 }
 
-static void check_expansion(lks_isa isa, lks_conv2d c, int d_in, lks_activation activation)
+static void check_residual(lks_isa isa, lks_conv2d c, int d_in, int d_out, lks_activation activation)
 {
     c.out_height = (c.height + 2 * c.pad_top - c.kernel) / c.stride + 1;
     c.out_width = (c.width + 2 * c.pad_left - c.kernel) / c.stride + 1;
-    compare(isa, &(conv_case){.conv = c, .d_in = d_in, .expansion = activation});
+    compare(isa, &(conv_case){.conv = c, .d_in = d_in, .d_out = d_out, .expansion = activation});
 }
 
 static const int sizes[][2] = {{1, 1}, {2, 3}, {5, 4}, {8, 8}, {13, 17}, {16, 31}};
@@ -144,27 +161,27 @@ static void depthwise(void **state)
                           c % 3 != 0);
 }
 
-/* Maps that are less than a block and more, on every side of the channels of a panel. */
-static void expansion(void **state)
+/* Maps that are less than a block and more, low and tall ones, on every side of the channels of a panel. */
+static void residual(void **state)
 {
     static const int shapes[][2] = {{1, 1}, {5, 4}, {8, 8}, {13, 17}, {70, 40}},
-                     channels[][2] = {{3, 24}, {16, 96}, {20, 130}, {40, 64}};
+                     channels[][3] = {{3, 24, 7}, {16, 96, 24}, {20, 130, 70}, {0, 64, 16}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
-        for (size_t c = 0; c < (s < 4 ? sizeof channels / sizeof *channels : 1); c++)
+        for (size_t c = 0; c < sizeof channels / sizeof *channels; c++)
             for (int kernel = 3; kernel <= 7; kernel += 2)
                 for (int stride = 1; stride <= 2; stride++)
-                    check_expansion(test_isa(state),
-                                    (lks_conv2d){.n = 1 + (int)s % 2,
-                                                 .height = shapes[s][0],
-                                                 .width = shapes[s][1],
-                                                 .c_in = channels[c][1],
-                                                 .c_out = channels[c][1],
-                                                 .kernel = kernel,
-                                                 .stride = stride,
-                                                 .pad_top = kernel / 2,
-                                                 .pad_left = kernel / 2,
-                                                 .activation = c % 2 ? LKS_ACT_RELU6 : LKS_ACT_SILU},
-                                    channels[c][0], c == 1 ? LKS_ACT_NONE : LKS_ACT_RELU6);
+                    check_residual(test_isa(state),
+                                   (lks_conv2d){.n = 1 + (int)s % 2,
+                                                .height = shapes[s][0],
+                                                .width = shapes[s][1],
+                                                .c_in = channels[c][1],
+                                                .c_out = channels[c][1],
+                                                .kernel = kernel,
+                                                .stride = stride,
+                                                .pad_top = kernel / 2,
+                                                .pad_left = kernel / 2,
+                                                .activation = c % 2 ? LKS_ACT_RELU6 : LKS_ACT_SILU},
+                                   channels[c][0], channels[c][2], c == 1 ? LKS_ACT_NONE : LKS_ACT_RELU6);
 }
 
 static void dense(void **state)
@@ -197,6 +214,6 @@ static void patches(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {OPS_TEST(depthwise), OPS_TEST(expansion), OPS_TEST(dense), OPS_TEST(patches)};
+    const struct CMUnitTest tests[] = {OPS_TEST(depthwise), OPS_TEST(residual), OPS_TEST(dense), OPS_TEST(patches)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

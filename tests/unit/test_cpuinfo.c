@@ -43,8 +43,8 @@ static void names(void **state)
 /* Entries that a table may lack, as ops.h says. */
 static bool optional(size_t offset)
 {
-    return offset == offsetof(lks_ops, linear_widen) || offset == offsetof(lks_ops, expand_depthwise) ||
-           offset == offsetof(lks_ops, depthwise_scratch);
+    return offset == offsetof(lks_ops, linear_widen) || offset == offsetof(lks_ops, depthwise_scratch) ||
+           offset == offsetof(lks_ops, inverted_residual) || offset == offsetof(lks_ops, residual_scratch);
 }
 
 static void tables(void **state)
