@@ -21,6 +21,11 @@ typedef struct worker {
     pthread_t handle;
     int thread;
     unsigned seen; /* the generation that was current when the worker started */
+    bool asleep;   /* under the mutex */
+#ifdef __linux__
+    bool placed;       /* awakened on a CPU of its own */
+    cpu_set_t allowed; /* where it may run otherwise */
+#endif
 } worker;
 
 struct lks_threads {
@@ -48,8 +53,66 @@ static void pause_briefly(void)
 #endif
 }
 
-static unsigned await_generation(lks_threads *pool, unsigned seen)
+/* Sleepers are awakened on CPUs of their own, and may be moved from there as ever. Left to itself the kernel of a virtual machine may wake
+ * them on their caller's CPU though others are idle, for those that the host has halted pass for taken: all would then take turns. */
+#ifdef __linux__
+static void note_allowed(worker *self)
 {
+    self->placed = false;
+    if (sched_getaffinity(0, sizeof self->allowed, &self->allowed) != 0)
+        CPU_ZERO(&self->allowed);
+}
+
+/* The CPU for a worker whose caller is the calling thread; false: the kernel may choose. */
+static bool choose_cpu(cpu_set_t *own, const worker *w)
+{
+    const int caller = sched_getcpu();
+    if (caller < 0 || CPU_COUNT(&w->allowed) < w->pool->n_threads)
+        return false;
+    size_t cpu = (size_t)caller;
+    for (int steps = w->thread; steps > 0; steps -= CPU_ISSET(cpu, &w->allowed) ? 1 : 0)
+        cpu = (cpu + 1) % CPU_SETSIZE;
+    CPU_ZERO(own);
+    CPU_SET(cpu, own);
+    return true;
+}
+
+/* Under the mutex. */
+static void place_sleepers(lks_threads *pool)
+{
+    cpu_set_t own;
+    for (int i = 0; i < pool->n_running; i++) {
+        worker *w = &pool->workers[i];
+        if (w->asleep)
+            w->placed = choose_cpu(&own, w) && pthread_setaffinity_np(w->handle, sizeof own, &own) == 0;
+    }
+}
+
+static void leave_place(const worker *self)
+{
+    if (self->placed)
+        sched_setaffinity(0, sizeof self->allowed, &self->allowed);
+}
+#else
+static void place_sleepers(lks_threads *pool)
+{
+    (void)pool;
+}
+
+static void note_allowed(worker *self)
+{
+    (void)self;
+}
+
+static void leave_place(const worker *self)
+{
+    (void)self;
+}
+#endif
+
+static unsigned await_generation(worker *self, unsigned seen)
+{
+    lks_threads *pool = self->pool;
     unsigned now = seen;
     for (int i = 0; i < N_SPINS; i++) {
         now = atomic_load(&pool->generation);
@@ -57,12 +120,16 @@ static unsigned await_generation(lks_threads *pool, unsigned seen)
             return now;
         pause_briefly();
     }
+    note_allowed(self);
     pthread_mutex_lock(&pool->mutex);
+    self->asleep = true;
     atomic_fetch_add(&pool->n_sleeping, 1);
     while ((now = atomic_load(&pool->generation)) == seen)
         pthread_cond_wait(&pool->wake, &pool->mutex);
     atomic_fetch_sub(&pool->n_sleeping, 1);
+    self->asleep = false;
     pthread_mutex_unlock(&pool->mutex);
+    leave_place(self);
     return now;
 }
 
@@ -72,7 +139,7 @@ static void *work(void *argument)
     lks_threads *pool = self->pool;
     unsigned seen = self->seen;
     for (;;) {
-        seen = await_generation(pool, seen);
+        seen = await_generation(self, seen);
         if (pool->stop)
             return NULL;
         pool->job(pool->argument, self->thread, pool->n_threads);
@@ -86,6 +153,7 @@ static void publish(lks_threads *pool)
     atomic_fetch_add(&pool->generation, 1);
     if (atomic_load(&pool->n_sleeping) > 0) {
         pthread_mutex_lock(&pool->mutex);
+        place_sleepers(pool);
         pthread_cond_broadcast(&pool->wake);
         pthread_mutex_unlock(&pool->mutex);
     }

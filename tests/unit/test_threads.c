@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -45,6 +46,42 @@ static void every_part_once(void **state)
         }
         lks_threads_close(threads);
     }
+}
+
+/* Where each part ran; parts take a while, so that no thread can do two. */
+typedef struct places {
+    int cpu[2];
+    atomic_int n_there;
+} places;
+
+static void note_place(void *argument, int thread, int n_threads)
+{
+    places *p = argument;
+    p->cpu[thread] = sched_getcpu();
+    atomic_fetch_add(&p->n_there, 1);
+    for (int i = 0; i < 20000 && atomic_load(&p->n_there) < n_threads; i++)
+        sched_yield();
+}
+
+/* A worker that slept is not awakened where its caller is. Other programs may have it moved, seldom. */
+static void sleepers_wake_apart(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 40 };
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) < 2)
+        skip();
+    lks_threads *threads;
+    assert_int_equal(lks_threads_open(&threads, 2, NULL), LKS_OK);
+    int n_apart = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        places p = {.n_there = 0};
+        usleep(3000); /* long enough to fall asleep */
+        lks_threads_run(threads, note_place, &p);
+        n_apart += p.cpu[0] != p.cpu[1];
+    }
+    lks_threads_close(threads);
+    assert_in_range(n_apart, ROUNDS / 2, ROUNDS);
 }
 
 static void no_pool(void **state)
@@ -128,8 +165,8 @@ static void survives_fork(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_part_once), cmocka_unit_test(no_pool),       cmocka_unit_test(default_count),
-        cmocka_unit_test(shares_cover),    cmocka_unit_test(survives_fork),
+        cmocka_unit_test(every_part_once), cmocka_unit_test(sleepers_wake_apart), cmocka_unit_test(no_pool),
+        cmocka_unit_test(default_count),   cmocka_unit_test(shares_cover),        cmocka_unit_test(survives_fork),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
