@@ -76,8 +76,8 @@ class Graphs:
         pixels = self.pixels(photo)
         began = time.perf_counter()
         (memory,) = self.run("encoder", {"pixels": pixels})
-        encode_ms = milliseconds(began)
         image = {f"image_{i}": key for i, key in enumerate(self.run("image", {"memory": memory}))}
+        encode_ms = milliseconds(began)  # with cross-attention's keys and values, as looksay counts it
 
         def step(ids, position, caches):
             past = {f"past_{i}": cache for i, cache in enumerate(caches)}
