@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "apps/cli/guess.h"
 
@@ -111,10 +112,12 @@ static bool set(settings *s, const option *o, const char *given, const char *val
     return false;
 }
 
+#define TWIN_PREFIX "LOOKSAY_"
+
 /* LOOKSAY_MAX_TOKENS for "max-tokens". */
 static void twin_name(char *out, size_t n_out, const char *name)
 {
-    int n = snprintf(out, n_out, "LOOKSAY_%s", name);
+    int n = snprintf(out, n_out, TWIN_PREFIX "%s", name);
     for (int i = 0; i < n; i++)
         out[i] = out[i] == '-' ? '_' : (char)toupper((unsigned char)out[i]);
 }
@@ -132,8 +135,33 @@ static bool is_meant_for_another(const option *o, const char *value)
     return false;
 }
 
+/* Tells of variables that are no option's twin but nearly so. */
+static void tell_of_slips(void)
+{
+    for (char **variable = environ; *variable; variable++) {
+        char typed[64], name[64];
+        const int n = (int)strcspn(*variable, "=");
+        if (strncmp(*variable, TWIN_PREFIX, strlen(TWIN_PREFIX)) != 0 || n >= (int)sizeof typed)
+            continue;
+        snprintf(typed, sizeof typed, "%.*s", n - (int)strlen(TWIN_PREFIX), *variable + strlen(TWIN_PREFIX));
+        for (char *c = typed; *c; c++)
+            *c = *c == '_' ? '-' : (char)tolower((unsigned char)*c);
+        guess near = {.word = NULL};
+        bool known = false;
+        for (int i = 0; i < n_options; i++) {
+            known |= strcmp(typed, option_table[i].name) == 0;
+            guess_consider(&near, typed, option_table[i].name);
+        }
+        if (known || !near.word)
+            continue;
+        twin_name(name, sizeof name, near.word);
+        complain("%.*s in the environment does nothing; did you mean %s?", n, *variable, name);
+    }
+}
+
 static bool read_environment(settings *s, unsigned groups)
 {
+    tell_of_slips();
     for (int i = 0; i < n_options; i++) {
         char name[64];
         twin_name(name, sizeof name, option_table[i].name);
@@ -383,15 +411,21 @@ bool settings_parse(settings *out, const command *chosen, int argc, char **argv)
     return false;
 }
 
+static void release_words(word_list *list)
+{
+    for (size_t i = 0; i < list->n; i++)
+        free((void *)(uintptr_t)list->words[i]);
+    free(list->words);
+    *list = (word_list){0};
+}
+
 void settings_release(settings *s)
 {
-    word_list *lists[] = {&s->banned, &s->required, &s->include, &s->exclude, &s->kept};
-    for (size_t k = 0; k < sizeof lists / sizeof *lists; k++) {
-        for (size_t i = 0; i < lists[k]->n; i++)
-            free((void *)(uintptr_t)lists[k]->words[i]);
-        free(lists[k]->words);
-        *lists[k] = (word_list){0};
-    }
+    release_words(&s->banned);
+    release_words(&s->required);
+    release_words(&s->include);
+    release_words(&s->exclude);
+    release_words(&s->kept);
     free(s->trimmed_prompt);
     free(s->operands);
     s->trimmed_prompt = NULL;

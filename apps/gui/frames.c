@@ -5,22 +5,25 @@
 #include <time.h>
 #include <unistd.h>
 
-/* When the process began, on the clock of g_get_monotonic_time: field 22 of /proc/self/stat, in ticks since the machine's start. */
+enum { NAME_FIELD = 2, START_FIELD = 22 }; /* of /proc/self/stat, counted from 1: see proc(5) */
+
+/* When the process began, on the clock of g_get_monotonic_time; the kernel counts in ticks since the machine's start. */
 static gint64 process_began(void)
 {
     char *text = NULL;
-    unsigned long long ticks = 0;
+    guint64 ticks = 0;
     if (g_file_get_contents("/proc/self/stat", &text, NULL, NULL)) {
-        const char *after = strrchr(text, ')'); /* the name before it may hold anything */
-        if (after)
-            sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-                   &ticks);
+        const char *at = strrchr(text, ')'); /* the name before it may hold anything */
+        for (int field = NAME_FIELD; at && field < START_FIELD; field++)
+            at = strchr(at + 1, ' ');
+        if (at)
+            ticks = g_ascii_strtoull(at, NULL, 10);
     }
     g_free(text);
     struct timespec up;
     clock_gettime(CLOCK_BOOTTIME, &up);
     gint64 age = up.tv_sec * G_USEC_PER_SEC + up.tv_nsec / 1000 -
-                 (gint64)(ticks * G_USEC_PER_SEC / (unsigned long long)sysconf(_SC_CLK_TCK));
+                 (gint64)(ticks * G_USEC_PER_SEC / (guint64)sysconf(_SC_CLK_TCK));
     return g_get_monotonic_time() - age;
 }
 

@@ -207,7 +207,7 @@ static void play(player *p, const char *path, guint generation)
     lks_error err = {.message = ""};
     r.api = video_load(&err);
     lks_status st = r.api ? r.api->open(&r.clip, path, &options, &err) : err.status;
-    if (st == LKS_OK) {
+    if (r.api && st == LKS_OK) {
         r.api->describe(&r.info, r.clip);
         shots_begin(&r.shots, &LOOKS);
         video_frame frame;

@@ -133,6 +133,8 @@ class Usage(TestCase):
         status, _, err = run(photo, env={"LOOKSAY_BEAMS": "x"})
         self.assertEqual(status, USAGE)
         self.assertIn("LOOKSAY_BEAMS", err)
+        slip = run(photo, env={"LOOKSAY_BEMAS": "2", "LOOKSAY_HOME": "/", "LOOKSAY_BEAMS": "2"}, check=OK)[2]
+        self.assertEqual(slip, "looksay: LOOKSAY_BEMAS in the environment does nothing; did you mean LOOKSAY_BEAMS?\n")
         wins = run("--format", "text", photo, env={"LOOKSAY_FORMAT": "csv"}, check=OK)[1]
         self.assertNotIn("status", wins)
         run("info", MODEL, model=None, env={"LOOKSAY_FORMAT": "jsonl"}, check=OK)
