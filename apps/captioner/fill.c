@@ -247,7 +247,7 @@ lks_status lks_fill(lks_session *session, lks_fillings **out, const char *text, 
     watch->model = model;
     watch->n_gaps = fillings->n_gaps;
     watch->max_tokens = tokens_a_gap(model, fillings->n_gaps);
-    st = lks_source_attend(session, &n_memory, &fillings->read_ms, &fillings->encode_ms, &source, picture, err);
+    st = lks_source_attend(session, &n_memory, NULL, &fillings->read_ms, &fillings->encode_ms, &source, picture, err);
     double began = lks_now_ms();
     if (st == LKS_OK) {
         lks_search_options search = lks_source_search(model, &model->languages.fill_token);

@@ -302,6 +302,7 @@ typedef struct lks_translate_options {
     float length_penalty;
     int (*stop)(void *context); /* asked while decoding; non-zero ends with LKS_ERR_INTERRUPTED; may be NULL */
     void *stop_context;
+    int keep_features; /* 1: keep what the encoder made of the picture, for the next sentence about it: see lks_caption.features */
 } lks_translate_options;
 
 /* Fills `options` with defaults; the languages are left to the caller. */

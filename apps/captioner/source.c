@@ -52,8 +52,9 @@ void lks_source_release(lks_source *source)
     *source = (lks_source){0};
 }
 
-lks_status lks_source_attend(lks_session *session, int *n_memory, double *read_ms, double *encode_ms,
-                             const lks_source *source, const lks_image_source *picture, lks_error *err)
+lks_status lks_source_attend(lks_session *session, int *n_memory, lks_features *features, double *read_ms,
+                             double *encode_ms, const lks_source *source, const lks_image_source *picture,
+                             lks_error *err)
 {
     const lks_caption_options plain = {.size = sizeof plain};
     lks_seen seen = {.read_ms = 0.0};
@@ -69,6 +70,10 @@ lks_status lks_source_attend(lks_session *session, int *n_memory, double *read_m
         st = lks_session_read(session, n_image, source->tokens, source->n, err);
     *encode_ms += lks_now_ms() - began;
     *n_memory = n_image + source->n;
+    if (features) {
+        *features = seen.features;
+        features->tokens = picture ? session->memory : NULL; /* which may have moved */
+    }
     return st;
 }
 

@@ -17,9 +17,11 @@ lks_status lks_source_encode(lks_source *out, const lks_model *model, const lks_
                              const char *kept, lks_error *err);
 void lks_source_release(lks_source *source);
 
-/* Makes the session's memory of the picture, when there is one, and the source. Adds to the times. */
-lks_status lks_source_attend(lks_session *session, int *n_memory, double *read_ms, double *encode_ms,
-                             const lks_source *source, const lks_image_source *picture, lks_error *err);
+/* Makes the session's memory of the picture, when there is one, and the source. *features, unless NULL, are the picture's, with tokens
+ * in that memory, or zeros. Adds to the times. */
+lks_status lks_source_attend(lks_session *session, int *n_memory, lks_features *features, double *read_ms,
+                             double *encode_ms, const lks_source *source, const lks_image_source *picture,
+                             lks_error *err);
 
 /* The model's start, end and suppressed tokens, and a plain search after the start token and *task, which is borrowed. */
 lks_search_options lks_source_search(const lks_model *model, const int32_t *task);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "apps/captioner/features.h"
 #include "apps/captioner/result.h"
 #include "apps/captioner/session.h"
 #include "apps/captioner/source.h"
@@ -74,7 +75,8 @@ lks_status lks_translate(lks_session *session, lks_caption **out, const char *te
     int n_memory = 0, n = 0;
     lks_hypothesis *hypotheses = NULL;
     lks_caption *caption = NULL;
-    st = lks_source_attend(session, &n_memory, &read_ms, &encode_ms, &source, picture, err);
+    lks_features features = {.tokens = NULL};
+    st = lks_source_attend(session, &n_memory, &features, &read_ms, &encode_ms, &source, picture, err);
     double began = lks_now_ms();
     if (st == LKS_OK) {
         lks_search_options search = lks_source_search(model, &to->token);
@@ -90,6 +92,8 @@ lks_status lks_translate(lks_session *session, lks_caption **out, const char *te
         st = lks_result_make(&caption, model, NULL, 0, hypotheses, n, &to->token, 1, err);
     if (st == LKS_OK)
         st = finish_texts(caption, text, err);
+    if (st == LKS_OK && options->keep_features && features.tokens)
+        st = lks_features_copy(&caption->features, &features, &session->compute, err);
     lks_hypotheses_free(hypotheses);
     lks_source_release(&source);
     if (st != LKS_OK) {

@@ -15,6 +15,7 @@ typedef struct translation {
     engine engine;
     lks_translate_options options;
     lks_image_source picture;
+    lks_caption *first; /* of the picture: its features serve the other sentences */
     sink sink;
     bool json;
     size_t n_failed;
@@ -72,7 +73,13 @@ static bool translate(translation *t, const char *text)
         fputc('\n', t->sink.stream);
     for (int i = 0; st == LKS_OK && !t->json && i < caption->n_sequences; i++)
         fprintf(t->sink.stream, "%s\n", caption->sequences[i].text);
-    lks_caption_free(caption);
+    if (caption && caption->features) {
+        t->first = caption;
+        t->picture.features = caption->features;
+        t->options.keep_features = 0;
+    } else {
+        lks_caption_free(caption);
+    }
     return sink_end_row(&t->sink);
 }
 
@@ -132,6 +139,7 @@ static void set_options(translation *t)
     if (!isnan(s->length_penalty))
         o->length_penalty = (float)s->length_penalty;
     o->stop = stop;
+    o->keep_features = s->image != NULL;
 }
 
 /* What does not fit together. Returns false after a message. */
@@ -170,6 +178,7 @@ static int run_with_engine(translation *t, FILE *list)
         return EXIT_SOME_FAILED;
     }
     int status = run(t, list);
+    lks_caption_free(t->first);
     engine_close_picture(&t->picture);
     return status;
 }

@@ -81,6 +81,14 @@ class Languages(unittest.TestCase):
         self.assertEqual((status, out), (SOME_FAILED, "A man rides a bike.\n\nA girl looks at the water\n"))
         self.assertIn("no words", err)
 
+    def test_a_picture_serves_every_sentence(self):
+        def rows(*sentences):
+            out = run("translate", "--from", "en", "--to", "de", "--format", "jsonl", "--image", PHOTO, *sentences, check=OK)[1]
+            return [(row["translation"], row["score"]) for row in map(json.loads, out.splitlines())]
+
+        sentences = ("a girl looks at the water", "two dogs", "a girl looks at the water")
+        self.assertEqual(rows(*sentences), [row for sentence in sentences for row in rows(sentence)])
+
     def test_rows_for_programs(self):
         out = run("translate", "--from", "en", "--to", "de", "--format", "jsonl", "--n-best", "2", "--image", PHOTO,
                   "a girl looks at the water", check=OK)[1]
