@@ -65,6 +65,9 @@ double lks_neon_run_fma(long n_rounds, float *sink);
 /* activation(x) in double precision, rounded once. */
 float lks_ref_activation(float x, lks_activation activation);
 
+/* Output o of row i of a linear layer: activation(sum) + residual. */
+void lks_ref_put_output(const lks_linear_args *args, int i, long o, double sum);
+
 /* The keys that query i of batch row b sees are 0 .. end - 1, without those that key_mask hides. */
 int lks_attention_visible_end(const lks_attention *attention, int b, int i);
 

@@ -37,17 +37,12 @@ static void linear_part(void *argument, int thread, int n_threads)
 {
     const bf16_job *job = argument;
     const lks_linear *layer = job->layer;
-    const lks_linear_args *args = job->args;
     long begin, end;
     lks_threads_share(layer->d_out, 1, thread, n_threads, &begin, &end);
     for (int i = 0; i < job->n; i++)
-        for (long o = begin; o < end; o++) {
-            double sum = dot(layer, job->inputs + (size_t)i * (size_t)layer->d_in, (int)o);
-            float value = lks_ref_activation((float)sum, args->activation);
-            if (args->residual)
-                value += args->residual[(job->first + i) * args->residual_stride + o];
-            args->y[(job->first + i) * args->y_stride + o] = value;
-        }
+        for (long o = begin; o < end; o++)
+            lks_ref_put_output(job->args, job->first + i, o,
+                               dot(layer, job->inputs + (size_t)i * (size_t)layer->d_in, (int)o));
 }
 
 void lks_ref_linear_bf16(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args)

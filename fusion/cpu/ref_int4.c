@@ -25,7 +25,6 @@ static void linear_part(void *argument, int thread, int n_threads)
 {
     const lks_int4_job *job = argument;
     const lks_linear *layer = job->layer;
-    const lks_linear_args *args = job->args;
     long begin, end;
     lks_threads_share(layer->d_out, 1, thread, n_threads, &begin, &end);
     for (int i = 0; i < job->n; i++)
@@ -33,10 +32,7 @@ static void linear_part(void *argument, int thread, int n_threads)
             double y = dot(layer, job->inputs + (size_t)i * lks_int4_groups(layer->d_in), (int)o);
             if (layer->bias)
                 y += (double)layer->bias[o];
-            float value = lks_ref_activation((float)y, args->activation);
-            if (args->residual)
-                value += args->residual[(job->first + i) * args->residual_stride + o];
-            args->y[(job->first + i) * args->y_stride + o] = value;
+            lks_ref_put_output(job->args, job->first + i, o, y);
         }
 }
 

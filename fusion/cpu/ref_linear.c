@@ -29,6 +29,14 @@ float lks_ref_activation(float x, lks_activation activation)
     return x;
 }
 
+void lks_ref_put_output(const lks_linear_args *args, int i, long o, double sum)
+{
+    float y = lks_ref_activation((float)sum, args->activation);
+    if (args->residual)
+        y += args->residual[i * args->residual_stride + o];
+    args->y[i * args->y_stride + o] = y;
+}
+
 size_t lks_ref_linear_packed_count(int d_in, int d_out)
 {
     return (size_t)d_in * (size_t)d_out;
@@ -65,10 +73,7 @@ static void linear_part(void *argument, int thread, int n_threads)
             double sum = layer->bias ? layer->bias[o] : 0.0;
             for (int k = 0; k < layer->d_in; k++)
                 sum += (double)x[k] * w[k];
-            float y = lks_ref_activation((float)sum, args->activation);
-            if (args->residual)
-                y += args->residual[i * args->residual_stride + o];
-            args->y[i * args->y_stride + o] = y;
+            lks_ref_put_output(args, i, o, sum);
         }
     }
 }

@@ -83,6 +83,45 @@ static void check(void **state, const layer_case *c)
     bench_close(&one);
 }
 
+void layer_assert_exact(const bench *b, linear_function *function, const float *w, const float *x, int n, int d_in,
+                        int d_out)
+{
+    float *y = constant_floats((size_t)n * (size_t)d_out, 0);
+    packed_layer p = layer_pack(w, d_in, d_out, false);
+    lks_linear_args args = {.n = n, .x = x, .x_stride = d_in, .y = y, .y_stride = d_out};
+    function(&b->compute, &p.layer, &args);
+    for (int i = 0; i < n; i++)
+        for (int o = 0; o < d_out; o++) {
+            double sum = 0;
+            for (int k = 0; k < d_in; k++)
+                sum += (double)x[i * d_in + k] * (double)w[o * d_in + k];
+            assert_true((double)y[i * d_out + o] == sum);
+        }
+    layer_release(&p);
+    free(y);
+}
+
+void layer_assert_strange(void **state, int n, void (*spoil)(float *x), void (*look)(const float *y))
+{
+    enum { D_IN = STRANGE_INPUTS, D_OUT = STRANGE_OUTPUTS };
+    bench b;
+    bench_open(&b, test_isa(state), 1);
+    float *w = random_floats(D_OUT * D_IN, 2), *x = random_floats((size_t)n * D_IN, 1);
+    float *y = constant_floats((size_t)n * D_OUT, 0);
+    packed_layer p = layer_pack(w, D_IN, D_OUT, true);
+    memset(x, 0, D_IN * sizeof *x);
+    spoil(x);
+    lks_linear_args args = {.n = n, .x = x, .x_stride = D_IN, .y = y, .y_stride = D_OUT};
+    lks_linear_run(&b.compute, &p.layer, &args);
+    assert_same(y, p.bias, D_OUT, "a row of zeros");
+    look(y);
+    layer_release(&p);
+    free(w);
+    free(x);
+    free(y);
+    bench_close(&b);
+}
+
 void layer_shapes(void **state)
 {
     static const int rows[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 65, 197}, widths[] = {1, 3, 7, 63, 64, 65, 130, 321};

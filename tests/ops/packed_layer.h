@@ -41,6 +41,15 @@ void layer_release(packed_layer *p);
 /* Opens the table that a state means, and returns what runs a layer with it; skips the running test where there is none. */
 linear_function *layer_bench_open(bench *b, lks_isa isa, int n_threads);
 
+/* The outputs of a layer without biases are these sums of products to the last bit; x [n, d_in], w [d_out, d_in]. */
+void layer_assert_exact(const bench *b, linear_function *function, const float *w, const float *x, int n, int d_in,
+                        int d_out);
+
+enum { STRANGE_INPUTS = 37, STRANGE_OUTPUTS = 66 };
+/* A row of zeros gives the biases. `spoil` puts what it likes into the other rows of x [n, STRANGE_INPUTS], `look` sees the
+ * outputs [n, STRANGE_OUTPUTS]. */
+void layer_assert_strange(void **state, int n, void (*spoil)(float *x), void (*look)(const float *y));
+
 /* Tests: */
 void layer_shapes(void **state);
 void layer_large(void **state);

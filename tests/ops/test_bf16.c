@@ -116,54 +116,38 @@ static void exact_sums(void **state)
     enum { N = 11, D_IN = 261, D_OUT = 70 };
     bench b;
     bench_open(&b, test_isa(state), 2);
-    float *w = constant_floats(D_OUT * D_IN, 0), *x = constant_floats(N * D_IN, 0), *y = constant_floats(N * D_OUT, 0);
+    float *w = constant_floats(D_OUT * D_IN, 0), *x = constant_floats(N * D_IN, 0);
     uint32_t seed = 9;
     for (int i = 0; i < D_OUT * D_IN; i++)
         w[i] = (float)random_int(&seed, -128, 129);
     for (int i = 0; i < N * D_IN; i++)
         x[i] = (float)random_int(&seed, -128, 129);
-    packed_layer p = layer_pack(w, D_IN, D_OUT, false);
-    lks_linear_args args = {.n = N, .x = x, .x_stride = D_IN, .y = y, .y_stride = D_OUT};
-    lks_linear_run(&b.compute, &p.layer, &args);
-    for (int i = 0; i < N; i++)
-        for (int o = 0; o < D_OUT; o++) {
-            double sum = 0;
-            for (int k = 0; k < D_IN; k++)
-                sum += (double)x[i * D_IN + k] * (double)w[o * D_IN + k];
-            assert_true((double)y[i * D_OUT + o] == sum);
-        }
-    layer_release(&p);
+    layer_assert_exact(&b, lks_linear_run, w, x, N, D_IN, D_OUT);
     free(w);
     free(x);
-    free(y);
     bench_close(&b);
 }
 
-/* A row of zeros gives the bias; NaN and infinity stay in their row. */
+static void spoil_three(float *x)
+{
+    const uint32_t bits = 0x7F800001;
+    x[1 * STRANGE_INPUTS + 36] = NAN;
+    memcpy(&x[2 * STRANGE_INPUTS + 5], &bits, sizeof bits);
+    x[3 * STRANGE_INPUTS + 8] = -INFINITY;
+}
+
+static void check_three(const float *y)
+{
+    for (int o = 0; o < STRANGE_OUTPUTS; o++) {
+        assert_true(isnan(y[1 * STRANGE_OUTPUTS + o]) && isnan(y[2 * STRANGE_OUTPUTS + o]));
+        assert_true(isinf(y[3 * STRANGE_OUTPUTS + o]) && isfinite(y[4 * STRANGE_OUTPUTS + o]));
+    }
+}
+
+/* NaN and infinity stay in their row. */
 static void strange_rows(void **state)
 {
-    enum { D_IN = 37, D_OUT = 66 };
-    bench b;
-    bench_open(&b, test_isa(state), 1);
-    float *w = random_floats(D_OUT * D_IN, 2), *y = constant_floats(5 * D_OUT, 0), *x = random_floats(5 * D_IN, 1);
-    packed_layer p = layer_pack(w, D_IN, D_OUT, true);
-    memset(x, 0, D_IN * sizeof *x);
-    x[1 * D_IN + 36] = NAN;
-    uint32_t bits = 0x7F800001;
-    memcpy(&x[2 * D_IN + 5], &bits, sizeof bits);
-    x[3 * D_IN + 8] = -INFINITY;
-    lks_linear_args args = {.n = 5, .x = x, .x_stride = D_IN, .y = y, .y_stride = D_OUT};
-    lks_linear_run(&b.compute, &p.layer, &args);
-    assert_same(y, p.bias, D_OUT, "a row of zeros");
-    for (int o = 0; o < D_OUT; o++) {
-        assert_true(isnan(y[1 * D_OUT + o]) && isnan(y[2 * D_OUT + o]));
-        assert_true(isinf(y[3 * D_OUT + o]) && isfinite(y[4 * D_OUT + o]));
-    }
-    layer_release(&p);
-    free(w);
-    free(x);
-    free(y);
-    bench_close(&b);
+    layer_assert_strange(state, 5, spoil_three, check_three);
 }
 
 #define BF16_TEST(function)                                                                                            \

@@ -67,7 +67,7 @@ static void exact_integers(void **state)
     enum { N = 11, D_IN = 261, D_OUT = 70 };
     bench b;
     linear_function *function = layer_bench_open(&b, test_isa(state), 2);
-    float *w = random_floats(D_OUT * D_IN, 7), *x = random_floats(N * D_IN, 8), *y = constant_floats(N * D_OUT, 0);
+    float *w = random_floats(D_OUT * D_IN, 7), *x = random_floats(N * D_IN, 8);
     uint32_t seed = 9;
     for (int o = 0; o < D_OUT; o++)
         for (int k = 0; k < D_IN; k++) /* every channel reaches 127, so that its scale is one */
@@ -81,47 +81,31 @@ static void exact_integers(void **state)
                                        : i % 2  ? 255
                                                 : random_int(&seed, 0, 256)) -
                                       (i % 4) * 40);
-    packed_layer p = layer_pack(w, D_IN, D_OUT, false);
-    lks_linear_args args = {.n = N, .x = x, .x_stride = D_IN, .y = y, .y_stride = D_OUT};
-    function(&b.compute, &p.layer, &args);
-    for (int i = 0; i < N; i++)
-        for (int o = 0; o < D_OUT; o++) {
-            double sum = 0;
-            for (int k = 0; k < D_IN; k++)
-                sum += (double)x[i * D_IN + k] * (double)w[o * D_IN + k];
-            assert_true((double)y[i * D_OUT + o] == sum);
-        }
-    layer_release(&p);
+    layer_assert_exact(&b, function, w, x, N, D_IN, D_OUT);
     free(w);
     free(x);
-    free(y);
     bench_close(&b);
 }
 
-/* A row of zeros gives the bias; NaN, infinity or a range beyond single precision gives NaN in this row and in no other. */
+static void spoil_three(float *x)
+{
+    x[1 * STRANGE_INPUTS + 36] = NAN;
+    x[2 * STRANGE_INPUTS + 5] = -INFINITY;
+    x[3 * STRANGE_INPUTS + 8] = FLT_MAX;
+    x[3 * STRANGE_INPUTS + 9] = -FLT_MAX;
+}
+
+static void check_three(const float *y)
+{
+    for (int i = 1; i < 5; i++)
+        for (int o = 0; o < STRANGE_OUTPUTS; o++)
+            assert_int_equal(isnan(y[i * STRANGE_OUTPUTS + o]) != 0, i < 4);
+}
+
+/* NaN, infinity or a range beyond single precision gives NaN in this row and in no other. */
 static void strange_rows(void **state)
 {
-    enum { D_IN = 37, D_OUT = 66 };
-    bench b;
-    bench_open(&b, test_isa(state), 1);
-    float *w = random_floats(D_OUT * D_IN, 2), *y = constant_floats(5 * D_OUT, 0), *x = random_floats(5 * D_IN, 1);
-    packed_layer p = layer_pack(w, D_IN, D_OUT, true);
-    memset(x, 0, D_IN * sizeof *x);
-    x[1 * D_IN + 36] = NAN;
-    x[2 * D_IN + 5] = -INFINITY;
-    x[3 * D_IN + 8] = FLT_MAX;
-    x[3 * D_IN + 9] = -FLT_MAX;
-    lks_linear_args args = {.n = 5, .x = x, .x_stride = D_IN, .y = y, .y_stride = D_OUT};
-    lks_linear_run(&b.compute, &p.layer, &args);
-    assert_same(y, p.bias, D_OUT, "a row of zeros");
-    for (int i = 1; i < 5; i++)
-        for (int o = 0; o < D_OUT; o++)
-            assert_int_equal(isnan(y[i * D_OUT + o]) != 0, i < 4);
-    layer_release(&p);
-    free(w);
-    free(x);
-    free(y);
-    bench_close(&b);
+    layer_assert_strange(state, 5, spoil_three, check_three);
 }
 
 static void packing(void **state)
