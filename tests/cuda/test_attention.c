@@ -177,7 +177,7 @@ static void rows_alone(void **state)
     some.log_sum_exp = device_put(&b, NULL, in.n_rows * sizeof *some.log_sum_exp);
     b.compute.ops->attention(&b.compute, &all);
     b.compute.ops->attention(&b.compute, &some);
-    size_t n = (size_t)(2 * c.n_heads * c.d_head);
+    size_t n = 2 * (size_t)c.n_heads * (size_t)c.d_head;
     float *x = device_get(&b, all.out, n * sizeof *x), *y = device_get(&b, some.out, n * sizeof *y);
     assert_same(y, x, n, "two beams of five");
     free(x);

@@ -58,7 +58,7 @@ static lks_linear make_layer(device_bench *b, const linear_case *c, uint32_t see
 static void check_layer(device_bench *b, const lks_linear *layer, const linear_case *c)
 {
     int64_t x_stride = c->d_in + c->extra, y_stride = c->d_out + c->extra;
-    size_t n_x = (size_t)(c->n * x_stride), n_y = (size_t)(c->n * y_stride);
+    size_t n_x = (size_t)c->n * (size_t)x_stride, n_y = (size_t)c->n * (size_t)y_stride;
     float *x = random_floats(n_x, 5), *y = random_floats(n_y, 6), *residual = random_floats(n_y, 7);
     float *device_x = device_put(b, x, n_x * sizeof *x), *device_y = device_put(b, y, n_y * sizeof *y);
     float *device_residual = device_put(b, residual, n_y * sizeof *residual);
@@ -189,7 +189,7 @@ static void linear_top(void **state)
         for (size_t i = 0; i < COUNT(widths); i++)
             for (int n = 1; n <= 10; n += 9) {
                 int k = widths[i] < 11 ? widths[i] : 11, d = widths[i];
-                size_t cells = (size_t)(n * k);
+                size_t cells = (size_t)n * (size_t)k;
                 float *x = random_floats((size_t)n * 33, 5), *all = constant_floats((size_t)n * (size_t)d, 0.0f);
                 float *values = constant_floats(cells, 0.0f), *sums = constant_floats((size_t)n, 0.0f);
                 int32_t *indices = malloc(cells * sizeof *indices);

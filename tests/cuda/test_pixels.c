@@ -28,8 +28,8 @@ static void convolutions(void **state)
                                         .activation = LKS_ACT_RELU6};
                         c.out_height = (c.height + stride - 1) / stride;
                         c.out_width = (c.width + stride - 1) / stride;
-                        size_t n_x = (size_t)(2 * c.height * c.width * c.c_in);
-                        size_t n_y = (size_t)(2 * c.out_height * c.out_width * c.c_out);
+                        size_t n_x = 2 * (size_t)c.height * (size_t)c.width * (size_t)c.c_in;
+                        size_t n_y = 2 * (size_t)c.out_height * (size_t)c.out_width * (size_t)c.c_out;
                         float *x = random_floats(n_x, 3), *y = constant_floats(n_y, 9.0f);
                         float *device_y = device_put(&b, NULL, n_y * 4);
                         lks_conv2d device_c = c;

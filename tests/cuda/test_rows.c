@@ -50,7 +50,7 @@ static void norms(void **state)
     for (size_t i = 0; i < COUNT(widths); i++)
         for (int n = 1; n <= 6; n += 5) {
             int d = widths[i];
-            size_t count = (size_t)(n * d);
+            size_t count = (size_t)n * (size_t)d;
             float *x = random_floats(count, 2), *y = constant_floats(count, 9.0f);
             for (size_t j = 0; j < count; j++)
                 x[j] = x[j] * 3.0f + 40.0f; /* a mean that squares would drown in */
@@ -85,7 +85,7 @@ static void softmaxes(void **state)
     const lks_ops *ops = b.compute.ops, *ref = b.reference.ops;
     for (size_t i = 0; i < COUNT(widths); i++) {
         int n = 3, d = widths[i];
-        size_t count = (size_t)(n * d);
+        size_t count = (size_t)n * (size_t)d;
         float *x = random_floats(count, 2), *y = constant_floats(count, 9.0f);
         for (size_t j = 0; j < count; j++)
             x[j] *= 30.0f;
@@ -119,7 +119,7 @@ static void elements(void **state)
     device_mirror(&b, NULL, 0);
     for (size_t s = 0; s < COUNT(shapes); s++) {
         int n = shapes[s][0], d = shapes[s][1];
-        size_t count = (size_t)(n * d), bytes = count * sizeof(float);
+        size_t count = (size_t)n * (size_t)d, bytes = count * sizeof(float);
         float *x = random_floats(2 * count, 1), *more = random_floats(count, 2), *y = constant_floats(count, 9.0f);
         for (size_t j = 0; j < 2 * count; j++)
             x[j] *= 6.0f;

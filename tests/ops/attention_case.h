@@ -29,7 +29,7 @@ typedef struct attention_data {
     lks_attention attention;
 } attention_data;
 
-void attention_open(attention_data *data, const attention_case *c);
+void attention_open(attention_data *data, const attention_case *of);
 void attention_close(attention_data *data);
 
 /* Scores of magnitude s carry an absolute error of some s 2^-22, weights that error as a relative one. */

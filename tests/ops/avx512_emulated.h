@@ -27,6 +27,7 @@ typedef struct emulated_m256bh {
     uint16_t at[16];
 } emulated_m256bh;
 
+/* NOLINTBEGIN(bugprone-reserved-identifier): the compiler's names, which the kernels use */
 #define __m512 emulated_m512
 #define __m512i emulated_m512i
 #define __m512bh emulated_m512bh
@@ -299,5 +300,6 @@ static inline emulated_m512i emulated_dpbusd_epi32(emulated_m512i sum, emulated_
 #define lks_avx512_linear_bf16 emulated_avx512_linear_bf16
 #define lks_avx512_bf16_linear_bf16 emulated_avx512_bf16_linear_bf16
 #define lks_avx512_bf16_run_bf16 emulated_avx512_bf16_run_bf16
+/* NOLINTEND(bugprone-reserved-identifier) */
 
 #endif

@@ -13,6 +13,7 @@ static inline __m256i emulated_dpbusd(__m256i sum, __m256i a, __m256i b)
     return _mm256_add_epi32(sum, _mm256_add_epi32(even, odd));
 }
 
+/* NOLINTNEXTLINE(bugprone-reserved-identifier): the compiler's name, which the kernels use */
 #define _mm256_dpbusd_avx_epi32 emulated_dpbusd
 
 #endif

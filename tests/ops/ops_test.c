@@ -90,8 +90,8 @@ void assert_close(const float *actual, const float *expected, size_t n, double t
 void assert_same(const float *actual, const float *expected, size_t n, const char *what)
 {
     for (size_t i = 0; i < n; i++)
-        if (memcmp(&actual[i], &expected[i], sizeof *actual) !=
-            0) /* NOLINT(bugprone-suspicious-memory-comparison): bits are meant */
+        /* NOLINTNEXTLINE(bugprone-suspicious-memory-comparison): bits are meant */
+        if (memcmp(&actual[i], &expected[i], sizeof *actual) != 0)
             fail_msg("%s: element %zu is %.9g, expected the same bits as %.9g", what, i, (double)actual[i],
                      (double)expected[i]);
 }

@@ -32,7 +32,7 @@ linear_function *layer_bench_open(bench *b, lks_isa isa, int n_threads)
 /* The output rows with their gaps, which must stay as they were. */
 static float *run(const bench *b, linear_function *function, const layer_case *c, const float *w)
 {
-    size_t x_stride = (size_t)(c->d_in + c->extra_stride), y_stride = (size_t)(c->d_out + c->extra_stride);
+    size_t x_stride = (size_t)c->d_in + (size_t)c->extra_stride, y_stride = (size_t)c->d_out + (size_t)c->extra_stride;
     float *x = random_floats((size_t)c->n * x_stride, 1), *y = random_floats((size_t)c->n * y_stride, 4);
     float *residual = random_floats((size_t)c->n * y_stride, 5);
     for (size_t i = 0; i < (size_t)c->n * x_stride; i++)

@@ -61,14 +61,16 @@ static void rounding(void **state)
 static void widening(void **state)
 {
     const lks_ops *ops = test_ops(test_isa(state));
-    if (!ops)
+    if (!ops) {
         skip();
+        return;
+    }
     static const int shapes[][2] = {{1, 1}, {9, 70}, {64, 64}, {67, 129}, {16, 96}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const int d_in = shapes[i][0], d_out = shapes[i][1],
                   n_panels = (d_out + LKS_BF16_COLUMNS - 1) / LKS_BF16_COLUMNS;
         const size_t count = ops->linear_packed_count(d_in, d_out);
-        float *w = random_floats((size_t)(d_in * d_out), 6), *expected = constant_floats(count, 9.0f);
+        float *w = random_floats((size_t)d_in * (size_t)d_out, 6), *expected = constant_floats(count, 9.0f);
         float *widened = constant_floats(count, 8.0f);
         packed_layer p = layer_pack(w, d_in, d_out, false);
         for (int o = 0; o < d_out; o++)
@@ -90,7 +92,7 @@ static void unpacking(void **state)
     static const int shapes[][2] = {{1, 1}, {9, 70}, {64, 64}, {67, 129}, {3, 200}, {513, 3}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         int d_in = shapes[i][0], d_out = shapes[i][1];
-        float *w = random_floats((size_t)(d_in * d_out), 6), *row = constant_floats((size_t)d_in, 1e30f);
+        float *w = random_floats((size_t)d_in * (size_t)d_out, 6), *row = constant_floats((size_t)d_in, 1e30f);
         packed_layer p = layer_pack(w, d_in, d_out, false);
         assert_int_equal(lks_linear_precision(&p.layer), LKS_PRECISION_BF16);
         for (int o = 0; o < d_out; o++) {

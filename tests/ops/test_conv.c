@@ -5,14 +5,14 @@
 
 static float *run(const lks_compute *compute, lks_conv2d c, bool depthwise, bool with_bias)
 {
-    size_t n_weights = (size_t)(c.kernel * c.kernel) * (size_t)c.c_in * (depthwise ? 1 : (size_t)c.c_out);
-    float *x = random_floats((size_t)(c.n * c.height * c.width) * (size_t)c.c_in, 1),
+    size_t n_weights = (size_t)c.kernel * (size_t)c.kernel * (size_t)c.c_in * (depthwise ? 1 : (size_t)c.c_out);
+    float *x = random_floats((size_t)c.n * (size_t)c.height * (size_t)c.width * (size_t)c.c_in, 1),
           *weight = random_floats(n_weights, 2);
     float *bias = random_floats((size_t)c.c_out, 3);
     c.x = x;
     c.weight = weight;
     c.bias = with_bias ? bias : NULL;
-    c.y = constant_floats((size_t)(c.n * c.out_height * c.out_width) * (size_t)c.c_out, 99.0f);
+    c.y = constant_floats((size_t)c.n * (size_t)c.out_height * (size_t)c.out_width * (size_t)c.c_out, 99.0f);
     if (depthwise)
         compute->ops->depthwise_conv2d(compute, &c);
     else
@@ -42,7 +42,7 @@ static float *run_residual(const lks_compute *compute, lks_conv2d c, int d_in, i
     lks_linear expand = layer_of(ops, d_in ? d_in : 1, c.c_in, bias, 2),
                project = layer_of(ops, c.c_in, d_out, bias, 5);
     float *x = random_floats((size_t)n_in * (size_t)(d_in ? d_in : c.c_in), 1), *residual = random_floats(y_floats, 6);
-    float *filter = random_floats((size_t)(c.kernel * c.kernel * c.c_in), 4),
+    float *filter = random_floats((size_t)c.kernel * (size_t)c.kernel * (size_t)c.c_in, 4),
           *filtered = constant_floats((size_t)n_out * (size_t)c.c_in, 99.0f);
     float *expanded = constant_floats(expanded_floats, 99.0f), *y = constant_floats(y_floats, 99.0f),
           *three_steps = constant_floats(y_floats, 99.0f);
@@ -99,7 +99,8 @@ static void compare(lks_isa isa, const conv_case *k)
     const lks_conv2d *c = &k->conv;
     float *expected = run_case(&ref.compute, k), *actual = run_case(&fast.compute, k),
           *single = run_case(&alone.compute, k);
-    size_t count = (size_t)(c->n * c->out_height * c->out_width) * (size_t)(k->d_out ? k->d_out : c->c_out);
+    size_t count =
+        (size_t)c->n * (size_t)c->out_height * (size_t)c->out_width * (size_t)(k->d_out ? k->d_out : c->c_out);
     char what[160];
     snprintf(what, sizeof what, "%s %dx%dx%d -> %d, kernel %d, stride %d",
              k->d_out       ? "inverted residual"

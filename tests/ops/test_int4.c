@@ -45,7 +45,7 @@ static void packing(void **state)
     static const int shapes[][2] = {{1, 1}, {9, 70}, {64, 64}, {67, 129}, {3, 200}, {96, 5}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         int d_in = shapes[i][0], d_out = shapes[i][1];
-        float *w = random_floats((size_t)(d_in * d_out), 6), *row = constant_floats((size_t)d_in, 1e30f);
+        float *w = random_floats((size_t)d_in * (size_t)d_out, 6), *row = constant_floats((size_t)d_in, 1e30f);
         for (int k = 0; k < d_in; k++)
             w[k] = k % 3 == 0 ? 0.0f : w[k] * 1e-3f;
         packed_layer p = layer_pack(w, d_in, d_out, false);

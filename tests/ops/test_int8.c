@@ -47,7 +47,7 @@ static void unpacking(void **state)
     static const int shapes[][2] = {{1, 1}, {9, 70}, {64, 64}, {67, 129}, {3, 200}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         int d_in = shapes[i][0], d_out = shapes[i][1];
-        float *w = random_floats((size_t)(d_in * d_out), 6), *row = constant_floats((size_t)d_in, 1e30f);
+        float *w = random_floats((size_t)d_in * (size_t)d_out, 6), *row = constant_floats((size_t)d_in, 1e30f);
         packed_layer p = layer_pack(w, d_in, d_out, false);
         for (int o = 0; o < d_out; o++) {
             lks_linear_row(lks_ops_get(LKS_ISA_REF), row, &p.layer, o);

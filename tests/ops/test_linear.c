@@ -152,7 +152,7 @@ static void unpacking(void **state)
     static const int shapes[][2] = {{1, 1}, {9, 70}, {64, 64}, {65, 129}, {3, 200}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         int d_in = shapes[i][0], d_out = shapes[i][1];
-        float *w = random_floats((size_t)(d_in * d_out), 6), *packed = pack(b.compute.ops, w, d_in, d_out);
+        float *w = random_floats((size_t)d_in * (size_t)d_out, 6), *packed = pack(b.compute.ops, w, d_in, d_out);
         float *row = constant_floats((size_t)d_in, 1e30f);
         const lks_linear layer = {.d_in = d_in, .d_out = d_out, .packed = packed};
         for (int o = 0; o < d_out; o++) {

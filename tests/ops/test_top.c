@@ -58,8 +58,8 @@ static answer ask(lks_isa isa, int n_threads, const lks_linear *layer, const flo
 {
     bench b;
     bench_open(&b, isa, n_threads);
-    answer a = {.values = constant_floats((size_t)(n * k), 0), .sums = constant_floats((size_t)n, 0)};
-    a.indices = calloc((size_t)(n * k), sizeof *a.indices);
+    answer a = {.values = constant_floats((size_t)n * (size_t)k, 0), .sums = constant_floats((size_t)n, 0)};
+    a.indices = calloc((size_t)n * (size_t)k, sizeof *a.indices);
     const lks_top top = {.k = k, .values = a.values, .indices = a.indices, .log_sum_exp = a.sums};
     lks_arena scratch;
     assert_int_equal(lks_arena_init(&scratch, lks_linear_top_scratch(n_threads, n, layer->d_in, layer->d_out, k), NULL),
@@ -84,20 +84,20 @@ static void check(lks_isa isa, lks_precision precision, int n, int d_in, int d_o
 {
     bench b;
     bench_open(&b, isa, 1);
-    float *w = random_floats((size_t)d_in * (size_t)d_out, 2), *x = random_floats((size_t)(n * d_in), 1);
+    float *w = random_floats((size_t)d_in * (size_t)d_out, 2), *x = random_floats((size_t)n * (size_t)d_in, 1);
     float *bias = ties ? constant_floats((size_t)d_out, 0.25f) : random_floats((size_t)d_out, 3);
     for (int i = 0; ties && i < d_in * d_out; i++)
         w[i] = (float)(i / d_in % 3); /* rows of three kinds */
     wide_layer l = make(b.compute.ops, precision, w, bias, d_in, d_out);
-    float *all = constant_floats((size_t)n * (size_t)d_out, 0), *values = constant_floats((size_t)(n * k), 0);
-    int32_t *indices = calloc((size_t)(n * k), sizeof *indices);
+    float *all = constant_floats((size_t)n * (size_t)d_out, 0), *values = constant_floats((size_t)n * (size_t)k, 0);
+    int32_t *indices = calloc((size_t)n * (size_t)k, sizeof *indices);
     lks_linear_dense(&b.compute, &l.layer, all, x, n, LKS_ACT_NONE, NULL);
     lks_ops_get(LKS_ISA_REF)->top_k(&b.compute, values, indices, all, n, d_out, k);
     answer one = ask(isa, 1, &l.layer, x, n, k), three = ask(isa, 3, &l.layer, x, n, k);
-    assert_same(one.values, values, (size_t)(n * k), "values");
-    assert_memory_equal(one.indices, indices, (size_t)(n * k) * sizeof *indices);
-    assert_same(three.values, one.values, (size_t)(n * k), "values on three threads");
-    assert_memory_equal(three.indices, one.indices, (size_t)(n * k) * sizeof *indices);
+    assert_same(one.values, values, (size_t)n * (size_t)k, "values");
+    assert_memory_equal(one.indices, indices, (size_t)n * (size_t)k * sizeof *indices);
+    assert_same(three.values, one.values, (size_t)n * (size_t)k, "values on three threads");
+    assert_memory_equal(three.indices, one.indices, (size_t)n * (size_t)k * sizeof *indices);
     assert_same(three.sums, one.sums, (size_t)n, "sums on three threads");
     for (int i = 0; i < n; i++) {
         double max = (double)values[i * k], sum = 0.0;

@@ -47,9 +47,9 @@ static void sample_open(sample *s, lks_session *session, const lks_caption_optio
     int side = c->width < c->height ? c->width : c->height;
     for (int y = 0; y < SIDE; y++)
         for (int x = 0; x < SIDE; x++) {
-            size_t from_x = (size_t)((c->width - side) / 2 + x * side / SIDE);
-            size_t from_y = (size_t)((c->height - side) / 2 + y * side / SIDE);
-            memcpy(s->middle[y][x], c->picture + (from_y * (size_t)c->width + from_x) * 3, 3);
+            const int from_x = (c->width - side) / 2 + x * side / SIDE,
+                      from_y = (c->height - side) / 2 + y * side / SIDE;
+            memcpy(s->middle[y][x], c->picture + ((size_t)from_y * (size_t)c->width + (size_t)from_x) * 3, 3);
         }
 }
 

@@ -241,6 +241,7 @@ static int compare(const char *name, const lks_tokenizer *t, const texts *given)
     int bad = 0;
     snprintf(path, sizeof path, FIXTURES "%s.expected", name);
     put_lines(&expected, path);
+    assert_non_null(expected.at);
     for (size_t e = 0; e < expected.n; e++) {
         const char *want = expected.at[e].at;
         bool hashed = want[0] == 'h';

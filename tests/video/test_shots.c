@@ -151,7 +151,7 @@ static void test_a_sample_is_spread_over_all(void **state)
         for (int total = 1; total <= 500; total++) {
             shots_sample s;
             shots_sample_begin(&s, room);
-            int kept[32];
+            int kept[32] = {0};
             for (int i = 0; i < total; i++) {
                 bool thin;
                 if (!shots_sample_take(&s, &thin))

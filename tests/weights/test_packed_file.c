@@ -151,11 +151,12 @@ static void check_round_trip(const char *path, const char *written, const lks_bi
 static void round_trip(void **state)
 {
     (void)state;
-    static const lks_binding *const tables[] = {with_bias, maybe_bias, joined, head};
+    enum { N_TABLES = 4 };
+    static const lks_binding *const tables[N_TABLES] = {with_bias, maybe_bias, joined, head};
     char path[512], written[512];
     char *folder = make_plain(path);
     path_in(written, folder, "out.gguf");
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+    for (size_t i = 0; i < N_TABLES; i++)
         for (int k = 0; k < N_PRECISIONS; k++)
             check_round_trip(path, written, tables[i], precisions[k]);
     remove_folder(folder);
