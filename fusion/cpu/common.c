@@ -4,11 +4,12 @@
 #include "fusion/cpu/kernels.h"
 #include "fusion/cpu/panels.h"
 
-#define WORK_WORTH_A_POOL 2e4 /* handing out a job costs a microsecond or two */
+#define LEAST_SHARE 1e3 /* of a thread: handing out a job costs a microsecond, more with more threads */
 
 void lks_parallel(const lks_compute *compute, double work, lks_job job, void *argument)
 {
-    lks_threads_run(work < WORK_WORTH_A_POOL ? NULL : compute->threads, job, argument);
+    const bool pays = work >= LEAST_SHARE * lks_threads_count(compute->threads);
+    lks_threads_run(pays ? compute->threads : NULL, job, argument);
 }
 
 int lks_attention_visible_end(const lks_attention *attention, int b, int i)

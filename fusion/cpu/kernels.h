@@ -82,7 +82,7 @@ bool lks_top_k_precedes(float a, float b);
 /* Puts a value into the list of the k best so far, which holds *n. Values come in the order of their indices, k > 0. */
 void lks_top_k_insert(float *values, int32_t *indices, int *n, int k, float value, int32_t index);
 
-/* Runs the job on the pool when `work` (about one multiply-add each) pays for waking it, else on the caller alone. Jobs
+/* Runs the job on the pool when `work` (vector instructions, about) pays for handing it out, else on the caller alone. Jobs
  * split by lks_threads_share and give the same numbers either way. */
 void lks_parallel(const lks_compute *compute, double work, lks_job job, void *argument);
 
