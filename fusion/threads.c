@@ -8,7 +8,6 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "fusion/cpuinfo.h"
 
@@ -32,7 +31,7 @@ struct lks_threads {
     int n_threads;
     int n_running; /* workers that could be started; the caller does the parts of the others */
     bool started;
-    pid_t owner; /* workers live in this process; a forked child has none */
+    unsigned n_forks; /* that made the process in which the workers live; a child of it has none */
     worker *workers;
 
     lks_job job;
@@ -45,6 +44,19 @@ struct lks_threads {
     atomic_int n_sleeping;
     atomic_int n_busy;
 };
+
+/* Counted in every child: asking for the process's number would be a system call for each job. */
+static atomic_uint forks_so_far;
+
+static void count_fork(void)
+{
+    atomic_fetch_add(&forks_so_far, 1);
+}
+
+static void watch_forks(void)
+{
+    pthread_atfork(NULL, NULL, count_fork);
+}
 
 static void pause_briefly(void)
 {
@@ -166,7 +178,7 @@ static void start_workers(lks_threads *pool)
     pthread_cond_init(&pool->wake, NULL);
     atomic_store(&pool->n_sleeping, 0);
     atomic_store(&pool->n_busy, 0);
-    pool->owner = getpid();
+    pool->n_forks = atomic_load(&forks_so_far);
     pool->started = true;
     pool->n_running = 0;
 
@@ -203,6 +215,8 @@ lks_status lks_threads_open(lks_threads **out, int n_threads, lks_error *err)
         free(workers);
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for a pool of %d threads", n_threads);
     }
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_forks);
     pool->n_threads = n_threads;
     pool->workers = workers;
     *out = pool;
@@ -213,7 +227,7 @@ void lks_threads_close(lks_threads *threads)
 {
     if (!threads)
         return;
-    if (threads->started && threads->owner == getpid()) {
+    if (threads->started && threads->n_forks == atomic_load(&forks_so_far)) {
         threads->stop = true;
         publish(threads);
         for (int i = 0; i < threads->n_running; i++)
@@ -236,7 +250,7 @@ void lks_threads_run(lks_threads *threads, lks_job job, void *argument)
         job(argument, 0, 1);
         return;
     }
-    if (!threads->started || threads->owner != getpid())
+    if (!threads->started || threads->n_forks != atomic_load(&forks_so_far))
         start_workers(threads);
 
     threads->job = job;

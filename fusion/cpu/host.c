@@ -3,6 +3,8 @@
 
 #include "fusion/cpu/kernels.h"
 
+enum { LINE_FLOATS = 16 }; /* of a cache line */
+
 lks_status lks_host_arena_open(const lks_compute *compute, lks_arena *arena, size_t size, lks_error *err)
 {
     (void)compute;
@@ -40,11 +42,20 @@ void lks_host_recorded(const lks_compute *compute)
     (void)compute;
 }
 
+/* A share is some columns of every row: there may be few rows. */
+static void copy_part(void *argument, int thread, int n_threads)
+{
+    const lks_copy *c = argument;
+    long begin, end;
+    lks_threads_share(c->d, LINE_FLOATS, thread, n_threads, &begin, &end);
+    for (int i = 0; i < c->n_outer && begin < end; i++)
+        for (int j = 0; j < c->n_inner; j++)
+            memcpy(c->to + (c->to_index ? c->to_index[i] : i) * c->to_outer + j * c->to_inner + begin,
+                   c->from + i * c->from_outer + j * c->from_inner + begin, (size_t)(end - begin) * sizeof *c->to);
+}
+
 void lks_host_copy(const lks_compute *compute, const lks_copy *c)
 {
-    (void)compute;
-    for (int i = 0; i < c->n_outer; i++)
-        for (int j = 0; j < c->n_inner; j++)
-            memcpy(c->to + (c->to_index ? c->to_index[i] : i) * c->to_outer + j * c->to_inner,
-                   c->from + i * c->from_outer + j * c->from_inner, (size_t)c->d * sizeof *c->to);
+    lks_copy copy = *c;
+    lks_parallel(compute, (double)c->n_outer * c->n_inner * c->d / LINE_FLOATS, copy_part, &copy);
 }
