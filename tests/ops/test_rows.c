@@ -241,9 +241,47 @@ static void weighed_bytes(void **state)
     bench_close(&b);
 }
 
+/* Rows of any width, with gaps and out of order, on more threads than there are columns too; what lies between stays as it was. */
+static void copies(void **state)
+{
+    enum { OUTER = 3, INNER = 2, MOST = 5000, GAP = 3 };
+    static const int moved[] = {1, 5, 16, 17, 768, MOST};
+    static const int32_t index[OUTER] = {4, 0, 2};
+    for (size_t w = 0; w < sizeof moved / sizeof *moved; w++)
+        for (int n_threads = 1; n_threads <= 4; n_threads += 3) {
+            bench b;
+            bench_open(&b, test_isa(state), n_threads);
+            const int d = moved[w];
+            const int64_t inner = d + GAP, outer = INNER * inner + GAP;
+            const size_t count = (size_t)(5 * outer);
+            float *from = random_floats(count, 1), *to = random_floats(count, 2), *expected = random_floats(count, 2);
+            for (int i = 0; i < OUTER; i++)
+                for (int j = 0; j < INNER; j++)
+                    for (int k = 0; k < d; k++)
+                        expected[index[i] * outer + j * inner + k] = from[i * outer + j * inner + k];
+            const lks_copy copy = {.n_outer = OUTER,
+                                   .n_inner = INNER,
+                                   .d = d,
+                                   .to = to,
+                                   .to_outer = outer,
+                                   .to_inner = inner,
+                                   .to_index = index,
+                                   .from = from,
+                                   .from_outer = outer,
+                                   .from_inner = inner};
+            b.compute.ops->copy(&b.compute, &copy);
+            assert_same(to, expected, count, "a copy");
+            free(from);
+            free(to);
+            free(expected);
+            bench_close(&b);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {OPS_TEST(row_ops),   OPS_TEST(narrow_tables), OPS_TEST(activations),
-                                       OPS_TEST(exp_error), OPS_TEST(top_k),         OPS_TEST(weighed_bytes)};
+                                       OPS_TEST(exp_error), OPS_TEST(top_k),         OPS_TEST(weighed_bytes),
+                                       OPS_TEST(copies)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
