@@ -12,6 +12,7 @@
 #include "fusion/cpuinfo.h"
 
 #define N_SPINS 4000 /* pauses before a worker sleeps: some 50 to 100 microseconds */
+#define FEW_SPINS 20 /* where threads wait for each other's CPUs */
 #define MAX_THREADS 1024
 #define STACK_BYTES (2u << 20) /* kernels keep blocks of up to some 200 KiB on the stack */
 
@@ -30,6 +31,7 @@ typedef struct worker {
 struct lks_threads {
     int n_threads;
     int n_running; /* workers that could be started; the caller does the parts of the others */
+    int n_spins;
     bool started;
     unsigned n_forks; /* that made the process in which the workers live; a child of it has none */
     worker *workers;
@@ -126,7 +128,7 @@ static unsigned await_generation(worker *self, unsigned seen)
 {
     lks_threads *pool = self->pool;
     unsigned now = seen;
-    for (int i = 0; i < N_SPINS; i++) {
+    for (int i = 0; i < pool->n_spins; i++) {
         now = atomic_load(&pool->generation);
         if (now != seen)
             return now;
@@ -201,11 +203,10 @@ static void start_workers(lks_threads *pool)
 
 lks_status lks_threads_open(lks_threads **out, int n_threads, lks_error *err)
 {
-    if (n_threads <= 0) {
-        lks_cpu cpu;
-        lks_cpu_detect(&cpu);
+    lks_cpu cpu;
+    lks_cpu_detect(&cpu);
+    if (n_threads <= 0)
         n_threads = cpu.n_cpus;
-    }
     if (n_threads > MAX_THREADS)
         n_threads = MAX_THREADS;
     lks_threads *pool = calloc(1, sizeof *pool);
@@ -218,6 +219,7 @@ lks_status lks_threads_open(lks_threads **out, int n_threads, lks_error *err)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, watch_forks);
     pool->n_threads = n_threads;
+    pool->n_spins = n_threads <= cpu.n_cpus ? N_SPINS : FEW_SPINS;
     pool->workers = workers;
     *out = pool;
     return LKS_OK;
@@ -262,7 +264,7 @@ void lks_threads_run(lks_threads *threads, lks_job job, void *argument)
         job(argument, t, threads->n_threads);
 
     for (int i = 0; atomic_load(&threads->n_busy) > 0; i++) {
-        if (i < N_SPINS)
+        if (i < threads->n_spins)
             pause_briefly();
         else
             sched_yield(); /* a worker lost its CPU to somebody else */
