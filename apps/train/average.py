@@ -5,6 +5,8 @@ import argparse
 
 import torch
 
+from polyglot import deepened
+
 
 def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -16,7 +18,7 @@ def main():
     shares = given.shares or [1 / len(given.parts)] * len(given.parts)
     if len(shares) != len(given.parts) or abs(sum(shares) - 1) > 1e-6:
         options.error("--shares takes a number for each part, 1 in all")
-    states = [torch.load(path, map_location="cpu") for path in given.parts]
+    states = [deepened(torch.load(path, map_location="cpu")) for path in given.parts]
     mean = dict(states[0])
     for name, value in mean.items():
         if value.is_floating_point():

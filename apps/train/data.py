@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-FILES = ("maps", "maps_mirrored", "maps_labelled")
+MIRRORED, CROPPED = 1, 2  # of a view of a photo: one, both or neither
+VIEWS = ("maps", "maps_mirrored", "maps_cropped", "maps_cropped_mirrored")
+FILES = (*VIEWS, "maps_labelled")
 FOREIGN = ("de", "fr", "cs")
 
 
@@ -103,17 +105,17 @@ class Labelled:
 
 
 class Maps:
-    """What features.py cached: the trunk's maps [picture, 120, 18, 18], f16 on disk; Flickr8k's mirrored too."""
+    """What features.py cached: the trunk's maps [picture, 120, 18, 18], f16 on disk; Flickr8k's in four views."""
 
     def __init__(self, work_dir):
-        plain, mirrored, labelled = (np.load(Path(work_dir) / f"{name}.npy", mmap_mode="r") for name in FILES)
-        self.plain, self.mirrored, self.labelled_maps = plain, mirrored, labelled
+        *self.views, self.labelled_maps = (np.load(Path(work_dir) / f"{name}.npy", mmap_mode="r") for name in FILES)
 
-    def photos(self, rows, mirror=None):
-        """[len(rows), 120, 18, 18] f32, on the default device; `mirror` says which photos are seen in a mirror."""
-        mirror = mirror or [False] * len(rows)
-        chosen = [(self.mirrored if m else self.plain)[i] for i, m in zip(rows, mirror)]
-        return self.floats(chosen)
+    def photos(self, rows, views=None):
+        """[len(rows), 120, 18, 18] f32, on the default device; `views` of these photos, or None: as they are."""
+        return self.floats([self.views[view][i] for i, view in zip(rows, views or [0] * len(rows))])
+
+    def random_views(self, rows, dice):
+        return [dice.randrange(len(self.views)) for _ in rows]
 
     def labelled(self, rows):
         return self.floats([self.labelled_maps[i] for i in rows])

@@ -25,7 +25,7 @@ SECTIONS = {"proj": "vision.proj", "concepts": "vision.concepts", "vnorm": "visi
 STEM_TRAINED_AT = 260  # the package pads every layer for this size, whatever it is shown
 DESCRIPTION = (
     "Captions photos, translates sentences with a photo or without, and fills gaps. EfficientNet-Lite2 (ImageNet, Apache-2.0), and a "
-    "reader and a decoder of three layers trained on Flickr8k, Multi30k and labelled pictures. Knows people, dogs and the outdoors best."
+    "reader of five layers and a decoder of three trained on Flickr8k, Multi30k and labelled pictures. Knows people, dogs and the outdoors best."
 )
 LICENSE = "Research and non-commercial use (Flickr8k, Multi30k); EfficientNet-Lite2 weights Apache-2.0"
 

@@ -1,11 +1,13 @@
-"""Caches what the trunk of EfficientNet-Lite2 makes of every picture: maps.npy, maps_mirrored.npy (Flickr8k, as it is and
-in a mirror) and maps_labelled.npy in OUT_DIR.
+"""Caches what the trunk of EfficientNet-Lite2 makes of every picture: maps.npy, maps_mirrored.npy, maps_cropped.npy,
+maps_cropped_mirrored.npy (Flickr8k, as it is, in a mirror, and a random part of each of both) and maps_labelled.npy in OUT_DIR.
 
     python features.py DATA_DIR OUT_DIR [--only NAME]
 
 The trunk is never trained, so one pass serves all training; OpenVINO runs it five times as fast as torch, on one core for each
 process. Rows already cached are kept when it is started again."""
 import argparse
+import math
+import random
 import time
 from pathlib import Path
 
@@ -14,10 +16,11 @@ import openvino
 import torch
 from torch import nn
 
-from data import FILES, Labelled, Photos
+from data import CROPPED, FILES, MIRRORED, VIEWS, Labelled, Photos
 from model import IMAGE_SIZE, TRUNK_SHAPE, load_stem, photo_pixels, trunk
 
 BATCH = 4
+LEAST_AREA, LEAST_RATIO = 0.65, 0.85  # of what is cropped: shares of the photo, and of its width to height against the photo's
 
 
 class Trunk(nn.Module):
@@ -39,7 +42,22 @@ def compiled_trunk():
     return lambda pixels: run([pixels])[0]
 
 
-def cache(run, pictures, path, mirror):
+def random_part(dice):
+    """Left, top, right and bottom, as shares of the photo."""
+    side, ratio = math.sqrt(dice.uniform(LEAST_AREA, 1)), math.exp(dice.uniform(math.log(LEAST_RATIO), -math.log(LEAST_RATIO)) / 2)
+    width, height = min(1, side * ratio), min(1, side / ratio)
+    left, top = dice.uniform(0, 1 - width), dice.uniform(0, 1 - height)
+    return left, top, left + width, top + height
+
+
+def view_of(pictures, row, view):
+    """Pixels [3, 288, 288]."""
+    part = random_part(random.Random(row * len(VIEWS) + view)) if view & CROPPED else (0, 0, 1, 1)
+    pixels = photo_pixels(pictures.path(row), part)
+    return pixels.flip(2) if view & MIRRORED else pixels
+
+
+def cache(run, pictures, path, view):
     part, progress = path.with_suffix(".part.npy"), path.with_suffix(".rows")
     if path.exists():
         return
@@ -49,8 +67,7 @@ def cache(run, pictures, path, mirror):
     started = time.time()
     for row in range(begin, len(pictures.names), BATCH):
         rows = range(row, min(row + BATCH, len(pictures.names)))
-        pixels = torch.stack([photo_pixels(pictures.path(i)) for i in rows])
-        out[row : row + BATCH] = run((pixels.flip(3) if mirror else pixels).numpy())
+        out[row : row + BATCH] = run(torch.stack([view_of(pictures, i, view) for i in rows]).numpy())
         if row // BATCH % 100 == 99:
             out.flush()
             progress.write_text(str(row + BATCH))
@@ -65,14 +82,14 @@ def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("data_dir")
     options.add_argument("out_dir", type=Path)
-    options.add_argument("--only", choices=FILES, help="one of the three, so that several can be made at once")
+    options.add_argument("--only", choices=FILES, help="one of them, so that several can be made at once")
     given = options.parse_args()
     given.out_dir.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     run = compiled_trunk()
     for name in [given.only] if given.only else FILES:
-        pictures = (Labelled if name == "maps_labelled" else Photos)(given.data_dir)
-        cache(run, pictures, given.out_dir / f"{name}.npy", mirror=name == "maps_mirrored")
+        pictures = (Photos if name in VIEWS else Labelled)(given.data_dir)
+        cache(run, pictures, given.out_dir / f"{name}.npy", VIEWS.index(name) if name in VIEWS else 0)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from collections import Counter
 import torch
 import torch.nn.functional as F
 
+from data import MIRRORED
 from languages import FILL, LANGUAGES, MASK, clean, language_token
 from model import END, N_CONCEPT_TOKENS, N_REGION_WORDS
 from polyglot import join
@@ -16,10 +17,11 @@ from polyglot import join
 SMOOTHING, REGION_LOSS = 0.1, 0.3 / 20
 ENGLISH_A_PHOTO, FOREIGN_A_PHOTO, TAUGHT = 3, 4, 2
 LONGEST = 44  # tokens of a text; longer ones are left out
-FROM_ENGLISH, INTO_GERMAN = 0.75, 4  # of the translations; as often as into another language
+FROM_ENGLISH, INTO_GERMAN = 0.8, 10  # of the translations; as often as into another language
 N_COMMONEST = 20  # words too common to say anything about a place in the photo
 N_FUNCTION_WORDS = 60  # of a language: too common to be worth a gap
 ENGLISH_LABELS = 0.5
+ALIKE = 32  # sentences without a photo that are practised side by side
 LEAST_SURE = 0.4  # practice: what the likely classes have together
 SIDED = re.compile(r"\b(left|right|links|rechts|linken?|rechten?|gauche|droite|vlevo|vpravo|lev\w+|prav\w+)\b", re.IGNORECASE)
 
@@ -36,14 +38,37 @@ def pad(sequences):
     return ids[:, :-1].contiguous(), real, ids[:, 1:].reshape(-1)[real]
 
 
-def entropy(net, texts, memory, group=1, seen=None, weight=None):
-    """Mean cross-entropy of what follows the task token; `weight`, one a text, or None."""
+class Keeper:
+    """A model whose captions are to be kept: what it would say next is the target (distillation, Hinton et al. 2015). The end of its
+    stem is that of the model that learns, and rests."""
+
+    def __init__(self, net):
+        self.net = net
+
+    @torch.no_grad()
+    def speak(self, features):
+        """Of the photos with these features: (ids, group, real) -> probabilities [real tokens, vocab]."""
+        memory = self.net.image_tokens(features)
+
+        @torch.no_grad()
+        def probabilities(ids, group, real):
+            return self.net(ids, memory, group, real).softmax(-1)
+
+        return probabilities
+
+
+def entropy(net, texts, memory, group=1, seen=None, weight=None, kept=None):
+    """Mean cross-entropy of what follows the task token, with the text or with probabilities that kept() makes; `weight`, one a text,
+    or None."""
     ids, real, target = pad(texts)
     logits = net(ids, memory, group, real, seen)
     each = (real % ids.shape[1] > 0).float()
     if weight is not None:
         each = each * torch.tensor(weight)[real // ids.shape[1]]
-    loss = F.cross_entropy(logits, target, reduction="none", label_smoothing=SMOOTHING)
+    if kept:
+        loss = F.cross_entropy(logits, kept(ids, group, real), reduction="none")
+    else:
+        loss = F.cross_entropy(logits, target, reduction="none", label_smoothing=SMOOTHING)
     return (loss * each).sum() / each.sum()
 
 
@@ -138,20 +163,20 @@ class PhotoLessons:
         more = list(taught.values()) or [s for lines in others for s in lines] or said["en"]
         return english + foreign + dice.choices(more, k=FOREIGN_A_PHOTO - len(foreign))
 
-    def captions(self, net, memory, rows, mirror, dice):
+    def captions(self, net, memory, rows, views, dice, kept=None):
         chosen = [(i, sentence) for i, row in enumerate(rows) for sentence in self.chosen(row, dice)]
-        return self.say(net, memory, chosen, mirror, ENGLISH_A_PHOTO + FOREIGN_A_PHOTO)
+        return self.say(net, memory, chosen, views, ENGLISH_A_PHOTO + FOREIGN_A_PHOTO, kept)
 
-    def captions_in(self, net, memory, rows, mirror, dice, codes):
+    def captions_in(self, net, memory, rows, views, dice, codes):
         """One in each of these languages, where there is one."""
         chosen = [(i, dice.choice(self.said[row][code])) for i, row in enumerate(rows) for code in codes if code in self.said[row]]
-        return self.say(net, memory[[i for i, _ in chosen]], chosen, mirror) if chosen else memory.sum() * 0
+        return self.say(net, memory[[i for i, _ in chosen]], chosen, views) if chosen else memory.sum() * 0
 
-    def say(self, net, memory, chosen, mirror, group=1):
+    def say(self, net, memory, chosen, views, group=1, kept=None):
         """chosen: (number of a photo, sentence); `group` sentences share a row of the memory."""
         texts = [self.writer.text(self.writer.named[code], ids) for _, (code, _, ids) in chosen]
-        weight = [0.0 if mirror[i] and SIDED.search(text) else 1.0 for i, (_, text, _) in chosen]
-        return entropy(net, texts, memory, group, weight=weight)
+        weight = [0.0 if views[i] & MIRRORED and SIDED.search(text) else 1.0 for i, (_, text, _) in chosen]
+        return entropy(net, texts, memory, group, weight=weight, kept=kept)
 
     def regions(self, net, memory, rows):
         targets = torch.zeros(len(rows), N_REGION_WORDS)
@@ -161,8 +186,8 @@ class PhotoLessons:
         loss = F.binary_cross_entropy_with_logits(net.region_words(memory), targets, reduction="none")
         return REGION_LOSS * loss.sum(1).mean()
 
-    def fillings(self, net, memory, rows, dice):
-        made = [(i, self.gaps.make(dice.choice(self.said[row]["en"])[1], "en", dice)) for i, row in enumerate(rows)]
+    def fillings(self, net, memory, rows, n, dice):
+        made = [(i, self.gaps.make(dice.choice(self.said[rows[i]]["en"])[1], "en", dice)) for i in (k % len(rows) for k in range(n))]
         return self.beside(net, memory, [(i, lesson) for i, lesson in made if lesson])
 
     def translations(self, net, memory, rows, dice):
@@ -187,8 +212,8 @@ class TextLessons:
         self.rows, self.writer, self.gaps = multi30k.train, writer, gaps
 
     def translations(self, net, n, dice):
-        made = [self.writer.translation(row["pair"], *direction(self.writer.languages, dice)) for row in dice.sample(self.rows, n)]
-        return self.alone(net, made)
+        return self.alone(net, [self.writer.translation(row["pair"], *direction(self.writer.languages, dice))
+                                for row in dice.sample(self.rows, n)])
 
     def fillings(self, net, n, dice):
         made = [self.gaps.make(dice.choice(row["en"]), "en", dice) for row in dice.sample(self.rows, n)]
@@ -196,9 +221,15 @@ class TextLessons:
 
     @staticmethod
     def alone(net, lessons):
-        sources, texts = zip(*lessons)
-        memory, seen = net.read(sources)
-        return entropy(net, texts, memory, seen=seen)
+        """Sentences that are about as long go together: padding costs time."""
+        lessons = sorted(lessons, key=lambda lesson: len(lesson[0]))
+        loss = written = 0
+        for at in range(0, len(lessons), ALIKE):
+            sources, texts = zip(*lessons[at : at + ALIKE])
+            memory, seen = net.read(sources)
+            n = sum(len(text) - 2 for text in texts)
+            loss, written = loss + n * entropy(net, texts, memory, seen=seen), written + n
+        return loss / written
 
 
 class LabelLessons:
@@ -227,38 +258,45 @@ class LabelLessons:
 class Lessons:
     """All of them, in the sizes of one step."""
 
-    GAPS, LABELLED, PRACTISED = 8, 8, 16
-    WEIGHTS = {"captions": 1.0, "regions": 1.0, "fillings": 0.3, "translations beside": 0.2, "translations": 1.0,
-               "text fillings": 0.2, "labels": 0.3, "practice": 0.15}
+    PHOTO_GAPS, GAPS, LABELLED, PRACTISED = 40, 8, 8, 16
+    WEIGHTS = {"captions": 1.0, "kept captions": 3.0, "regions": 1.0, "fillings": 2.0, "translations beside": 0.2,
+               "translations": 1.0, "text fillings": 0.2, "labels": 0.3, "practice": 0.15}
 
     def __init__(self, photos, multi30k, pictures, writer, taught=None, sentences=64):
         """taught: {language: {photo: what a teacher says of it}}; sentences: translations without a photo."""
         spoken = [("en", text) for row in photos.train for text in photos.captions[row]]
         gaps = Gaps(writer, spoken)
         self.writer, self.gaps, self.pictures, self.sentences = writer, gaps, pictures, sentences
-        self.photo, self.text = PhotoLessons(photos, multi30k, writer, gaps, taught or {}), TextLessons(multi30k, writer, gaps)
+        self.photo = PhotoLessons(photos, multi30k, writer, gaps, taught or {})
+        self.text = TextLessons(multi30k, writer, gaps)
         self.label = LabelLessons(pictures, writer)
 
-    def losses(self, net, maps, rows, dice):
-        """{name: loss} of a step with these photos."""
-        mirror = [dice.random() < 0.5 for _ in rows]
-        memory = net.memory(maps.photos(rows, mirror))
+    def losses(self, net, maps, rows, dice, keeper=None):
+        """{name: loss} of a step with these photos; keeper: of captions, or None to learn what people say."""
+        views = maps.random_views(rows, dice)
+        features = net.stem_end(maps.photos(rows, views))
+        memory = net.image_tokens(features)
+        kept = keeper and keeper.speak(features)
         return {
-            "captions": self.photo.captions(net, memory, rows, mirror, dice),
+            "kept captions" if keeper else "captions": self.photo.captions(net, memory, rows, views, dice, kept),
             "regions": self.photo.regions(net, memory, rows),
             **self.rehearsals(net, maps, memory, rows, dice),
         }
 
-    def unrewarded(self, net, memory, rows, mirror, dice, rewarded):
+    def drill(self, net, dice):
+        """{name: loss} of a step of translations alone."""
+        return {"translations": self.text.translations(net, self.sentences, dice)}
+
+    def unrewarded(self, net, memory, rows, views, dice, rewarded):
         """{name: loss} of captions in languages that have no reward."""
         codes = [code for code in self.writer.languages if code not in rewarded]
-        return {"captions": self.photo.captions_in(net, memory, rows, mirror, dice, codes)}
+        return {"captions": self.photo.captions_in(net, memory, rows, views, dice, codes)}
 
     def rehearsals(self, net, maps, memory, rows, dice):
         """All but captions; `memory` of the photos `rows`."""
         labelled = dice.sample(self.pictures.train, self.LABELLED)
         return {
-            "fillings": self.photo.fillings(net, memory, rows, dice),
+            "fillings": self.photo.fillings(net, memory, rows, self.PHOTO_GAPS, dice),
             "translations beside": self.photo.translations(net, memory, rows, dice),
             "translations": self.text.translations(net, self.sentences, dice),
             "text fillings": self.text.fillings(net, self.GAPS, dice),

@@ -45,11 +45,14 @@ def load_stem():
     return EfficientNet.from_pretrained("efficientnet-lite2", weights_path=weights).eval()
 
 
-def photo_pixels(path):
-    """[3, 288, 288] as the stem wants them: squashed to the square, (x - 127) / 128."""
+def photo_pixels(path, part=(0, 0, 1, 1)):
+    """[3, 288, 288] as the stem wants them: squashed to the square, (x - 127) / 128. `part`: left, top, right and bottom of what is
+    seen, as shares of the width and height."""
     from PIL import Image
 
-    photo = Image.open(path).convert("RGB").resize((IMAGE_SIZE, IMAGE_SIZE), Image.BICUBIC)
+    photo = Image.open(path).convert("RGB")
+    box = [share * length for share, length in zip(part, photo.size * 2)]
+    photo = photo.resize((IMAGE_SIZE, IMAGE_SIZE), Image.BICUBIC, box)
     return (torch.tensor(np.array(photo)).permute(2, 0, 1).float() - 127) / 128
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from model import Net
 
-READER_LAYERS = 3
+READER_LAYERS = 5
 
 
 class ReaderLayer(nn.Module):
@@ -59,6 +59,19 @@ class Polyglot(Net):
         for layer in self.reader:
             x = layer(x, pack, unpack, seen[:, None, None])
         return unpack(self.reader_norm(x)), seen
+
+
+def deepened(state):
+    """The state of a model with fewer layers in its reader: more are laid on top, copies of the last one that add nothing at first."""
+    last = max(int(name.split(".")[1]) for name in state if name.startswith("reader."))
+    grown = dict(state)
+    for name, value in state.items():
+        if name.startswith(f"reader.{last}."):
+            part = name.split(".", 2)[2]
+            silent = part.startswith(("self_out", "fc2"))
+            for layer in range(last + 1, READER_LAYERS):
+                grown[f"reader.{layer}.{part}"] = torch.zeros_like(value) if silent else value.clone()
+    return grown
 
 
 def join(image, source):

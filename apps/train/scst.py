@@ -28,10 +28,10 @@ from polyglot import Polyglot
 from train import Run, add_device, log_run, move, save
 
 PHOTOS_A_STEP, SAMPLES, LONGEST, TEMPERATURE = 20, 5, 24, 0.6
-RATE, WARM_UP, LAST_RATE = 4e-5, 50, 0.05
+RATE, WARM_UP, LAST_RATE = 4e-5, 20, 0.05
 EMA_DECAY = 0.99
 CHECK_EVERY, TELL_EVERY = 200, 25
-REHEARSE_EVERY, REHEARSAL = 2, 0.3
+REHEARSE_EVERY, REHEARSAL, SENTENCES = 3, 0.45, 128
 ENGLISH = 0.75  # of the steps; the others share the rest
 
 
@@ -80,7 +80,8 @@ def main():
     out, photos, pictures = given.out_dir, Photos(given.data_dir), Labelled(given.data_dir)
     maps, tokenizer = Maps(out), Tokenizer.from_file(str(out / "tokenizer.json"))
     writer = Writer(tokenizer, given.languages)
-    lessons, rewards = Lessons(photos, Multi30k(given.data_dir, photos), pictures, writer), Rewards(photos, writer)
+    lessons = Lessons(photos, Multi30k(given.data_dir, photos), pictures, writer, sentences=SENTENCES)
+    rewards = Rewards(photos, writer)
     watched = photos.val[250:500]
     net = Polyglot(Config(vocab=tokenizer.get_vocab_size(), dropout=0.0), load_stem())
     net.load_state_dict(torch.load(out / "ema.pt", map_location="cpu"))
@@ -95,11 +96,11 @@ def main():
         code, rows = rewards.choose(dice)
         for group in run.optimiser.param_groups:
             group["lr"] = RATE * min(1, (run.step + 1) / WARM_UP) * (1 - (1 - LAST_RATE) * run.step / given.steps)
-        mirror = [dice.random() < 0.5 for _ in rows]
-        memory = net.memory(maps.photos(rows, mirror))
+        views = maps.random_views(rows, dice)
+        memory = net.memory(maps.photos(rows, views))
         loss, reward = step_loss(net, rewards, memory, rows, code)
         if run.step % REHEARSE_EVERY == 0:
-            others = {**lessons.unrewarded(net, memory, rows, mirror, dice, rewards.rows),
+            others = {**lessons.unrewarded(net, memory, rows, views, dice, rewards.rows),
                       **lessons.rehearsals(net, maps, memory, rows, dice)}
             loss = loss + REHEARSAL * lessons.total(others)
         run.apply(loss, learning, EMA_DECAY)

@@ -6,7 +6,8 @@ Reads tokenizer.json and the cached maps from OUT_DIR; writes state.pt (to resum
 weights that scst.py goes on with), val.jsonl and runs.jsonl. AdamW, warm-up then cosine; the end of the stem learns at a lower rate.
 --start begins with what a model of another vocabulary has learnt, not from nothing. --teacher gives captions of the training photos that
 another model made, so that this one keeps what that one has learnt (sequence-level distillation, Kim and Rush 2016); of several captions
-of a photo, the one nearest to what people said."""
+of a photo, the one nearest to what people said. --keep leaves captions as they are while translations and gaps go on: the target is
+what another model would say next."""
 import argparse
 import json
 import math
@@ -23,9 +24,9 @@ from cider import cider_of, spoken
 from data import Labelled, Maps, Multi30k, Photos
 from evaluate import evaluate
 from languages import LANGUAGES
-from lessons import Lessons, Writer, make_dice
+from lessons import Keeper, Lessons, Writer, make_dice
 from model import Config, load_stem
-from polyglot import Polyglot
+from polyglot import Polyglot, deepened
 from start import start_from
 
 PHOTOS_A_STEP = 8
@@ -52,7 +53,7 @@ class Average:
         return {**net.state_dict(), **self.weights}
 
 
-def make_optimiser(net):
+def make_optimiser(net, peak_rate=PEAK_RATE):
     """AdamW. Rates are set before each step, as shares of "peak"."""
     matrices, others = [], []
     for name, p in net.named_parameters():
@@ -60,11 +61,11 @@ def make_optimiser(net):
             continue
         decays = p.dim() > 1 and "tokens" not in name and "positions" not in name
         (matrices if decays else others).append(p)
-    groups = [{"params": matrices, "weight_decay": WEIGHT_DECAY, "peak": PEAK_RATE},
-              {"params": others, "weight_decay": 0.0, "peak": PEAK_RATE},
+    groups = [{"params": matrices, "weight_decay": WEIGHT_DECAY, "peak": peak_rate},
+              {"params": others, "weight_decay": 0.0, "peak": peak_rate},
               {"params": [p for p in net.stem_end.parameters() if p.requires_grad], "weight_decay": STEM_DECAY, "peak": STEM_RATE}]
     groups = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(groups, lr=PEAK_RATE, betas=(0.9, 0.98), fused=True)
+    return torch.optim.AdamW(groups, lr=peak_rate, betas=(0.9, 0.98), fused=True)
 
 
 def set_rates(optimiser, step, steps):
@@ -146,17 +147,30 @@ def taught_captions(given, photos):
     return taught
 
 
+def load_keeper(path, net):
+    """A model with the same stem as `net`, which rests."""
+    kept = Polyglot(net.config, load_stem()).eval().requires_grad_(False)
+    kept.load_state_dict(deepened(torch.load(path, map_location="cpu")))
+    stems = (other.stem_end.state_dict().values() for other in (kept, net))
+    if any(not torch.equal(theirs, ours) for theirs, ours in zip(*stems)):
+        raise SystemExit(f"{path}: the end of its stem is not the one that training starts with")
+    return Keeper(kept.to(net.cls.device))
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("data_dir")
     options.add_argument("out_dir", type=Path)
     options.add_argument("--epochs", type=float, default=12)
-    options.add_argument("--start", metavar="MODEL.gguf")
+    options.add_argument("--start", metavar="MODEL.gguf", help="or what train.py, scst.py or average.py wrote")
     options.add_argument("--teacher", metavar="CODE=CAPTIONS.jsonl", action="append", default=[])
     options.add_argument("--languages", type=lambda codes: codes.split(","), default=LANGUAGES, help="en,de for two")
     options.add_argument("--sentences", type=int, default=64, help="translations without a photo in a step")
+    options.add_argument("--drill", type=int, default=0, help="steps of translation alone after each whole one")
+    options.add_argument("--rate", type=float, default=PEAK_RATE, help="the highest learning rate behind the stem")
     options.add_argument("--dropout", type=float, default=0.1)
     options.add_argument("--rest-stem", action="store_true", help="leave the end of the stem as it is")
+    options.add_argument("--keep", metavar="WEIGHTS.pt", help="learn captions from what this model would say; implies --rest-stem")
     add_device(options)
     options.add_argument("--seed", type=int, default=0)
     given = options.parse_args()
@@ -168,24 +182,30 @@ def main():
                       given.sentences)
     net = Polyglot(Config(vocab=tokenizer.get_vocab_size(), dropout=given.dropout), load_stem())
     net.concepts.name(tokenizer, pictures.concepts())
-    if given.start:
+    if given.start and given.start.endswith(".pt"):
+        net.load_state_dict(deepened(torch.load(given.start, map_location="cpu")))
+    elif given.start:
         start_from(net, tokenizer, pictures.concepts(), given.start)
-    net.stem_end.requires_grad_(not given.rest_stem)
+    net.stem_end.requires_grad_(not (given.rest_stem or given.keep))
     move(net, given.device)
-    run = Run(net, make_optimiser(net), out / "state.pt")
-    steps, began, seen = int(given.epochs * (len(photos.train) // PHOTOS_A_STEP)), time.time(), []
+    keeper = load_keeper(given.keep, net) if given.keep else None
+    run = Run(net, make_optimiser(net, given.rate), out / "state.pt")
+    steps, began, seen = int(given.epochs * (len(photos.train) // PHOTOS_A_STEP)), time.time(), {}
     while run.step < steps:
         net.train()
         torch.manual_seed(1_000_000 * given.seed + run.step)
         set_rates(run.optimiser, run.step, steps)
         rows = rows_of_step(photos, run.step, given.seed)
-        losses = lessons.losses(net, maps, rows, make_dice(given.seed, run.step))
+        dice = make_dice(given.seed, run.step)
+        drill = run.step % (1 + given.drill) > 0
+        losses = lessons.drill(net, dice) if drill else lessons.losses(net, maps, rows, dice, keeper)
         run.apply(lessons.total(losses), net.parameters(), EMA_DECAY, EMA_EVERY)
-        seen.append([loss.item() for loss in losses.values()])
+        for name, loss in losses.items():
+            seen.setdefault(name, []).append(loss.item())
         if run.step % TELL_EVERY == 0:
-            means = ", ".join(f"{name} {mean:.3f}" for name, mean in zip(losses, np.mean(seen, 0)))
+            means = ", ".join(f"{name} {np.mean(values):.3f}" for name, values in seen.items())
             print(f"step {run.step} of {steps}: {means}; {time.time() - began:.0f} s", flush=True)
-            seen = []
+            seen = {}
         if run.step % SAVE_EVERY == 0:
             run.save()
 
@@ -193,7 +213,8 @@ def main():
     net.load_state_dict(run.average.state_of(net))
     scores = evaluate(net, lessons.writer, maps, photos, pictures, photos.val, out / "val.jsonl")
     print("validation", scores, flush=True)
-    log_run(out, run="train", epochs=given.epochs, start=given.start, teacher=given.teacher, seed=given.seed, **scores)
+    log_run(out, run="train", epochs=given.epochs, start=given.start, teacher=given.teacher, keep=given.keep, drill=given.drill,
+            sentences=given.sentences, rate=given.rate, seed=given.seed, **scores)
 
 
 if __name__ == "__main__":
