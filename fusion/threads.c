@@ -225,11 +225,17 @@ lks_status lks_threads_open(lks_threads **out, int n_threads, lks_error *err)
     return LKS_OK;
 }
 
+/* In this process: a forked child must start its own. */
+static bool has_workers(const lks_threads *pool)
+{
+    return pool->started && pool->n_forks == atomic_load(&forks_so_far);
+}
+
 void lks_threads_close(lks_threads *threads)
 {
     if (!threads)
         return;
-    if (threads->started && threads->n_forks == atomic_load(&forks_so_far)) {
+    if (has_workers(threads)) {
         threads->stop = true;
         publish(threads);
         for (int i = 0; i < threads->n_running; i++)
@@ -252,7 +258,7 @@ void lks_threads_run(lks_threads *threads, lks_job job, void *argument)
         job(argument, 0, 1);
         return;
     }
-    if (!threads->started || threads->n_forks != atomic_load(&forks_so_far))
+    if (!has_workers(threads))
         start_workers(threads);
 
     threads->job = job;

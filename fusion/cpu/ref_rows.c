@@ -134,6 +134,12 @@ static double sum_of_exp(const float *x, int d, double max)
     return sum;
 }
 
+static double log_sum_of_exp(const float *x, int d)
+{
+    double max = row_max(x, d);
+    return max + log(sum_of_exp(x, d, max));
+}
+
 static void softmax_row(const rows_job *job, long i)
 {
     const float *x = job->x + i * job->d;
@@ -151,7 +157,7 @@ void lks_ref_softmax(const lks_compute *compute, float *y, const float *x, int n
 static void log_softmax_row(const rows_job *job, long i)
 {
     const float *x = job->x + i * job->d;
-    double max = row_max(x, job->d), log_sum = max + log(sum_of_exp(x, job->d, max));
+    double log_sum = log_sum_of_exp(x, job->d);
     for (int j = 0; j < job->d; j++)
         job->y[i * job->d + j] = (float)(x[j] - log_sum);
 }
@@ -164,9 +170,7 @@ void lks_ref_log_softmax(const lks_compute *compute, float *y, const float *x, i
 
 static void log_sum_exp_row(const rows_job *job, long i)
 {
-    const float *x = job->x + i * job->d;
-    double max = row_max(x, job->d);
-    job->y[i] = (float)(max + log(sum_of_exp(x, job->d, max)));
+    job->y[i] = (float)log_sum_of_exp(job->x + i * job->d, job->d);
 }
 
 void lks_ref_log_sum_exp(const lks_compute *compute, float *sums, const float *x, int n, int d)
