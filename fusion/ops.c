@@ -2,7 +2,6 @@
 #include "fusion/ops.h"
 
 #include <assert.h>
-#include <math.h>
 #include <string.h>
 
 #include "fusion/cpu/kernels.h"
@@ -155,28 +154,6 @@ void lks_inverted_residual_run(const lks_compute *compute, const lks_inverted_re
     lks_linear_dense(compute, args->project, args->y, conv.y, conv.n * conv.out_height * conv.out_width, LKS_ACT_NONE,
                      args->residual);
     lks_arena_reset(compute->scratch, mark);
-}
-
-void lks_self_attention(const lks_compute *compute, float *mixed, const float *qkv, int n, int n_heads, int d)
-{
-    int d_head = d / n_heads;
-    lks_attention attention = {
-        .n_batch = 1,
-        .n_heads = n_heads,
-        .n_kv_heads = n_heads,
-        .d_head = d_head,
-        .n_queries = n,
-        .n_keys = n,
-        .scale = 1.0f / sqrtf((float)d_head),
-        .query = qkv,
-        .query_row_stride = 3 * d,
-        .key = qkv + d,
-        .value = qkv + 2 * d,
-        .kv_row_stride = 3 * d,
-        .out = mixed,
-        .out_row_stride = d,
-    };
-    compute->ops->attention(compute, &attention);
 }
 
 void lks_linear_row(const lks_ops *ops, float *row, const lks_linear *layer, int o)

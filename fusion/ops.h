@@ -97,6 +97,26 @@ typedef struct lks_inverted_residual {
     float *y;
 } lks_inverted_residual;
 
+/* Weight and bias of a LayerNorm, each [d]. */
+typedef struct lks_norm {
+    const float *weight, *bias;
+} lks_norm;
+
+/* A layer of a transformer that normalises first (Xiong et al. 2020), on rows x of d numbers:
+ *     x = x + scale1 * proj(attention(qkv(norm1(x))))
+ *     x = x + scale2 * fc2(hidden),   hidden = activation(fc1(norm2(x))), or see `gated`
+ * Attention (Vaswani et al. 2017) is softmax(q k^T / sqrt(d / n_heads)) v per head, and every token sees every other one of its
+ * sequence. */
+typedef struct lks_block {
+    lks_norm norm1, norm2;
+    lks_linear qkv, proj, fc1, fc2; /* qkv: d to 3 d, queries, keys and values side by side */
+    const float *scale1, *scale2;   /* [d] or NULL: 1 */
+    int n_heads;
+    bool gated; /* hidden = activation(left half) * right half of fc1(norm2(x)) (Shazeer 2020) */
+    lks_activation activation;
+    float eps;
+} lks_block;
+
 /* to[to_index[i], j, :] = from[i, j, :] for rows of d floats, i < n_outer, j < n_inner; the two do not overlap. to_index [n_outer]
  * in the memory of the table; NULL: i. */
 typedef struct lks_copy {
@@ -177,6 +197,11 @@ typedef struct lks_ops {
     void (*inverted_residual)(const lks_compute *compute, const lks_inverted_residual *args);
     size_t (*residual_scratch)(int n_threads, const lks_inverted_residual *args);
 
+    /* lks_block_run of blocks that block_fits, without room for what lies between the steps, which is rounded as the layers' inputs
+     * are. NULL: step by step only. */
+    bool (*block_fits)(const lks_block *block, int n_tokens);
+    void (*block)(const lks_compute *compute, const lks_block *block, float *x, int n_batch, int n_tokens);
+
     /* y [n, d] = table[ids[i], :] * scale.  ids must be valid rows. */
     void (*embed)(const lks_compute *compute, float *y, lks_table table, const int32_t *ids, int n, int d, float scale);
 
@@ -230,9 +255,10 @@ void lks_linear_dense(const lks_compute *compute, const lks_linear *layer, float
 void lks_inverted_residual_run(const lks_compute *compute, const lks_inverted_residual *args);
 size_t lks_inverted_residual_scratch(const lks_ops *ops, int n_threads, const lks_inverted_residual *args);
 
-/* Self-attention (Vaswani et al. 2017) of one sequence in which every token sees every other one.
- * mixed [n, d] = softmax(q k^T / sqrt(d / n_heads)) v per head;  qkv [n, 3 d] holds queries, keys, values side by side. */
-void lks_self_attention(const lks_compute *compute, float *mixed, const float *qkv, int n, int n_heads, int d);
+/* x [n_batch, n_tokens, d] = the block of it, each sequence by itself. Takes lks_block_scratch bytes beside what its layers and
+ * attention take (lks_ops_scratch). */
+void lks_block_run(const lks_compute *compute, const lks_block *block, float *x, int n_batch, int n_tokens);
+size_t lks_block_scratch(const lks_ops *ops, const lks_block *block, int n_batch, int n_tokens);
 
 lks_precision lks_linear_precision(const lks_linear *layer);
 

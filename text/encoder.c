@@ -11,26 +11,22 @@ enum { MAX_LAYERS = 256, MAX_POSITIONS = 1 << 16 };
 
 enum { D_ONE, D_WIDTH, D_3WIDTH, D_MLP, D_POSITIONS, D_COUNT };
 
-typedef struct encoder_block {
-    lks_norm norm_self, norm_mlp;
-    lks_linear self_qkv, self_out, fc1, fc2;
-} encoder_block;
-
 typedef struct encoder_ends {
     const float *positions; /* [n_positions, d] */
     lks_norm norm;
 } encoder_ends;
 
 struct lks_text_encoder {
+    const lks_ops *ops;
     const lks_decoder *decoder; /* its token table and sizes */
     int n_layers, n_positions;
     encoder_ends ends;
-    encoder_block *blocks;
+    lks_block *blocks;
     lks_arena memory;
 };
 
 #define END(field) offsetof(encoder_ends, field)
-#define BLOCK(field) offsetof(encoder_block, field)
+#define BLOCK(field) offsetof(lks_block, field)
 #define TABLE(array) (array), sizeof(array) / sizeof *(array)
 
 static const lks_binding ends_table[] = {
@@ -38,10 +34,10 @@ static const lks_binding ends_table[] = {
     {"norm", LKS_BIND_NORM, END(norm), D_WIDTH, 0, 0},
 };
 static const lks_binding block_table[] = {
-    {"blocks.#.ln_self", LKS_BIND_NORM, BLOCK(norm_self), D_WIDTH, 0, 0},
-    {"blocks.#.self_qkv", LKS_BIND_LINEAR, BLOCK(self_qkv), D_3WIDTH, D_WIDTH, 0},
-    {"blocks.#.self_out", LKS_BIND_LINEAR, BLOCK(self_out), D_WIDTH, D_WIDTH, 0},
-    {"blocks.#.ln_mlp", LKS_BIND_NORM, BLOCK(norm_mlp), D_WIDTH, 0, 0},
+    {"blocks.#.ln_self", LKS_BIND_NORM, BLOCK(norm1), D_WIDTH, 0, 0},
+    {"blocks.#.self_qkv", LKS_BIND_LINEAR, BLOCK(qkv), D_3WIDTH, D_WIDTH, 0},
+    {"blocks.#.self_out", LKS_BIND_LINEAR, BLOCK(proj), D_WIDTH, D_WIDTH, 0},
+    {"blocks.#.ln_mlp", LKS_BIND_NORM, BLOCK(norm2), D_WIDTH, 0, 0},
     {"blocks.#.fc1", LKS_BIND_LINEAR, BLOCK(fc1), D_MLP, D_WIDTH, 0},
     {"blocks.#.fc2", LKS_BIND_LINEAR, BLOCK(fc2), D_WIDTH, D_MLP, 0},
 };
@@ -92,10 +88,13 @@ lks_status lks_text_encoder_open(lks_text_encoder **out, const lks_weights *weig
     lks_text_encoder *e = calloc(1, sizeof *e);
     if (!e)
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for the text encoder");
+    e->ops = options->ops;
     e->decoder = decoder;
     e->n_layers = n_layers;
     e->n_positions = n_positions;
     e->blocks = calloc((size_t)n_layers, sizeof *e->blocks);
+    for (int i = 0; e->blocks && i < n_layers; i++)
+        e->blocks[i] = (lks_block){.n_heads = c->n_heads, .activation = c->activation, .eps = c->eps};
     st = e->blocks ? bind_all(e, weights, options, err)
                    : lks_error_set(err, LKS_ERR_NOMEM, "out of memory for the text encoder");
     if (st != LKS_OK) {
@@ -125,36 +124,13 @@ size_t lks_text_encoder_weight_bytes(const lks_text_encoder *encoder)
     return encoder->memory.used;
 }
 
-/* Columns of the widest row beside x: queries, keys, values and what attention makes of them, or the MLP's hidden layer. */
-static int hidden_columns(const lks_decoder_config *c)
-{
-    return c->d_mlp > 4 * c->width ? c->d_mlp : 4 * c->width;
-}
-
 size_t lks_text_encoder_scratch(const lks_text_encoder *encoder, int n_threads)
 {
     const lks_decoder_config *c = &encoder->decoder->config;
-    size_t n = (size_t)encoder->n_positions;
+    int n = encoder->n_positions;
     int widest = c->d_mlp > 3 * c->width ? c->d_mlp : 3 * c->width;
-    return lks_arena_cost(n, sizeof(int32_t)) + lks_arena_cost(n * (size_t)c->width, sizeof(float)) +
-           lks_arena_cost(n * (size_t)hidden_columns(c), sizeof(float)) +
-           lks_ops_scratch(n_threads, encoder->n_positions, c->width / c->n_heads, widest);
-}
-
-/* One layer on x [n, d]; normed [n, d] and hidden [n, hidden_columns] are room. */
-static void run_block(const encoder_block *block, const lks_decoder_config *c, const lks_compute *compute, float *x,
-                      float *normed, float *hidden, int n)
-{
-    const lks_ops *ops = compute->ops;
-    const int d = c->width;
-    float *mixed = hidden + (size_t)n * 3 * (size_t)d;
-    ops->layer_norm(compute, normed, x, n, d, block->norm_self.weight, block->norm_self.bias, c->eps);
-    lks_linear_dense(compute, &block->self_qkv, hidden, normed, n, LKS_ACT_NONE, NULL);
-    lks_self_attention(compute, mixed, hidden, n, c->n_heads, d);
-    lks_linear_dense(compute, &block->self_out, x, mixed, n, LKS_ACT_NONE, x);
-    ops->layer_norm(compute, normed, x, n, d, block->norm_mlp.weight, block->norm_mlp.bias, c->eps);
-    lks_linear_dense(compute, &block->fc1, hidden, normed, n, c->activation, NULL);
-    lks_linear_dense(compute, &block->fc2, x, hidden, n, LKS_ACT_NONE, x);
+    return lks_arena_cost((size_t)n, sizeof(int32_t)) + lks_block_scratch(encoder->ops, &encoder->blocks[0], 1, n) +
+           lks_ops_scratch(n_threads, n, c->width / c->n_heads, widest);
 }
 
 lks_status lks_text_encoder_run(const lks_text_encoder *encoder, const lks_compute *compute, float *out,
@@ -169,11 +145,9 @@ lks_status lks_text_encoder_run(const lks_text_encoder *encoder, const lks_compu
         if (tokens[i] < 0 || tokens[i] >= c->vocab_size)
             return lks_error_set(err, LKS_ERR_MODEL, "token %d is outside the vocabulary of %d", (int)tokens[i],
                                  c->vocab_size);
-    size_t mark = lks_arena_mark(compute->scratch), d = (size_t)c->width;
-    float *normed = lks_arena_take(compute->scratch, (size_t)n * d, sizeof *normed);
-    float *hidden = lks_arena_take(compute->scratch, (size_t)n * (size_t)hidden_columns(c), sizeof *hidden);
+    size_t mark = lks_arena_mark(compute->scratch);
     int32_t *ids = lks_arena_take(compute->scratch, (size_t)n, sizeof *ids);
-    if (!normed || !hidden || !ids) {
+    if (!ids) {
         lks_arena_reset(compute->scratch, mark);
         return lks_error_set(err, LKS_ERR_NOMEM, "the activation arena is too small for the text encoder");
     }
@@ -181,7 +155,7 @@ lks_status lks_text_encoder_run(const lks_text_encoder *encoder, const lks_compu
     compute->ops->embed(compute, out, encoder->decoder->ends.tokens, ids, n, c->width, c->embedding_scale);
     compute->ops->add_scaled(compute, out, out, encoder->ends.positions, NULL, n, c->width);
     for (int i = 0; i < encoder->n_layers; i++)
-        run_block(&encoder->blocks[i], c, compute, out, normed, hidden, n);
+        lks_block_run(compute, &encoder->blocks[i], out, 1, n);
     compute->ops->layer_norm(compute, out, out, n, c->width, encoder->ends.norm.weight, encoder->ends.norm.bias,
                              c->eps);
     lks_arena_reset(compute->scratch, mark);

@@ -21,7 +21,7 @@ typedef struct net_block {
 } net_block;
 
 struct lks_efficientnet {
-    const lks_ops *ops; /* of the host */
+    const lks_ops *ops;
     int c_stem, c_head, n_blocks;
     int image_height, image_width;
     axis stem_rows, stem_columns;
@@ -188,12 +188,12 @@ static size_t widest_map(const lks_efficientnet *net)
     return widest;
 }
 
-/* x and y are the caller's. */
-static lks_inverted_residual residual_of(const net_block *block, float *y, const float *x)
+/* Of n images; x and y are the caller's. */
+static lks_inverted_residual residual_of(const net_block *block, float *y, const float *x, int n)
 {
     return (lks_inverted_residual){.expand = block->expands ? &block->expand : NULL,
                                    .activation = LKS_ACT_RELU6,
-                                   .conv = {.n = 1,
+                                   .conv = {.n = n,
                                             .height = block->rows.in,
                                             .width = block->columns.in,
                                             .c_in = block->c_hidden,
@@ -213,32 +213,33 @@ static lks_inverted_residual residual_of(const net_block *block, float *y, const
                                    .y = y};
 }
 
-size_t lks_efficientnet_scratch(const lks_efficientnet *net, int n_threads)
+size_t lks_efficientnet_scratch(const lks_efficientnet *net, int n, int n_threads)
 {
     int widest = net->c_head;
     size_t blocks = 0;
     for (int i = 0; i < net->n_blocks; i++) {
         const net_block *block = &net->blocks[i];
-        const lks_inverted_residual residual = residual_of(block, NULL, NULL);
+        const lks_inverted_residual residual = residual_of(block, NULL, NULL, n);
         const size_t scratch = lks_inverted_residual_scratch(net->ops, n_threads, &residual);
         widest = block->c_hidden > widest ? block->c_hidden : widest;
         blocks = scratch > blocks ? scratch : blocks;
     }
-    return 2 * lks_arena_cost(widest_map(net), sizeof(float)) + blocks + lks_ops_scratch(n_threads, 1, 1, widest);
+    return 2 * lks_arena_cost((size_t)n * widest_map(net), sizeof(float)) + blocks +
+           lks_ops_scratch(n_threads, 1, 1, widest);
 }
 
 lks_status lks_efficientnet_run(const lks_efficientnet *net, const lks_compute *compute, float *features,
-                                const float *pixels, lks_error *err)
+                                const float *pixels, int n, lks_error *err)
 {
     const size_t mark = lks_arena_mark(compute->scratch);
-    const size_t widest = widest_map(net);
+    const size_t widest = (size_t)n * widest_map(net);
     float *x = lks_arena_take(compute->scratch, widest, sizeof *x);
     float *y = lks_arena_take(compute->scratch, widest, sizeof *y);
     if (!x || !y) {
         lks_arena_reset(compute->scratch, mark);
         return lks_error_set(err, LKS_ERR_NOMEM, "the activation arena is too small for the vision encoder");
     }
-    lks_conv2d stem = {.n = 1,
+    lks_conv2d stem = {.n = n,
                        .height = net->image_height,
                        .width = net->image_width,
                        .c_in = 3,
@@ -256,14 +257,14 @@ lks_status lks_efficientnet_run(const lks_efficientnet *net, const lks_compute *
                        .y = x};
     compute->ops->conv2d(compute, &stem);
     for (int i = 0; i < net->n_blocks; i++) {
-        const lks_inverted_residual residual = residual_of(&net->blocks[i], y, x);
+        const lks_inverted_residual residual = residual_of(&net->blocks[i], y, x, n);
         lks_inverted_residual_run(compute, &residual);
         float *swap = x;
         x = y;
         y = swap;
     }
     const net_block *last = &net->blocks[net->n_blocks - 1];
-    lks_linear_dense(compute, &net->head, features, x, last->rows.out * last->columns.out, LKS_ACT_RELU6, NULL);
+    lks_linear_dense(compute, &net->head, features, x, n * last->rows.out * last->columns.out, LKS_ACT_RELU6, NULL);
     lks_arena_reset(compute->scratch, mark);
     return LKS_OK;
 }

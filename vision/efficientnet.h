@@ -24,10 +24,10 @@ lks_status lks_efficientnet_bind(lks_efficientnet *net, lks_binder *binder, lks_
 int lks_efficientnet_channels(const lks_efficientnet *net); /* of the feature map */
 void lks_efficientnet_grid(const lks_efficientnet *net, int *rows, int *columns);
 int64_t lks_efficientnet_multiply_adds(const lks_efficientnet *net);
-size_t lks_efficientnet_scratch(const lks_efficientnet *net, int n_threads);
+size_t lks_efficientnet_scratch(const lks_efficientnet *net, int n, int n_threads);
 
-/* features [rows * columns, channels] = network(pixels [height, width, 3]). */
+/* features [n, rows * columns, channels] = network(pixels [n, height, width, 3]). */
 lks_status lks_efficientnet_run(const lks_efficientnet *net, const lks_compute *compute, float *features,
-                                const float *pixels, lks_error *err);
+                                const float *pixels, int n, lks_error *err);
 
 #endif

@@ -10,12 +10,6 @@
 
 enum { MAX_GRID = 512 }; /* patches in a row or column */
 
-typedef struct vit_block {
-    lks_norm norm1, norm2;
-    lks_linear qkv, proj, fc1, fc2;
-    const float *scale1, *scale2; /* [d] layer scale or NULL */
-} vit_block;
-
 typedef struct vit_embedding {
     lks_linear patch;
     lks_linear classifier;                         /* hybrid with concepts, see vit.h */
@@ -27,11 +21,12 @@ typedef struct vit_embedding {
 } vit_embedding;
 
 struct lks_vit {
+    const lks_ops *ops;
     lks_vit_config config;
     lks_vit_shape usual;
     lks_efficientnet *stem; /* hybrid: the feature map that patches are embedded from; else NULL */
     vit_embedding embedding;
-    vit_block *blocks;
+    lks_block *blocks;
     lks_arena memory; /* packed weights */
     float *positions; /* [n_tokens, d] of the usual shape, interpolated, in `memory`, or NULL: the table fits */
 };
@@ -39,7 +34,7 @@ struct lks_vit {
 enum { D_ONE, D_WIDTH, D_3WIDTH, D_MLP, D_FC1, D_PATCH, D_PATCH_WIDTH, D_POSITIONS, D_FEATURES, D_CONCEPTS, D_COUNT };
 
 #define EMBEDDING(field) offsetof(vit_embedding, field)
-#define BLOCK(field) offsetof(vit_block, field)
+#define BLOCK(field) offsetof(lks_block, field)
 
 static const lks_binding vit_embedding_table[] = {
     {"embeddings.patch_embeddings.projection", LKS_BIND_PATCH, EMBEDDING(patch), D_WIDTH, D_PATCH, 0},
@@ -182,6 +177,7 @@ lks_status lks_vit_open(lks_vit **out, const lks_weights *weights, const char *p
     if (st != LKS_OK)
         goto fail;
     const lks_vit_config *c = &vit->config;
+    vit->ops = options->ops;
     vit->usual.width = width;
     vit->usual.height = height;
     vit->blocks = calloc((size_t)(c->n_layers > 0 ? c->n_layers : 1), sizeof *vit->blocks);
@@ -189,6 +185,11 @@ lks_status lks_vit_open(lks_vit **out, const lks_weights *weights, const char *p
         st = lks_error_set(err, LKS_ERR_NOMEM, "out of memory for the vision encoder");
         goto fail;
     }
+    for (int i = 0; i < c->n_layers; i++)
+        vit->blocks[i] = (lks_block){.n_heads = c->n_heads,
+                                     .gated = c->swiglu,
+                                     .activation = c->swiglu ? LKS_ACT_SILU : c->activation,
+                                     .eps = c->eps};
     int d_features = 0;
     if (c->family == LKS_VIT_HYBRID) {
         st = lks_efficientnet_open(&vit->stem, json_object_get(config, "stem"), width, height, path, err);
@@ -295,7 +296,7 @@ int64_t lks_vit_int8_multiply_adds(const lks_vit *vit)
 {
     int64_t per_token = 0;
     for (int i = 0; i < vit->config.n_layers; i++) {
-        const vit_block *b = &vit->blocks[i];
+        const lks_block *b = &vit->blocks[i];
         per_token += int8_products(&b->qkv) + int8_products(&b->proj) + int8_products(&b->fc1) + int8_products(&b->fc2);
     }
     const vit_embedding *embedding = &vit->embedding;
@@ -304,20 +305,46 @@ int64_t lks_vit_int8_multiply_adds(const lks_vit *vit)
            int8_products(&embedding->classifier);
 }
 
-/* Floats of the widest intermediate row set beside x: qkv and attention output, the MLP's hidden layer, or the embedded
- * patches with their mean, the probabilities of concepts and the likeliest of them. */
-static size_t hidden_floats(const lks_vit *vit, const lks_vit_shape *shape)
+/* Where n images are embedded. */
+typedef struct embedding_room {
+    float *features; /* [n, n_patches, d_features] what the patches are embedded from */
+    float *embedded; /* [n, n_patches, d]; one image's go where they belong */
+    float *means;    /* [n, d_features] of the features, where there are concepts */
+    float *probabilities;
+    float *likeliest;   /* [n, n_concept_tokens] */
+    int32_t *concepts;  /* the same */
+    float *of_concepts; /* [n, n_concept_tokens, d] */
+} embedding_room;
+
+/* Takes them from the arena; without one it only counts the bytes. False: it is full. */
+static bool take_embedding_room(embedding_room *room, size_t *bytes, const lks_vit *vit, lks_arena *arena,
+                                const lks_vit_shape *shape, int n_images)
 {
     const lks_vit_config *c = &vit->config;
-    size_t d = (size_t)c->width, mlp = (size_t)c->d_mlp * (c->swiglu ? 3 : 1);
-    size_t columns = 4 * d > mlp ? 4 * d : mlp;
-    size_t rows = (size_t)shape->n_tokens * columns;
-    size_t patches = (size_t)(shape->n_tokens - c->n_prefix + 1) * (size_t)vit->embedding.patch.d_in +
-                     (size_t)c->n_concepts + 2 * LKS_VIT_MAX_CONCEPT_TOKENS;
-    return rows > patches ? rows : patches;
+    size_t n = (size_t)n_images, d = (size_t)c->width, d_features = (size_t)vit->embedding.patch.d_in;
+    size_t n_patches = (size_t)(shape->n_tokens - c->n_prefix), n_concept_tokens = (size_t)c->n_concept_tokens;
+    const struct {
+        void **to;
+        size_t n;
+    } parts[] = {
+        {(void **)&room->features, n * n_patches * d_features},
+        {(void **)&room->embedded, n > 1 ? n * n_patches * d : 0},
+        {(void **)&room->means, c->n_concepts > 0 ? n * d_features : 0},
+        {(void **)&room->probabilities, n * (size_t)c->n_concepts},
+        {(void **)&room->likeliest, n * n_concept_tokens},
+        {(void **)&room->concepts, n * n_concept_tokens},
+        {(void **)&room->of_concepts, n * n_concept_tokens * d},
+    };
+    *bytes = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        *bytes += lks_arena_cost(parts[i].n, sizeof(float));
+        if (arena && parts[i].n > 0 && !(*parts[i].to = lks_arena_take(arena, parts[i].n, sizeof(float))))
+            return false;
+    }
+    return true;
 }
 
-size_t lks_vit_scratch(const lks_vit *vit, const lks_vit_shape *shape, int n_threads)
+size_t lks_vit_scratch(const lks_vit *vit, const lks_vit_shape *shape, int n, int n_threads)
 {
     const lks_vit_config *c = &vit->config;
     int widest = c->d_mlp > 3 * c->width ? c->d_mlp : 3 * c->width;
@@ -325,88 +352,95 @@ size_t lks_vit_scratch(const lks_vit *vit, const lks_vit_shape *shape, int n_thr
         widest = vit->embedding.patch.d_in;
     if (c->n_concepts > widest)
         widest = c->n_concepts;
-    size_t bytes = 2 * lks_arena_cost(token_floats(vit, shape), sizeof(float)) +
-                   lks_ops_scratch(n_threads, shape->n_tokens, c->width / c->n_heads, widest);
-    size_t stem = vit->stem ? lks_efficientnet_scratch(vit->stem, n_threads) : 0;
-    return lks_arena_cost(hidden_floats(vit, shape), sizeof(float)) + (bytes > stem ? bytes : stem);
+    embedding_room room;
+    size_t embedding, ops = lks_ops_scratch(n_threads, shape->n_tokens, c->width / c->n_heads, widest);
+    size_t stem = vit->stem ? lks_efficientnet_scratch(vit->stem, n, n_threads) : 0;
+    take_embedding_room(&room, &embedding, vit, NULL, shape, n);
+    embedding += lks_arena_cost(token_floats(vit, shape), sizeof(float)) + (stem > ops ? stem : ops);
+    size_t blocks = c->n_layers > 0 ? lks_block_scratch(vit->ops, &vit->blocks[0], n, shape->n_tokens) + ops : 0;
+    return embedding > blocks ? embedding : blocks;
 }
 
-static void linear_residual(const lks_compute *compute, const lks_linear *layer, float *x, float *spare,
-                            const float *input, int n, const float *scale)
-{
-    if (!scale) {
-        lks_linear_dense(compute, layer, x, input, n, LKS_ACT_NONE, x);
-        return;
-    }
-    lks_linear_dense(compute, layer, spare, input, n, LKS_ACT_NONE, NULL);
-    compute->ops->add_scaled(compute, x, x, spare, scale, n, layer->d_out);
-}
-
-static void run_block(const lks_vit *vit, const vit_block *block, const lks_compute *compute, float *x, float *normed,
-                      float *hidden, int n)
-{
-    const lks_ops *ops = compute->ops;
-    int d = vit->config.width;
-    float eps = vit->config.eps;
-
-    ops->layer_norm(compute, normed, x, n, d, block->norm1.weight, block->norm1.bias, eps);
-    lks_linear_dense(compute, &block->qkv, hidden, normed, n, LKS_ACT_NONE, NULL);
-    float *mixed = hidden + (size_t)n * 3 * (size_t)d;
-    lks_self_attention(compute, mixed, hidden, n, vit->config.n_heads, d);
-    linear_residual(compute, &block->proj, x, normed, mixed, n, block->scale1);
-
-    ops->layer_norm(compute, normed, x, n, d, block->norm2.weight, block->norm2.bias, eps);
-    if (vit->config.swiglu) {
-        float *gated = hidden + (size_t)n * 2 * (size_t)vit->config.d_mlp;
-        lks_linear_dense(compute, &block->fc1, hidden, normed, n, LKS_ACT_NONE, NULL);
-        ops->gated(compute, gated, hidden, n, vit->config.d_mlp, LKS_ACT_SILU); /* Shazeer 2020 */
-        hidden = gated;
-    } else {
-        lks_linear_dense(compute, &block->fc1, hidden, normed, n, vit->config.activation, NULL);
-    }
-    linear_residual(compute, &block->fc2, x, normed, hidden, n, block->scale2);
-}
-
-/* tokens [n_concept_tokens, d] = the concept tokens, plus `positions` of their shape. features [n_patches, d_features], with room
- * behind them for one more row, the probabilities and the likeliest of them. */
-static void embed_concepts(const lks_vit *vit, const lks_compute *compute, float *tokens, float *features,
-                           int n_patches, const float *positions)
+/* tokens [n_concept_tokens, d] of every image = its concept tokens, plus `positions` of their shape. */
+static void embed_concepts(const lks_vit *vit, const lks_compute *compute, float *tokens, const embedding_room *room,
+                           const float *positions, const lks_vit_shape *shape, int n)
 {
     const vit_embedding *embedding = &vit->embedding;
-    int d_features = embedding->patch.d_in, d = vit->config.width, n = vit->config.n_concept_tokens;
+    int d_features = embedding->patch.d_in, d = vit->config.width, n_each = vit->config.n_concept_tokens;
+    int n_patches = shape->n_tokens - vit->config.n_prefix, n_concepts = vit->config.n_concepts;
     const lks_ops *ops = compute->ops;
-    float *mean = features + (size_t)n_patches * (size_t)d_features, *probability = mean + d_features;
-    float *likeliest = probability + vit->config.n_concepts;
-    int32_t *concepts = (int32_t *)(void *)(likeliest + LKS_VIT_MAX_CONCEPT_TOKENS); /* of the same size */
-    ops->mean(compute, mean, features, n_patches, d_features);
-    lks_linear_dense(compute, &embedding->classifier, probability, mean, 1, LKS_ACT_NONE, NULL);
-    ops->softmax(compute, probability, probability, 1, vit->config.n_concepts);
-    ops->top_k(compute, likeliest, concepts, probability, 1, vit->config.n_concepts, n);
-    ops->embed(compute, tokens, embedding->concepts, concepts, n, d, 1.0f);
-    ops->add_outer(compute, tokens, likeliest, embedding->certainty, n, d);
-    ops->add_scaled(compute, tokens, tokens, positions, NULL, n, d);
+    for (int i = 0; i < n; i++)
+        ops->mean(compute, room->means + (size_t)i * (size_t)d_features,
+                  room->features + (size_t)i * (size_t)n_patches * (size_t)d_features, n_patches, d_features);
+    lks_linear_dense(compute, &embedding->classifier, room->probabilities, room->means, n, LKS_ACT_NONE, NULL);
+    ops->softmax(compute, room->probabilities, room->probabilities, n, n_concepts);
+    ops->top_k(compute, room->likeliest, room->concepts, room->probabilities, n, n_concepts, n_each);
+    ops->embed(compute, room->of_concepts, embedding->concepts, room->concepts, n * n_each, d, 1.0f);
+    ops->add_outer(compute, room->of_concepts, room->likeliest, embedding->certainty, n * n_each, d);
+    for (int i = 0; i < n; i++)
+        ops->add_scaled(compute, tokens + (size_t)i * token_floats(vit, shape),
+                        room->of_concepts + (size_t)i * (size_t)(n_each * d), positions, NULL, n_each, d);
 }
 
-/* x [n_tokens, d] = prefix tokens and embedded patches, plus positions [n_tokens, d]. */
-static lks_status embed(const lks_vit *vit, const lks_compute *compute, float *x, float *hidden, const float *pixels,
-                        const float *positions, const lks_vit_shape *shape, lks_error *err)
+/* tokens [d] of every image = the class token, and the distillation token behind it, plus positions. */
+static void embed_prefix(const lks_vit *vit, const lks_compute *compute, float *tokens, const float *positions,
+                         const lks_vit_shape *shape, int n)
+{
+    int d = vit->config.width, n_learned = 0;
+    const float *prefix[2] = {vit->embedding.class_token, vit->embedding.distillation_token};
+    for (; n_learned < 2 && n_learned < vit->config.n_prefix && prefix[n_learned]; n_learned++)
+        compute->ops->add_scaled(compute, tokens + n_learned * d, prefix[n_learned], positions + n_learned * d, NULL, 1,
+                                 d);
+    const lks_copy others = {.n_outer = n - 1,
+                             .n_inner = 1,
+                             .d = n_learned * d,
+                             .to = tokens + token_floats(vit, shape),
+                             .to_outer = (int64_t)token_floats(vit, shape),
+                             .from = tokens};
+    if (n > 1)
+        compute->ops->copy(compute, &others);
+}
+
+/* features = the patches of the images. Images above each other are one tall image, unless the grid leaves a rest of each. */
+static void cut_patches(const lks_vit *vit, const lks_compute *compute, float *features, const float *pixels,
+                        const lks_vit_shape *shape, int n)
+{
+    const lks_vit_config *c = &vit->config;
+    int at_once = shape->height % c->patch_height == 0 ? n : 1;
+    size_t of_patches = (size_t)(shape->rows * shape->columns) * (size_t)vit->embedding.patch.d_in;
+    size_t of_pixels = (size_t)shape->width * (size_t)shape->height * 3;
+    for (size_t i = 0; i < (size_t)n; i += (size_t)at_once)
+        compute->ops->patches(compute, features + i * of_patches, pixels + i * of_pixels, at_once * shape->height,
+                              shape->width, c->patch_height, c->patch_width);
+}
+
+/* x [n, n_tokens, d] = prefix tokens and embedded patches, plus positions [n_tokens, d]. */
+static lks_status embed(const lks_vit *vit, const lks_compute *compute, float *x, const embedding_room *room,
+                        const float *pixels, const float *positions, const lks_vit_shape *shape, int n, lks_error *err)
 {
     int d = vit->config.width, n_prefix = vit->config.n_prefix, n_patches = shape->n_tokens - n_prefix;
-    const float *prefix[2] = {vit->embedding.class_token, vit->embedding.distillation_token};
-    for (int i = 0; i < 2 && i < n_prefix && prefix[i]; i++)
-        compute->ops->add_scaled(compute, x + i * d, prefix[i], positions + i * d, NULL, 1, d);
+    const lks_linear *patch = &vit->embedding.patch;
+    float *of_patches = x + n_prefix * d;
+    embed_prefix(vit, compute, x, positions, shape, n);
     if (vit->stem) {
-        lks_status st = lks_efficientnet_run(vit->stem, compute, hidden, pixels, err);
+        lks_status st = lks_efficientnet_run(vit->stem, compute, room->features, pixels, n, err);
         if (st != LKS_OK)
             return st;
         if (vit->config.n_concepts > 0)
-            embed_concepts(vit, compute, x + d, hidden, n_patches, positions + d);
+            embed_concepts(vit, compute, x + d, room, positions + d, shape, n);
     } else {
-        compute->ops->patches(compute, hidden, pixels, shape->height, shape->width, vit->config.patch_height,
-                              vit->config.patch_width);
+        cut_patches(vit, compute, room->features, pixels, shape, n);
     }
-    lks_linear_dense(compute, &vit->embedding.patch, x + n_prefix * d, hidden, n_patches, LKS_ACT_NONE,
-                     positions + n_prefix * d);
+    positions += n_prefix * d;
+    if (n == 1) {
+        lks_linear_dense(compute, patch, of_patches, room->features, n_patches, LKS_ACT_NONE, positions);
+        return LKS_OK;
+    }
+    lks_linear_dense(compute, patch, room->embedded, room->features, n * n_patches, LKS_ACT_NONE, NULL);
+    for (int i = 0; i < n; i++)
+        compute->ops->add_scaled(compute, of_patches + (size_t)i * token_floats(vit, shape),
+                                 room->embedded + (size_t)i * (size_t)n_patches * (size_t)d, positions, NULL, n_patches,
+                                 d);
     return LKS_OK;
 }
 
@@ -433,32 +467,27 @@ static lks_status find_positions(const lks_vit *vit, const lks_compute *compute,
 }
 
 lks_status lks_vit_encode(const lks_vit *vit, const lks_compute *compute, float *tokens, const float *pixels,
-                          const lks_vit_shape *shape, lks_error *err)
+                          const lks_vit_shape *shape, int n, lks_error *err)
 {
     const lks_vit_config *c = &vit->config;
-    size_t mark = lks_arena_mark(compute->scratch);
-    float *hidden = lks_arena_take(compute->scratch, hidden_floats(vit, shape), sizeof *hidden);
+    size_t mark = lks_arena_mark(compute->scratch), bytes;
     const float *positions;
-    lks_status st = LKS_OK;
-    if (!hidden)
-        goto full;
-    size_t embedding = lks_arena_mark(compute->scratch);
-    st = find_positions(vit, compute, &positions, shape, err);
-    if (st == LKS_OK)
-        st = embed(vit, compute, tokens, hidden, pixels, positions, shape, err);
+    embedding_room room;
+    lks_status st = find_positions(vit, compute, &positions, shape, err);
     if (st != LKS_OK)
         goto done;
-    lks_arena_reset(compute->scratch, embedding);
-    float *normed = lks_arena_take(compute->scratch, token_floats(vit, shape), sizeof *normed);
-    if (!normed)
-        goto full;
+    if (!take_embedding_room(&room, &bytes, vit, compute->scratch, shape, n)) {
+        st = lks_error_set(err, LKS_ERR_NOMEM, "the activation arena is too small for the vision encoder");
+        goto done;
+    }
+    st = embed(vit, compute, tokens, &room, pixels, positions, shape, n, err);
+    if (st != LKS_OK)
+        goto done;
+    lks_arena_reset(compute->scratch, mark);
     for (int i = 0; i < c->n_layers; i++)
-        run_block(vit, &vit->blocks[i], compute, tokens, normed, hidden, shape->n_tokens);
-    compute->ops->layer_norm(compute, tokens, tokens, shape->n_tokens, c->width, vit->embedding.norm.weight,
+        lks_block_run(compute, &vit->blocks[i], tokens, n, shape->n_tokens);
+    compute->ops->layer_norm(compute, tokens, tokens, n * shape->n_tokens, c->width, vit->embedding.norm.weight,
                              vit->embedding.norm.bias, c->eps);
-    goto done;
-full:
-    st = lks_error_set(err, LKS_ERR_NOMEM, "the activation arena is too small for the vision encoder");
 done:
     lks_arena_reset(compute->scratch, mark);
     return st;

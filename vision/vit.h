@@ -41,11 +41,12 @@ size_t lks_vit_weight_bytes(const lks_vit *vit); /* packed memory */
 int64_t lks_vit_multiply_adds(const lks_vit *vit);      /* of one encode of the usual shape, for roofline figures */
 int64_t lks_vit_int8_multiply_adds(const lks_vit *vit); /* those of them that int8 layers do */
 
-/* Arena bytes that lks_vit_encode takes from compute->scratch, ops scratch included. */
-size_t lks_vit_scratch(const lks_vit *vit, const lks_vit_shape *shape, int n_threads);
+/* Arena bytes that lks_vit_encode takes from compute->scratch for n images, ops scratch included. */
+size_t lks_vit_scratch(const lks_vit *vit, const lks_vit_shape *shape, int n, int n_threads);
 
-/* tokens [n_tokens, d] = encode(pixels [height, width, 3]). */
+/* tokens [n, n_tokens, d] = encode(pixels [n, height, width, 3]), n images of one shape. An image's tokens are those of it alone but
+ * on a device, whose products of more rows may sum in another order. Several at once pay on a device; a CPU is as fast with one. */
 lks_status lks_vit_encode(const lks_vit *vit, const lks_compute *compute, float *tokens, const float *pixels,
-                          const lks_vit_shape *shape, lks_error *err);
+                          const lks_vit_shape *shape, int n, lks_error *err);
 
 #endif

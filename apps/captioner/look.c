@@ -124,7 +124,7 @@ static lks_status encode(lks_seen *seen, const lks_model *model, const lks_looke
     if (st == LKS_OK && with->image != with->pixels)
         ops->upload(&with->compute, with->image, with->pixels, lks_look_pixels(&seen->shape) * sizeof *with->pixels);
     if (st == LKS_OK)
-        st = lks_vit_encode(model->vit, &with->compute, with->tokens, with->image, &seen->shape, err);
+        st = lks_vit_encode(model->vit, &with->compute, with->tokens, with->image, &seen->shape, 1, err);
     if (st == LKS_OK)
         st = ops->sync(&with->compute, err);
     seen->read_ms += read - began;

@@ -9,7 +9,7 @@ static size_t scratch_bytes(const lks_session *s, const lks_vit_shape *shape, in
 {
     const lks_model *model = s->model;
     int n_threads = lks_threads_count(s->threads);
-    size_t encode = lks_vit_scratch(model->vit, shape, n_threads);
+    size_t encode = lks_vit_scratch(model->vit, shape, 1, n_threads);
     size_t decode = lks_decoder_scratch(model->decoder, rows, positions, n_memory, n_threads);
     size_t read = model->reader ? lks_text_encoder_scratch(model->reader, n_threads) : 0;
     if (s->queue) /* a device writes logits, or the likeliest tokens, to memory of its own before the host has them */

@@ -12,11 +12,6 @@
 
 #define LKS_BIND_MAX_PARTS 3 /* tensors that one field may join */
 
-/* Weight and bias of a LayerNorm, each [d]. */
-typedef struct lks_norm {
-    const float *weight, *bias;
-} lks_norm;
-
 typedef enum lks_bind_kind {
     LKS_BIND_ARRAY, /* const float *: the tensor named exactly so; used in place when it is aligned f32 */
     LKS_BIND_TABLE, /* lks_table: the tensor named exactly so; used in place but for a device, or when it is of a rare type */

@@ -45,7 +45,7 @@ static void bench_open(bench *b, const char *path, const char *photo, const char
     b->n_memory = shape->n_tokens;
     b->n_prefix = lks_vit_n_prefix(b->model->vit);
     b->vocab = lks_decoder_describe(b->model->decoder)->vocab_size;
-    size_t encode = lks_vit_scratch(b->model->vit, shape, 1);
+    size_t encode = lks_vit_scratch(b->model->vit, shape, 1, 1);
     size_t decode = lks_decoder_scratch(b->model->decoder, 1, n_tokens, b->n_memory, 1);
     ok(lks_arena_init(&b->arena, encode > decode ? encode : decode, &err));
     b->compute = (lks_compute){.ops = b->model->ops, .threads = b->threads, .scratch = &b->arena};
@@ -56,7 +56,7 @@ static void bench_open(bench *b, const char *path, const char *photo, const char
     lks_image image;
     ok(lks_image_read(&image, NULL, photo, &(lks_decode_options){0}, &err));
     ok(lks_preprocess_run(&b->model->preprocess, pixels, &image, &b->compute, &err));
-    ok(lks_vit_encode(b->model->vit, &b->compute, b->memory, pixels, shape, &err));
+    ok(lks_vit_encode(b->model->vit, &b->compute, b->memory, pixels, shape, 1, &err));
     lks_image_release(&image);
     free(pixels);
     ok(lks_decoder_state_open(&b->state, b->model->decoder, &b->compute, 1, n_tokens, b->n_memory,

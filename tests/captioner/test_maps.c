@@ -34,7 +34,7 @@ static float *forced_maps(const lks_model *model, const char *photo, const int32
     lks_threads *threads;
     ok(lks_image_read(&image, NULL, photo, &(lks_decode_options){0}, &err));
     ok(lks_threads_open(&threads, 1, &err));
-    size_t bytes = lks_vit_scratch(model->vit, shape, 1);
+    size_t bytes = lks_vit_scratch(model->vit, shape, 1, 1);
     size_t decode = lks_decoder_scratch(model->decoder, 1, n_all, n_memory, 1);
     lks_arena arena = {0};
     ok(lks_arena_init(&arena, bytes > decode ? bytes : decode, &err));
@@ -45,7 +45,7 @@ static float *forced_maps(const lks_model *model, const char *photo, const int32
     int32_t *all = malloc((size_t)n_all * sizeof *all);
     assert_true(pixels && memory && logits && all);
     ok(lks_preprocess_run(&model->preprocess, pixels, &image, &compute, &err));
-    ok(lks_vit_encode(model->vit, &compute, memory, pixels, shape, &err));
+    ok(lks_vit_encode(model->vit, &compute, memory, pixels, shape, 1, &err));
     all[0] = model->generation.search.start_token;
     if (n_prompt > 0)
         memcpy(all + 1, prompt, (size_t)n_prompt * sizeof *all);

@@ -44,7 +44,8 @@ static void names(void **state)
 static bool optional(size_t offset)
 {
     return offset == offsetof(lks_ops, linear_widen) || offset == offsetof(lks_ops, depthwise_scratch) ||
-           offset == offsetof(lks_ops, inverted_residual) || offset == offsetof(lks_ops, residual_scratch);
+           offset == offsetof(lks_ops, inverted_residual) || offset == offsetof(lks_ops, residual_scratch) ||
+           offset == offsetof(lks_ops, block_fits) || offset == offsetof(lks_ops, block);
 }
 
 static void tables(void **state)
