@@ -40,18 +40,28 @@ __device__ __forceinline__ unsigned pair_at(const uint16_t *at)
     return *(const unsigned *)at;
 }
 
+/* Queries and results of another type than lks_attention's: they take its strides. */
+typedef struct halves {
+    const uint16_t *query;
+    uint16_t *out;
+} halves;
+
 /* Queries [16, STEPS * 16] as A fragments; zeros beyond the queries and the width. */
-template <int STEPS>
-__device__ __forceinline__ void load_queries(unsigned (*fragments)[4], const lks_attention &a, int b, int h, int first)
+template <bool HALF, int STEPS>
+__device__ __forceinline__ void load_queries(unsigned (*fragments)[4], const lks_attention &a, const uint16_t *halves,
+                                             int b, int h, int first)
 {
     const int lane = (int)threadIdx.x % LKS_WARP, g = lane / 4, t = lane % 4;
     for (int step = 0; step < STEPS; step++)
         for (int r = 0; r < 4; r++) {
             int i = first + g + r % 2 * 8, c = step * STEP + 2 * t + r / 2 * 8;
-            const float *q = a.query + b * a.query_batch_stride + i * a.query_row_stride + (int64_t)h * a.d_head;
-            bool row = i < a.n_queries;
-            fragments[step][r] =
-                two_floats(row && c < a.d_head ? q[c] : 0.0f, row && c + 1 < a.d_head ? q[c + 1] : 0.0f);
+            int64_t at = b * a.query_batch_stride + i * a.query_row_stride + (int64_t)h * a.d_head + c;
+            uint16_t pair[2];
+            for (int k = 0; k < 2; k++) {
+                bool inside = i < a.n_queries && c + k < a.d_head;
+                pair[k] = !inside ? (uint16_t)0 : HALF ? halves[at + k] : lks_bf16_narrow(a.query[at + k]);
+            }
+            fragments[step][r] = two(pair[0], pair[1]);
         }
 }
 
@@ -66,7 +76,7 @@ template <bool MAX> __device__ __forceinline__ float row_reduce(float x)
 }
 
 /* STEPS * 16 is the width of a head, rounded up. */
-template <bool HALF, int STEPS> static __global__ void attend(lks_attention a)
+template <bool HALF, bool HALF_QUERY, int STEPS> static __global__ void attend(lks_attention a, halves io)
 {
     constexpr int WIDTH = STEPS * STEP, KEY_ROW = WIDTH + PADDING, VALUE_ROW = KEYS + PADDING, TILES = KEYS / 8;
     LKS_SHARED(uint16_t, shared);
@@ -76,7 +86,7 @@ template <bool HALF, int STEPS> static __global__ void attend(lks_attention a)
     const int block_first = (int)blockIdx.x * QUERIES, first = block_first + warp * OF_WARP;
     const int64_t kv = lks_kv_begin(a, b, h);
     unsigned q[STEPS][4];
-    load_queries<STEPS>(q, a, b, h, first);
+    load_queries<HALF_QUERY, STEPS>(q, a, io.query, b, h, first);
 
     int last = block_first + QUERIES <= a.n_queries ? block_first + QUERIES - 1 : a.n_queries - 1;
     int block_end = lks_visible_end(a, b, last); /* later queries see no less */
@@ -156,12 +166,17 @@ template <bool HALF, int STEPS> static __global__ void attend(lks_attention a)
         int i = first + g + 8 * r;
         if (i >= a.n_queries)
             continue;
-        float *out = a.out + b * a.out_batch_stride + i * a.out_row_stride + (int64_t)h * d;
+        const int64_t out = b * a.out_batch_stride + i * a.out_row_stride + (int64_t)h * d;
         float scale = running[r].sum > 0.0f ? 1.0f / running[r].sum : 0.0f;
         for (int n = 0; n < 2 * STEPS; n++)
-            for (int k = 0; k < 2; k++)
-                if (n * 8 + 2 * t + k < d)
-                    out[n * 8 + 2 * t + k] = sums[n][2 * r + k] * scale;
+            for (int k = 0; k < 2; k++) {
+                int c = n * 8 + 2 * t + k;
+                float y = sums[n][2 * r + k] * scale;
+                if (c < d && HALF_QUERY)
+                    io.out[out + c] = lks_bf16_narrow(y);
+                else if (c < d)
+                    a.out[out + c] = y;
+            }
         if (a.log_sum_exp && t == 0)
             a.log_sum_exp[lks_map_row(a, b, h, i)] = lks_running_log(running[r]);
     }
@@ -174,24 +189,30 @@ bool lks_cuda_attention_fits(const lks_compute *compute, const lks_attention *a)
            a->d_head <= 8 * STEP && a->n_queries > 8;
 }
 
-template <bool HALF> static void run(const lks_compute *compute, const lks_attention *a)
+template <bool HALF, bool HALF_QUERY> static void run(const lks_compute *compute, const lks_attention *a, halves io)
 {
     int steps = (a->d_head + STEP - 1) / STEP;
     steps = steps <= 2 ? 2 : steps <= 4 ? 4 : steps <= 6 ? 6 : 8;
-    auto kernel = steps == 2   ? attend<HALF, 2>
-                  : steps == 4 ? attend<HALF, 4>
-                  : steps == 6 ? attend<HALF, 6>
-                               : attend<HALF, 8>;
+    auto kernel = steps == 2   ? attend<HALF, HALF_QUERY, 2>
+                  : steps == 4 ? attend<HALF, HALF_QUERY, 4>
+                  : steps == 6 ? attend<HALF, HALF_QUERY, 6>
+                               : attend<HALF, HALF_QUERY, 8>;
     int width = steps * STEP;
     size_t shared = (size_t)(KEYS * (width + PADDING) + width * (KEYS + PADDING)) * sizeof(uint16_t);
     dim3 grid((unsigned)((a->n_queries + QUERIES - 1) / QUERIES), (unsigned)a->n_heads, (unsigned)a->n_batch);
-    lks_launch(compute, "attention on tensor cores", kernel, grid, dim3(THREADS), shared, *a);
+    lks_launch(compute, "attention on tensor cores", kernel, grid, dim3(THREADS), shared, *a, io);
 }
 
 void lks_cuda_attention_mma(const lks_compute *compute, const lks_attention *attention)
 {
     if (attention->key)
-        run<false>(compute, attention);
+        run<false, false>(compute, attention, {});
     else
-        run<true>(compute, attention);
+        run<true, false>(compute, attention, {});
+}
+
+void lks_cuda_attention_bf16(const lks_compute *compute, const lks_attention *attention, const uint16_t *query,
+                             uint16_t *out)
+{
+    run<true, true>(compute, attention, {query, out});
 }

@@ -139,6 +139,10 @@ void lks_cuda_attention(const lks_compute *compute, const lks_attention *attenti
 /* On tensor cores, for what lks_cuda_attention_fits says. */
 bool lks_cuda_attention_fits(const lks_compute *compute, const lks_attention *attention);
 void lks_cuda_attention_mma(const lks_compute *compute, const lks_attention *attention);
+/* The same of queries and results in bf16, by the struct's strides counted in their elements; its query and out are not looked at,
+ * its keys and values are in bf16. */
+void lks_cuda_attention_bf16(const lks_compute *compute, const lks_attention *attention, const uint16_t *query,
+                             uint16_t *out);
 void lks_cuda_layer_norm(const lks_compute *compute, float *y, const float *x, int n, int d, const float *weight,
                          const float *bias, float eps);
 void lks_cuda_rms_norm(const lks_compute *compute, float *y, const float *x, int n, int d, const float *weight,
