@@ -69,6 +69,7 @@ static void close_device(lks_device *device)
     for (int i = 0; i < device->n_mirrors; i++)
         cudaFree(device->mirrors[i].device);
     free(device->expected);
+    free(device->biases);
     free(device);
 }
 
@@ -104,16 +105,30 @@ static lks_status expect(lks_device *device, const lks_linear *layer, lks_error 
     return LKS_OK;
 }
 
-/* Rearranges the layers that lie in the newest mirror. */
-static lks_status rearrange(lks_device *device, cudaStream_t stream, lks_error *err)
+static size_t rounded_bytes(const lks_linear *layer)
+{
+    size_t n = layer->bf16.panels && layer->bias ? (size_t)layer->d_out * sizeof(uint16_t) : 0;
+    return (n + LKS_ALIGNMENT - 1) / LKS_ALIGNMENT * LKS_ALIGNMENT;
+}
+
+/* Rearranges the layers that lie in the newest mirror; their biases are rounded to `rounded`, behind it. */
+static lks_status rearrange(lks_device *device, unsigned char *rounded, cudaStream_t stream, lks_error *err)
 {
     unsigned char *room = NULL;
     cudaError_t error = cudaMalloc((void **)&room, LKS_ROOM_BYTES);
     if (error != cudaSuccess)
         return lks_cuda_error(err, error, "room to rearrange weights");
     lks_status st = LKS_OK;
-    for (int i = 0; i < device->n_expected && st == LKS_OK; i++)
-        st = lks_cuda_rearrange(device, room, LKS_ROOM_BYTES, &device->expected[i], stream, err);
+    for (int i = 0; i < device->n_expected && st == LKS_OK; i++) {
+        const lks_linear *layer = &device->expected[i];
+        st = lks_cuda_rearrange(device, room, LKS_ROOM_BYTES, layer, stream, err);
+        if (st != LKS_OK || rounded_bytes(layer) == 0)
+            continue;
+        lks_rounded_bias *bias = &device->biases[device->n_biases++];
+        *bias = {(const float *)lks_on_device_bytes(device, layer->bias), (uint16_t *)rounded};
+        st = lks_cuda_round_bias(bias, layer->d_out, stream, err);
+        rounded += rounded_bytes(layer);
+    }
     device->n_expected = 0;
     error = cudaStreamSynchronize(stream);
     cudaFree(room);
@@ -126,22 +141,30 @@ static lks_status mirror(lks_device *device, const lks_arena *arena, lks_error *
         return lks_error_set(err, LKS_ERR_DEVICE, "the model has too many parts for the GPU");
     if (arena->used == 0)
         return LKS_OK;
+    size_t n_biases = (size_t)(device->n_biases + device->n_expected), size = arena->used;
+    lks_rounded_bias *biases = (lks_rounded_bias *)realloc(device->biases, (n_biases + 1) * sizeof *biases);
+    if (!biases)
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
+    device->biases = biases;
+    size_t begin = (size + LKS_ALIGNMENT - 1) / LKS_ALIGNMENT * LKS_ALIGNMENT, end = begin;
+    for (int i = 0; i < device->n_expected; i++)
+        end += rounded_bytes(&device->expected[i]);
     lks_mirror *m = &device->mirrors[device->n_mirrors];
     cudaStream_t stream;
     cudaError_t error = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
     if (error != cudaSuccess)
         return lks_cuda_error(err, error, "a stream");
-    error = cudaMalloc((void **)&m->device, arena->used);
+    error = cudaMalloc((void **)&m->device, end);
     if (error == cudaSuccess) {
         m->host = arena->base;
-        m->size = arena->used;
+        m->size = size;
         device->n_mirrors++;
         error = cudaMemcpyAsync(m->device, m->host, m->size, cudaMemcpyHostToDevice, stream);
     }
     if (error == cudaSuccess)
         error = cudaStreamSynchronize(stream);
-    lks_status st =
-        error == cudaSuccess ? rearrange(device, stream, err) : lks_cuda_error(err, error, "the model's weights");
+    lks_status st = error == cudaSuccess ? rearrange(device, m->device + begin, stream, err)
+                                         : lks_cuda_error(err, error, "the model's weights");
     cudaStreamDestroy(stream);
     return st;
 }
@@ -384,6 +407,8 @@ static lks_ops make_ops(void)
     ops.rms_norm = lks_cuda_rms_norm;
     ops.conv2d = lks_cuda_conv2d;
     ops.depthwise_conv2d = lks_cuda_depthwise_conv2d;
+    ops.block_fits = lks_cuda_block_fits;
+    ops.block = lks_cuda_block;
     ops.embed = lks_cuda_embed;
     ops.patches = lks_cuda_patches;
     ops.activate = lks_cuda_activate;

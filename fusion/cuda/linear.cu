@@ -117,6 +117,7 @@ static void multiply(const lks_compute *compute, const lks_finish &f, int n, int
     p.y = f.y;
     p.y_stride = f.y_stride;
     p.type = type;
+    p.y_type = CUDA_R_32F;
     p.bias = f.bias;
     p.residual = f.residual;
     p.residual_stride = f.residual_stride;
@@ -178,6 +179,14 @@ void lks_cuda_linear_bf16(const lks_compute *compute, const lks_linear *layer, c
                    layer->d_in);
         multiply(compute, finish_from(f, i), n, width, layer->d_out, rounded, width, w, width, CUDA_R_16BF);
     }
+}
+
+void lks_cuda_linear_rounded(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args,
+                             const uint16_t *x)
+{
+    const uint16_t *w = lks_on_device(compute, layer->bf16.panels);
+    int width = padded(layer->d_in, LKS_BF16_GROUP);
+    multiply(compute, finish_of(compute, layer, args), args->n, width, layer->d_out, x, width, w, width, CUDA_R_16BF);
 }
 
 /* One block to a row: its range, then u = U - 128 in -128..127, [width] padded with zeros, so that sum (U - z) W =
@@ -286,6 +295,7 @@ static void run_int8(const lks_compute *compute, const lks_finish &f, const int8
     p.y = compute->queue->rooms[LKS_ROOM_SUMS];
     p.y_stride = p.m;
     p.type = CUDA_R_8I;
+    p.y_type = CUDA_R_32I;
     lks_cuda_sums(compute, &p);
     lks_launch(compute, "end of an int8 layer", finish_int8, lks_blocks((int64_t)n * d_out, ELEMENT_THREADS),
                dim3(ELEMENT_THREADS), 0, f, in, (const int32_t *)p.y, p.y_stride, n, d_out);

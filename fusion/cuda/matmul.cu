@@ -1,5 +1,6 @@
 /* Matrix products by cuBLASLt. It thinks in columns, so that our rows y = x w^T are its  D [m, n] = A [k, m]^T B [k, n]  with
  * A = w, B = x, D = y. f32 is computed in f32 (no TF32), bf16 summed in f32, int8 summed exactly.
+ * A bias is of the type of y, as cuBLASLt wants it.
  *
  * A plan is a product's description and the algorithm that cuBLASLt chose for it; it is made when a shape first comes. */
 #include <string.h>
@@ -9,7 +10,7 @@
 /* What a plan depends on. Compared by its bytes: padding is zero. */
 typedef struct plan_key {
     int64_t n, m, k, x_stride, w_stride, y_stride, residual_stride;
-    int64_t type, epilogue, residual;
+    int64_t type, y_type, epilogue, residual;
     int64_t x_alignment, w_alignment, y_alignment, residual_alignment;
 } plan_key;
 
@@ -56,22 +57,21 @@ static bool describe(lks_product_plan *plan)
     const plan_key *key = &plan->key;
     bool integers = key->type == CUDA_R_8I;
     cudaDataType_t type = (cudaDataType_t)key->type, sums = integers ? CUDA_R_32I : CUDA_R_32F;
+    cudaDataType_t y_type = (cudaDataType_t)key->y_type;
     cublasOperation_t transposed = CUBLAS_OP_T;
     cublasLtEpilogue_t epilogue = (cublasLtEpilogue_t)key->epilogue;
     if (cublasLtMatmulDescCreate(&plan->product, integers ? CUBLAS_COMPUTE_32I : CUBLAS_COMPUTE_32F, sums) ||
         cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed) ||
         cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue))
         return false;
-    cudaDataType_t bias_type = CUDA_R_32F;
     if (epilogue != CUBLASLT_EPILOGUE_DEFAULT &&
-        cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &bias_type,
-                                       sizeof bias_type))
+        cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &y_type, sizeof y_type))
         return false;
     int64_t residual_stride = key->residual ? key->residual_stride : key->y_stride;
     return !cublasLtMatrixLayoutCreate(&plan->w, type, (uint64_t)key->k, (uint64_t)key->m, key->w_stride) &&
            !cublasLtMatrixLayoutCreate(&plan->x, type, (uint64_t)key->k, (uint64_t)key->n, key->x_stride) &&
-           !cublasLtMatrixLayoutCreate(&plan->residual, sums, (uint64_t)key->m, (uint64_t)key->n, residual_stride) &&
-           !cublasLtMatrixLayoutCreate(&plan->y, sums, (uint64_t)key->m, (uint64_t)key->n, key->y_stride);
+           !cublasLtMatrixLayoutCreate(&plan->residual, y_type, (uint64_t)key->m, (uint64_t)key->n, residual_stride) &&
+           !cublasLtMatrixLayoutCreate(&plan->y, y_type, (uint64_t)key->m, (uint64_t)key->n, key->y_stride);
 }
 
 static bool choose(lks_product_plan *plan, cublasLtHandle_t blas)
@@ -147,6 +147,7 @@ static plan_key key_of(const lks_product *p)
     key.w_stride = p->w_stride;
     key.y_stride = p->y_stride;
     key.type = p->type;
+    key.y_type = p->y_type;
     key.epilogue = CUBLASLT_EPILOGUE_DEFAULT;
     key.x_alignment = alignment_of(p->x);
     key.w_alignment = alignment_of(p->w);

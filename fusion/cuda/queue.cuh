@@ -15,7 +15,11 @@ extern "C" {
 
 constexpr int LKS_MAX_MIRRORS = 8, LKS_MAX_PLANS = 256, LKS_MAX_RECORDINGS = 512, LKS_MAX_DOWNLOADS = 16;
 constexpr size_t LKS_BLAS_BYTES = (size_t)32 << 20; /* cuBLASLt's */
+#ifdef LKS_CUDA_EMULATED
+constexpr size_t LKS_ROOM_BYTES = (size_t)2 << 20; /* small enough for tests to fill */
+#else
 constexpr size_t LKS_ROOM_BYTES = (size_t)64 << 20; /* of each room that ops work in */
+#endif
 constexpr size_t LKS_STAGE_BYTES = (size_t)8 << 20; /* pinned memory of the host, in each direction */
 
 typedef struct lks_mirror {
@@ -24,12 +28,20 @@ typedef struct lks_mirror {
     unsigned char *device;
 } lks_mirror;
 
+/* The bias of a bf16 layer, exact and rounded, both on the device: cuBLASLt adds one of the type of its results. */
+typedef struct lks_rounded_bias {
+    const float *exact;
+    uint16_t *rounded;
+} lks_rounded_bias;
+
 struct lks_device {
     lks_device_info info;
     lks_mirror mirrors[LKS_MAX_MIRRORS];
     int n_mirrors;
     lks_linear *expected; /* [n_expected], room for max_expected */
     int n_expected, max_expected;
+    lks_rounded_bias *biases; /* [n_biases] */
+    int n_biases;
 };
 
 /* The rooms of a queue, and what linear layers use them for; other ops take any. */
@@ -79,6 +91,8 @@ lks_status lks_cuda_error(lks_error *err, cudaError_t error, const char *what);
 /* Weights below f32 as matrix products want them: [d_out, d_in] row-major, rows padded, see rearrange.cu. */
 lks_status lks_cuda_rearrange(const lks_device *device, unsigned char *room, size_t room_bytes, const lks_linear *layer,
                               cudaStream_t stream, lks_error *err);
+
+lks_status lks_cuda_round_bias(const lks_rounded_bias *bias, int n, cudaStream_t stream, lks_error *err);
 
 static inline const void *lks_on_device_bytes(const lks_device *device, const void *address)
 {
@@ -132,6 +146,9 @@ static inline dim3 lks_blocks(int64_t n, int threads)
 void lks_cuda_linear(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
 void lks_cuda_linear_int8(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
 void lks_cuda_linear_bf16(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
+/* The same of inputs x that are rounded: rows without gaps, as wide as those of the weights. args->x is not looked at. */
+void lks_cuda_linear_rounded(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args,
+                             const uint16_t *x);
 void lks_cuda_linear_int4(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
 void lks_cuda_linear_top(const lks_compute *compute, const lks_linear *layer, const lks_top *top, const float *x,
                          int n);
@@ -143,8 +160,14 @@ void lks_cuda_attention_mma(const lks_compute *compute, const lks_attention *att
  * its keys and values are in bf16. */
 void lks_cuda_attention_bf16(const lks_compute *compute, const lks_attention *attention, const uint16_t *query,
                              uint16_t *out);
+bool lks_cuda_block_fits(const lks_block *block, int n_tokens);
+void lks_cuda_block(const lks_compute *compute, const lks_block *block, float *x, int n_batch, int n_tokens);
 void lks_cuda_layer_norm(const lks_compute *compute, float *y, const float *x, int n, int d, const float *weight,
                          const float *bias, float eps);
+/* The same into bf16, for d <= LKS_MAX_NORM that are multiples of 4 and rows at multiples of 16 bytes. */
+constexpr int LKS_MAX_NORM = 2048;
+void lks_cuda_layer_norm_bf16(const lks_compute *compute, uint16_t *y, const float *x, int n, int d,
+                              const lks_norm *norm, float eps);
 void lks_cuda_rms_norm(const lks_compute *compute, float *y, const float *x, int n, int d, const float *weight,
                        float eps);
 void lks_cuda_inverse_deviation(const lks_compute *compute, float *y, const float *x, int n, int d, float eps);
@@ -176,10 +199,11 @@ typedef struct lks_product {
     int n, m, k;
     const void *x, *w; /* [n, k] rows x_stride apart; [m, k] rows w_stride apart; both float, bf16 or int8 */
     int64_t x_stride, w_stride;
-    void *y; /* float; int32_t of int8 */
+    void *y;
     int64_t y_stride;
-    cudaDataType_t type; /* of x and w */
-    const float *bias, *residual;
+    cudaDataType_t type, y_type; /* of x and w; of y: CUDA_R_32F or 16BF, of int8 32I */
+    const void *bias;            /* of y_type */
+    const float *residual;       /* of a y in floats */
     int64_t residual_stride;
     lks_activation activation;
 } lks_product;

@@ -45,3 +45,17 @@ lks_status lks_cuda_rearrange(const lks_device *device, unsigned char *room, siz
     }
     return LKS_OK;
 }
+
+static __global__ void round_bias(lks_rounded_bias bias, int n)
+{
+    int i = (int)(blockIdx.x * THREADS + threadIdx.x);
+    if (i < n)
+        bias.rounded[i] = lks_bf16_narrow(bias.exact[i]);
+}
+
+lks_status lks_cuda_round_bias(const lks_rounded_bias *bias, int n, cudaStream_t stream, lks_error *err)
+{
+    lks_launch_on(stream, round_bias, dim3((unsigned)((n + THREADS - 1) / THREADS)), dim3(THREADS), 0, *bias, n);
+    cudaError_t error = cudaGetLastError();
+    return error == cudaSuccess ? LKS_OK : lks_cuda_error(err, error, "rounding biases");
+}

@@ -1,4 +1,4 @@
-/* Ops that work row by row: norms, softmax and its kin. One block to a row. */
+/* Ops that work row by row: norms, softmax and its kin. One block to a row, or one warp where it can hold the row. */
 #include "fusion/cuda/kernels.cuh"
 
 constexpr int THREADS = 128;
@@ -29,11 +29,91 @@ static __global__ void layer_norm(float *y, const float *x, int d, const float *
     }
 }
 
+__device__ __forceinline__ void store(float *y, float x)
+{
+    *y = x;
+}
+
+__device__ __forceinline__ void store(uint16_t *y, float x)
+{
+    *y = lks_bf16_narrow(x);
+}
+
+/* A warp to a row of up to VECTORS * 128 numbers, which it keeps in registers. */
+template <class T, int VECTORS>
+static __global__ void layer_norm_in_warps(T *y, const float *x, int n, int d, lks_norm norm, float eps)
+{
+    const int64_t row = (int64_t)blockIdx.x * (THREADS / LKS_WARP) + threadIdx.x / LKS_WARP;
+    const int lane = (int)threadIdx.x % LKS_WARP, n_vectors = d / 4;
+    if (row >= n)
+        return;
+    const lks_vector<float, 4> *from = (const lks_vector<float, 4> *)(x + row * d);
+    lks_vector<float, 4> held[VECTORS];
+#pragma unroll
+    for (int i = 0; i < VECTORS; i++)
+        held[i] = i * LKS_WARP + lane < n_vectors ? from[i * LKS_WARP + lane] : lks_vector<float, 4>{};
+    float sum = 0.0f, squares = 0.0f;
+#pragma unroll
+    for (int i = 0; i < VECTORS; i++)
+        sum += (held[i].at[0] + held[i].at[1]) + (held[i].at[2] + held[i].at[3]);
+    const float mean = lks_warp_sum(sum) / (float)d;
+#pragma unroll
+    for (int i = 0; i < VECTORS; i++)
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+            float off = held[i].at[k] - mean;
+            squares += i * LKS_WARP + lane < n_vectors ? off * off : 0.0f;
+        }
+    const float scale = 1.0f / sqrtf(lks_warp_sum(squares) / (float)d + eps);
+#pragma unroll
+    for (int i = 0; i < VECTORS; i++) {
+        const int at = i * LKS_WARP + lane;
+        if (at >= n_vectors)
+            break;
+        const lks_vector<float, 4> weight = ((const lks_vector<float, 4> *)norm.weight)[at];
+        const lks_vector<float, 4> bias =
+            norm.bias ? ((const lks_vector<float, 4> *)norm.bias)[at] : lks_vector<float, 4>{};
+        lks_vector<T, 4> result;
+#pragma unroll
+        for (int k = 0; k < 4; k++)
+            store(&result.at[k], (held[i].at[k] - mean) * scale * weight.at[k] + bias.at[k]);
+        ((lks_vector<T, 4> *)(y + row * d))[at] = result;
+    }
+}
+
+template <class T>
+static void run_in_warps(const lks_compute *compute, T *y, const float *x, int n, int d, const lks_norm &norm,
+                         float eps)
+{
+    int vectors = (d / 4 + LKS_WARP - 1) / LKS_WARP;
+    auto kernel = vectors <= 2    ? layer_norm_in_warps<T, 2>
+                  : vectors <= 4  ? layer_norm_in_warps<T, 4>
+                  : vectors <= 6  ? layer_norm_in_warps<T, 6>
+                  : vectors <= 8  ? layer_norm_in_warps<T, 8>
+                  : vectors <= 12 ? layer_norm_in_warps<T, 12>
+                                  : layer_norm_in_warps<T, LKS_MAX_NORM / 4 / LKS_WARP>;
+    dim3 grid((unsigned)((n + THREADS / LKS_WARP - 1) / (THREADS / LKS_WARP)));
+    lks_launch(compute, "layer norm", kernel, grid, dim3(THREADS), 0, y, x, n, d, norm, eps);
+}
+
 void lks_cuda_layer_norm(const lks_compute *compute, float *y, const float *x, int n, int d, const float *weight,
                          const float *bias, float eps)
 {
-    lks_launch(compute, "layer norm", layer_norm, dim3((unsigned)n), dim3(THREADS), SHARED, y, x, d,
-               lks_on_device(compute, weight), lks_on_device(compute, bias), eps);
+    constexpr size_t VECTOR = 4 * sizeof(float);
+    const lks_norm norm = {lks_on_device(compute, weight), lks_on_device(compute, bias)};
+    if (d % 4 == 0 && d <= LKS_MAX_NORM && lks_is_aligned(x, VECTOR) && lks_is_aligned(y, VECTOR) &&
+        lks_is_aligned(norm.weight, VECTOR) && lks_is_aligned(norm.bias, VECTOR))
+        run_in_warps(compute, y, x, n, d, norm, eps);
+    else
+        lks_launch(compute, "layer norm", layer_norm, dim3((unsigned)n), dim3(THREADS), SHARED, y, x, d, norm.weight,
+                   norm.bias, eps);
+}
+
+void lks_cuda_layer_norm_bf16(const lks_compute *compute, uint16_t *y, const float *x, int n, int d,
+                              const lks_norm *norm, float eps)
+{
+    const lks_norm there = {lks_on_device(compute, norm->weight), lks_on_device(compute, norm->bias)};
+    run_in_warps(compute, y, x, n, d, there, eps);
 }
 
 static __global__ void inverse_deviation(float *y, const float *x, int d, float eps)

@@ -18,7 +18,7 @@ cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle)
 
 cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *out, cublasComputeType_t compute, cudaDataType_t scale)
 {
-    *out = new emulated_product{compute, scale, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT, NULL, CUDA_R_32F};
+    *out = new emulated_product{compute, scale, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT, NULL, (cudaDataType_t)-1};
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -108,7 +108,10 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
         (!turned || m % 4 || k % 4 || a->stride % 4 || b->stride % 4 || d->stride % 4 || d->type != CUDA_R_32I ||
          product->compute != CUBLAS_COMPUTE_32I || product->epilogue != CUBLASLT_EPILOGUE_DEFAULT))
         return CUBLAS_STATUS_NOT_SUPPORTED;
-    if (!whole && (d->type != CUDA_R_32F || product->compute != CUBLAS_COMPUTE_32F))
+    bool half = d->type == CUDA_R_16BF && a->type == CUDA_R_16BF;
+    if (!whole && ((d->type != CUDA_R_32F && !half) || product->compute != CUBLAS_COMPUTE_32F))
+        return CUBLAS_STATUS_NOT_SUPPORTED;
+    if ((product->epilogue & CUBLASLT_EPILOGUE_BIAS) && product->bias_type != d->type)
         return CUBLAS_STATUS_NOT_SUPPORTED;
     const char *plain = getenv("LOOKSAY_EMULATED_EPILOGUES");
     if (plain && strcmp(plain, "none") == 0 && product->epilogue != CUBLASLT_EPILOGUE_DEFAULT)
@@ -128,10 +131,17 @@ static double element(const void *data, cudaDataType_t type, int64_t at)
     return (double)((const float *)data)[at];
 }
 
+/* Halves to even. */
+static uint16_t rounded(float x)
+{
+    unsigned bits = __float_as_uint(x);
+    return x != x ? (uint16_t)(bits >> 16 | 0x40u) : (uint16_t)((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
+}
+
 static float finish(const emulated_product &p, float sum, uint64_t row)
 {
     if (p.epilogue & CUBLASLT_EPILOGUE_BIAS)
-        sum += ((const float *)p.bias)[row];
+        sum += (float)element(p.bias, p.bias_type, (int64_t)row);
     if (p.epilogue & CUBLASLT_EPILOGUE_RELU)
         sum = sum < 0.0f ? 0.0f : sum;
     if (p.epilogue & CUBLASLT_EPILOGUE_GELU)
@@ -160,8 +170,12 @@ static void multiply(const emulated_product &p, const emulated_layout &a_layout,
                 continue;
             }
             if (beta != 0.0)
-                sum += beta * (double)((const float *)c)[(int64_t)column * c_layout.stride + (int64_t)row];
-            ((float *)d)[to] = finish(p, (float)sum, row);
+                sum += beta * element(c, c_layout.type, (int64_t)column * c_layout.stride + (int64_t)row);
+            float y = finish(p, (float)sum, row);
+            if (d_layout.type == CUDA_R_16BF)
+                ((uint16_t *)d)[to] = rounded(y);
+            else
+                ((float *)d)[to] = y;
         }
 }
 

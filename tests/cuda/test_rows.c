@@ -42,10 +42,11 @@ static void top_k_order(void **state)
 static void norms(void **state)
 {
     (void)state;
-    static const int widths[] = {1, 3, 31, 64, 127, 129, 768, 1025};
+    static const int widths[] = {1, 3, 31, 64, 127, 129, 500, 768, 1025, 1800, 2048, 2052};
     device_bench b;
     device_open(&b);
-    float *w = random_floats(2048, 1), *weight = device_weight(&b, w, 1200 * sizeof *w), *bias = weight + 7;
+    float *w = random_floats(2100, 1), *weight = device_weight(&b, w, 2100 * sizeof *w),
+          *biases[] = {NULL, weight + 8, weight + 7};
     device_mirror(&b, NULL, 0);
     for (size_t i = 0; i < COUNT(widths); i++)
         for (int n = 1; n <= 6; n += 5) {
@@ -56,9 +57,9 @@ static void norms(void **state)
                 x[j] = x[j] * 3.0f + 40.0f; /* a mean that squares would drown in */
             float *device_x = device_put(&b, x, count * 4), *device_y = device_put(&b, NULL, count * 4);
             const lks_ops *ops = b.compute.ops, *ref = b.reference.ops;
-            for (int with_bias = 0; with_bias < 2; with_bias++) {
-                ref->layer_norm(&b.reference, y, x, n, d, weight, with_bias ? bias : NULL, 1e-5f);
-                ops->layer_norm(&b.compute, device_y, device_x, n, d, weight, with_bias ? bias : NULL, 1e-5f);
+            for (size_t k = 0; k < COUNT(biases); k++) {
+                ref->layer_norm(&b.reference, y, x, n, d, weight, biases[k], 1e-5f);
+                ops->layer_norm(&b.compute, device_y, device_x, n, d, weight, biases[k], 1e-5f);
                 device_assert_close(&b, device_y, y, count, 2e-4, "layer norm");
             }
             ref->inverse_deviation(&b.reference, y, x, n, d, 1e-5f);

@@ -70,6 +70,11 @@ static inline int __float2int_rn(float x)
     return x != x ? 0 : x >= 2147483648.0f ? INT32_MAX : x <= -2147483648.0f ? INT32_MIN : (int)rintf(x);
 }
 
+static inline float __fdividef(float a, float b)
+{
+    return a / b;
+}
+
 static inline int __dp4a(int a, int b, int c)
 {
     unsigned sum = (unsigned)c;
