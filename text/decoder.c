@@ -17,45 +17,60 @@ static size_t step_floats_per_token(const lks_decoder_config *c)
     return (size_t)c->width * 3 + (size_t)max_of(4 * c->width, c->d_mlp) + 1;
 }
 
+static int widest_input(const lks_decoder *decoder)
+{
+    const lks_decoder_config *c = &decoder->config;
+    return max_of(max_of(c->d_mlp, 3 * c->width), max_of(c->d_memory, decoder->encoder_width));
+}
+
+size_t lks_decoder_look_scratch(const lks_decoder *decoder, int n_images, int n_memory, int n_threads)
+{
+    const lks_decoder_config *c = &decoder->config;
+    size_t n = (size_t)n_images * (size_t)n_memory;
+    return lks_arena_cost(n * (size_t)c->d_memory, sizeof(float)) +
+           lks_arena_cost(n * 2 * (size_t)c->width, sizeof(float)) +
+           lks_ops_scratch(n_threads, 1, 1, widest_input(decoder));
+}
+
 size_t lks_decoder_scratch(const lks_decoder *decoder, int max_rows, int max_positions, int n_memory, int n_threads)
 {
     const lks_decoder_config *c = &decoder->config;
-    int d_head = c->width / c->n_heads,
-        widest = max_of(max_of(c->d_mlp, 3 * c->width), max_of(c->d_memory, decoder->encoder_width));
+    int d_head = c->width / c->n_heads;
     size_t tokens = (size_t)max_of(max_rows, max_positions);
     size_t step = lks_arena_cost(tokens * step_floats_per_token(c), sizeof(float)) +
                   lks_arena_cost(tokens * (size_t)c->n_heads * (size_t)n_memory, sizeof(float)) + 12 * LKS_ALIGNMENT;
-    size_t begin = lks_arena_cost((size_t)n_memory * (size_t)c->d_memory, sizeof(float)) +
-                   lks_arena_cost((size_t)n_memory * 2 * (size_t)c->width, sizeof(float));
-    size_t ops = lks_ops_scratch(n_threads, max_of(n_memory, max_positions), d_head, widest);
+    size_t ops = lks_ops_scratch(n_threads, max_of(n_memory, max_positions), d_head, widest_input(decoder));
     size_t top = lks_linear_top_scratch(n_threads, max_rows, c->width, c->vocab_size, LKS_DECODER_MAX_TOP);
-    return (step > begin ? step : begin) + (ops > top ? ops : top);
+    size_t look = lks_decoder_look_scratch(decoder, 1, n_memory, n_threads);
+    step += ops > top ? ops : top;
+    return step > look ? step : look;
 }
 
-lks_status lks_decoder_look(const lks_compute *compute, lks_decoder_state *s, int image, const float *tokens,
-                            lks_error *err)
+lks_status lks_decoder_look(const lks_compute *compute, lks_decoder_state *s, int image, int n_images,
+                            const float *tokens, lks_error *err)
 {
     const lks_decoder *decoder = s->decoder;
-    const int d_memory = decoder->config.d_memory;
+    const int d_memory = decoder->config.d_memory, n = n_images * s->n_memory;
+    const size_t n_cross = (size_t)n_images * lks_cross_count(s);
     size_t mark = lks_arena_mark(compute->scratch);
     lks_status full = LKS_OK;
     const float *memory = tokens;
     if (decoder->ends.memory_proj.d_out) {
-        float *projected = lks_arena_take(compute->scratch, (size_t)s->n_memory * (size_t)d_memory, sizeof *projected);
+        float *projected = lks_arena_take(compute->scratch, (size_t)n * (size_t)d_memory, sizeof *projected);
         if (!projected)
             goto full;
-        lks_linear_dense(compute, &decoder->ends.memory_proj, projected, tokens, s->n_memory, LKS_ACT_NONE, NULL);
+        lks_linear_dense(compute, &decoder->ends.memory_proj, projected, tokens, n, LKS_ACT_NONE, NULL);
         memory = projected;
     }
-    float *rounded = s->cross_kv ? NULL : lks_arena_take(compute->scratch, lks_cross_count(s), sizeof *rounded);
+    float *rounded = s->cross_kv ? NULL : lks_arena_take(compute->scratch, n_cross, sizeof *rounded);
     if (!s->cross_kv && !rounded)
         goto full;
     for (int layer = 0; layer < decoder->config.n_layers; layer++) {
         size_t at = lks_cross_at(s, layer, image);
         float *to = s->cross_kv ? s->cross_kv + at : rounded;
-        lks_linear_dense(compute, &decoder->blocks[layer].cross_kv, to, memory, s->n_memory, LKS_ACT_NONE, NULL);
+        lks_linear_dense(compute, &decoder->blocks[layer].cross_kv, to, memory, n, LKS_ACT_NONE, NULL);
         if (!s->cross_kv)
-            compute->ops->round_bf16(compute, s->cross_bf16 + at, rounded, lks_cross_count(s));
+            compute->ops->round_bf16(compute, s->cross_bf16 + at, rounded, n_cross);
     }
     goto done;
 full:

@@ -78,10 +78,10 @@ void lks_decoder_state_close(lks_decoder_state *state);
  * there. */
 void lks_decoder_attend(lks_decoder_state *state, int n_images, int n_memory);
 
-/* Computes cross K/V of one image from tokens [n_memory, encoder width], which may also be those of a text (text/encoder.h) or of
- * both. Threads may each do this for another image, with a `compute` of their own. */
-lks_status lks_decoder_look(const lks_compute *compute, lks_decoder_state *state, int image, const float *tokens,
-                            lks_error *err);
+/* Computes cross K/V of n_images images from the first one on, from tokens [n_images, n_memory, encoder width], which may also be
+ * those of a text (text/encoder.h) or of both. Threads may each do this for other images, with a `compute` of their own. */
+lks_status lks_decoder_look(const lks_compute *compute, lks_decoder_state *state, int image, int n_images,
+                            const float *tokens, lks_error *err);
 
 /* Forgets all rows; those of the next step, n_rows, read these images. images NULL: image 0. */
 void lks_decoder_begin(lks_decoder_state *state, const int32_t *images, int n_rows);
@@ -113,7 +113,9 @@ bool lks_decoder_map(const lks_decoder_state *state, float *map, int row, int po
 lks_status lks_decoder_credit(const lks_decoder_state *state, float *credit, const int32_t *tokens, const int32_t *rows,
                               int position, int n_tokens, int n_prefix, lks_error *err);
 
-/* Scratch bytes that begin and step take from compute->scratch. */
+/* Scratch bytes that step takes from compute->scratch, and look for one image. */
 size_t lks_decoder_scratch(const lks_decoder *decoder, int max_rows, int max_positions, int n_memory, int n_threads);
+/* That look takes for n_images images of n_memory tokens. */
+size_t lks_decoder_look_scratch(const lks_decoder *decoder, int n_images, int n_memory, int n_threads);
 
 #endif

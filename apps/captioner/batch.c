@@ -1,11 +1,12 @@
 /* Captions of several pictures: see lks_caption_batch.
  *
- * Looking is one picture a thread: nothing is shared but weights, and no thread waits for another inside a picture, as it would if
- * all of them worked on one. Pictures that would leave threads idle, the last n % threads, are read by a thread each, as decoding
- * a file cannot be shared, and then encoded by all threads together; so are all pictures on a device, which has one queue. Words
- * are found for all pictures at once: a step reads the decoder's weights once, however many rows it has. Every number comes out of
- * the same operations in the same order as for the picture alone. A model whose pictures differ in shape captions them singly. No
- * more pictures than threads have their pixels in memory, unless these are kept. */
+ * On a CPU, looking is one picture a thread: nothing is shared but weights, and no thread waits for another inside a picture, as it
+ * would if all of them worked on one. Pictures that would leave threads idle, the last n % threads, are read by a thread each, as
+ * decoding a file cannot be shared, and then encoded by all threads together. A device encodes many pictures at once, while the
+ * threads read those that come next. Words are found for all pictures at once: a step reads the decoder's weights once, however many
+ * rows it has. On a CPU every number comes out of the same operations in the same order as for the picture alone. A model whose
+ * pictures differ in shape captions them singly. No more pictures than threads have their pixels in memory, or than a device encodes
+ * at once, unless these are kept. */
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,7 @@
 #include "apps/captioner/caption.h"
 #include "apps/captioner/features.h"
 
-enum { MAX_ROWS = 256 };
+enum { MAX_ROWS = 256, TOKENS_AT_ONCE = 1 << 15 }; /* of pictures that a device encodes together: enough to fill it */
 
 /* A thread's own place to look at pictures. */
 typedef struct lks_desk {
@@ -28,11 +29,12 @@ typedef struct batch {
     const lks_plan *plan;
     int n;
     lks_seen seen[MAX_ROWS];
+    int32_t images[MAX_ROWS]; /* which of the decoder's each picture is */
     const lks_features *kept[MAX_ROWS];
     lks_error *errors;      /* [n] */
     lks_caption **captions; /* [n] */
     atomic_int next;        /* up to `end`: what the threads take, a picture each */
-    int end;
+    int first, end;
 } batch;
 
 void lks_desks_close(lks_desk *desks, int n)
@@ -68,6 +70,7 @@ static lks_status open_desk(lks_desk *desk, const lks_model *model, lks_error *e
 static void run_apart(batch *b, lks_job job, int first, int end)
 {
     atomic_store(&b->next, first);
+    b->first = first;
     b->end = end;
     lks_threads_run(b->session->threads, job, b);
 }
@@ -103,7 +106,8 @@ static void look_at(batch *b, const lks_looker *with, int i)
     lks_status st = lks_look_encode(&b->seen[i], s->model, with, &b->pictures[i], err);
     double began = lks_now_ms();
     if (st == LKS_OK)
-        st = lks_decoder_look(&with->compute, s->state, i, with->tokens, err);
+        st = lks_decoder_look(&with->compute, s->state, i, 1, with->tokens, err);
+    b->images[i] = i;
     if (!b->pictures[i].features) /* else nothing was encoded */
         b->seen[i].encode_ms += lks_now_ms() - began;
     if (st == LKS_OK && b->options->keep_features)
@@ -133,41 +137,147 @@ static int end_of_round(const batch *b, int first)
 }
 
 /* Reads and encodes all pictures. What is wrong with one is among the errors. */
-static lks_status look_at_all(batch *b, lks_error *err)
+static lks_status look_at_all(batch *b, const lks_looker *together, lks_error *err)
 {
     lks_session *s = b->session;
-    int n_threads = lks_threads_count(s->threads);
-    int n_apart = n_threads > 1 && !s->queue ? b->n - b->n % n_threads : 0;
+    int n_threads = lks_threads_count(s->threads), n_apart = n_threads > 1 ? b->n - b->n % n_threads : 0;
     if (n_apart > 0 && !s->desks && !(s->desks = calloc((size_t)n_threads, sizeof *s->desks)))
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
     if (n_apart > 0)
         run_apart(b, look_apart, 0, n_apart);
-    lks_looker together;
-    lks_status st = lks_session_looker(s, &together, lks_vit_usual_shape(s->model->vit), 0, err);
-    for (int i = n_apart, end; st == LKS_OK && i < b->n; i = end) {
+    for (int i = n_apart, end; i < b->n; i = end) {
         end = end_of_round(b, i);
         run_apart(b, read_apart, i, end);
         for (int k = i; k < end; k++)
-            look_at(b, &together, k);
+            look_at(b, together, k);
+    }
+    return LKS_OK;
+}
+
+/* ---- on a device ---- */
+
+/* Reads pictures, and makes the pixels that a device is to encode. */
+static void prepare_apart(void *argument, int thread, int n_threads)
+{
+    (void)thread;
+    (void)n_threads;
+    batch *b = argument;
+    const lks_model *model = b->session->model;
+    const lks_compute compute = {.ops = model->ops};
+    for (int i; take_next(&i, b);) {
+        read_picture(b, i);
+        lks_error *err = &b->errors[i];
+        lks_seen *seen = &b->seen[i];
+        if (err->status == LKS_OK && !b->pictures[i].features)
+            lks_look_preprocess(seen, b->session->pixels + (size_t)(i - b->first) * lks_look_pixels(&seen->shape),
+                                model, &compute, err);
+        if (!b->options->keep_picture)
+            lks_image_release(&seen->image);
+    }
+}
+
+/* Queues the looking at pictures first..end-1, the first of them the decoder's image *n_images, which is advanced. */
+static lks_status look_together(batch *b, int *n_images, const lks_looker *with, const lks_vit_shape *shape, int first,
+                                int end, lks_error *err)
+{
+    const lks_model *model = b->session->model;
+    const lks_compute *compute = &with->compute;
+    const size_t of_pixels = lks_look_pixels(shape), of_tokens = lks_look_tokens(model, shape);
+    int n = 0, n_encoded = 0;
+    for (int recalled = 0; recalled < 2; recalled++) { /* those to be encoded come first */
+        for (int i = first; i < end; i++) {
+            const lks_features *kept = b->pictures[i].features;
+            float *tokens = with->tokens + (size_t)n * of_tokens;
+            if (b->errors[i].status != LKS_OK || (kept != NULL) != (recalled != 0))
+                continue;
+            if (kept)
+                compute->ops->upload(compute, tokens, kept->tokens, of_tokens * sizeof *tokens);
+            else
+                compute->ops->upload(compute, with->image + (size_t)n * of_pixels,
+                                     with->pixels + (size_t)(i - first) * of_pixels, of_pixels * sizeof *with->pixels);
+            b->seen[i].features.tokens = tokens;
+            b->images[i] = *n_images + n++;
+        }
+        n_encoded = recalled ? n_encoded : n;
+    }
+    lks_status st = LKS_OK;
+    if (n_encoded > 0)
+        st = lks_vit_encode(model->vit, compute, with->tokens, with->image, shape, n_encoded, err);
+    if (st == LKS_OK && n > 0)
+        st = lks_decoder_look(compute, b->session->state, *n_images, n, with->tokens, err);
+    for (int i = first; i < end && st == LKS_OK && b->options->keep_features; i++)
+        if (b->errors[i].status == LKS_OK)
+            st = lks_features_copy(&b->kept[i], &b->seen[i].features, compute, err);
+    *n_images += n;
+    return st;
+}
+
+/* Pictures of that shape that a device is to encode together, of n: in parts that are nearly alike. */
+static int count_together(const lks_vit_shape *shape, int n)
+{
+    int most = TOKENS_AT_ONCE / shape->n_tokens > 0 ? TOKENS_AT_ONCE / shape->n_tokens : 1;
+    int n_parts = (n + most - 1) / most;
+    return (n + n_parts - 1) / n_parts;
+}
+
+/* As look_at_all, `at_once` pictures at a time. The time that queueing takes and the device is waited for is shared out evenly. */
+static lks_status look_on_device(batch *b, const lks_looker *with, int at_once, lks_error *err)
+{
+    const lks_vit_shape *shape = lks_vit_usual_shape(b->session->model->vit);
+    lks_status st = LKS_OK;
+    double ms = 0.0;
+    int n_images = 0, n_encoded = 0;
+    for (int i = 0, end; i < b->n && st == LKS_OK; i = end) {
+        end = b->n - i < at_once ? b->n : i + at_once;
+        run_apart(b, prepare_apart, i, end);
+        double began = lks_now_ms();
+        st = look_together(b, &n_images, with, shape, i, end, err);
+        ms += lks_now_ms() - began;
+    }
+    double began = lks_now_ms();
+    if (st == LKS_OK)
+        st = with->compute.ops->sync(&with->compute, err);
+    ms += lks_now_ms() - began;
+    for (int i = 0; i < b->n; i++)
+        n_encoded += b->errors[i].status == LKS_OK && !b->pictures[i].features;
+    for (int i = 0; i < b->n; i++)
+        if (b->errors[i].status == LKS_OK && !b->pictures[i].features)
+            b->seen[i].encode_ms = ms / n_encoded;
+    return st;
+}
+
+/* The looker at as many of n pictures at once as the memory holds. */
+static lks_status open_looker(lks_session *s, lks_looker *out, int *at_once, int n, lks_error *err)
+{
+    const lks_vit_shape *shape = lks_vit_usual_shape(s->model->vit);
+    *at_once = s->queue ? count_together(shape, n) : 1;
+    lks_status st = lks_session_looker(s, out, shape, *at_once, 0, err);
+    while (st == LKS_ERR_NOMEM && *at_once > 1) {
+        *at_once = (*at_once + 1) / 2;
+        st = lks_session_looker(s, out, shape, *at_once, 0, err);
     }
     return st;
 }
+
+/* ---- words ---- */
 
 /* Finds the words for the pictures that could be read. */
 static lks_status find_words(batch *b, lks_error *err)
 {
     lks_hypothesis *hypotheses[MAX_ROWS] = {NULL};
     int32_t images[MAX_ROWS];
-    int n_found[MAX_ROWS], n = 0;
+    int pictures[MAX_ROWS], n_found[MAX_ROWS], n = 0;
     for (int i = 0; i < b->n; i++)
-        if (b->errors[i].status == LKS_OK)
-            images[n++] = i;
+        if (b->errors[i].status == LKS_OK) {
+            images[n] = b->images[i];
+            pictures[n++] = i;
+        }
     if (n == 0)
         return LKS_OK;
     double began = lks_now_ms();
     lks_status st = lks_session_find(b->session, hypotheses, n_found, images, n, &b->plan->search, NULL, err);
     for (int k = 0; k < n && st == LKS_OK; k++) {
-        int i = images[k];
+        int i = pictures[k];
         st = lks_caption_make(&b->captions[i], b->session, b->plan, hypotheses[k], n_found[k], &b->seen[i], b->options,
                               err);
         if (st != LKS_OK)
@@ -177,8 +287,8 @@ static lks_status find_words(batch *b, lks_error *err)
     }
     double share = (lks_now_ms() - began) / n;
     for (int k = 0; k < n; k++) {
-        if (b->captions[images[k]])
-            b->captions[images[k]]->decode_ms = share;
+        if (b->captions[pictures[k]])
+            b->captions[pictures[k]]->decode_ms = share;
         lks_hypotheses_free(hypotheses[k]);
     }
     return st;
@@ -215,10 +325,13 @@ static lks_status run(batch *b, lks_error *err)
     lks_session *s = b->session;
     if (!lks_preprocess_is_fixed(&s->model->preprocess))
         return run_singly(b, err);
-    int n_tokens = lks_vit_usual_shape(s->model->vit)->n_tokens;
-    lks_status st = lks_session_prepare(s, b->n, n_tokens, &b->plan->search, false, err);
+    int n_tokens = lks_vit_usual_shape(s->model->vit)->n_tokens, at_once;
+    lks_looker together;
+    lks_status st = open_looker(s, &together, &at_once, b->n, err);
     if (st == LKS_OK)
-        st = look_at_all(b, err);
+        st = lks_session_prepare(s, b->n, n_tokens, &b->plan->search, false, err);
+    if (st == LKS_OK)
+        st = s->queue ? look_on_device(b, &together, at_once, err) : look_at_all(b, &together, err);
     if (st == LKS_OK)
         st = find_words(b, err);
     for (int i = 0; i < b->n; i++) {

@@ -197,7 +197,7 @@ lks_status lks_caption_find(lks_session *s, lks_caption **out, int n_memory, con
     lks_status st = lks_session_prepare(s, 1, n_memory, &plan->search, o->keep_maps != 0, err);
     double began = lks_now_ms();
     if (st == LKS_OK)
-        st = lks_decoder_look(&s->compute, s->state, 0, s->memory, err);
+        st = lks_decoder_look(&s->compute, s->state, 0, 1, s->memory, err);
     double looked = lks_now_ms();
     if (seen->encode_ms > 0.0) /* else what was kept of the picture has been recalled */
         seen->encode_ms += looked - began;

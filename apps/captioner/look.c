@@ -115,11 +115,19 @@ lks_status lks_look_read(lks_seen *out, const lks_model *model, const lks_image_
     return LKS_OK;
 }
 
-static lks_status encode(lks_seen *seen, const lks_model *model, const lks_looker *with, lks_error *err)
+lks_status lks_look_preprocess(lks_seen *seen, float *pixels, const lks_model *model, const lks_compute *compute,
+                               lks_error *err)
 {
     double began = lks_now_ms();
-    lks_status st = lks_preprocess_run(&model->preprocess, with->pixels, &seen->image, &with->compute, err);
-    double read = lks_now_ms();
+    lks_status st = lks_preprocess_run(&model->preprocess, pixels, &seen->image, compute, err);
+    seen->read_ms += lks_now_ms() - began;
+    return st;
+}
+
+static lks_status encode(lks_seen *seen, const lks_model *model, const lks_looker *with, lks_error *err)
+{
+    lks_status st = lks_look_preprocess(seen, with->pixels, model, &with->compute, err);
+    double began = lks_now_ms();
     const lks_ops *ops = with->compute.ops;
     if (st == LKS_OK && with->image != with->pixels)
         ops->upload(&with->compute, with->image, with->pixels, lks_look_pixels(&seen->shape) * sizeof *with->pixels);
@@ -127,8 +135,7 @@ static lks_status encode(lks_seen *seen, const lks_model *model, const lks_looke
         st = lks_vit_encode(model->vit, &with->compute, with->tokens, with->image, &seen->shape, 1, err);
     if (st == LKS_OK)
         st = ops->sync(&with->compute, err);
-    seen->read_ms += read - began;
-    seen->encode_ms = lks_now_ms() - read;
+    seen->encode_ms = lks_now_ms() - began;
     return st;
 }
 

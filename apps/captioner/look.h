@@ -5,12 +5,12 @@
 #include "apps/captioner/model.h"
 #include "vision/image.h"
 
-/* What encoding takes, with room for pictures of some shape: threads that look at pictures of their own have one each. */
+/* What encoding takes, with room for some pictures of some shape: threads that look at pictures of their own have one each. */
 typedef struct lks_looker {
     lks_compute compute;
-    float *pixels; /* [height, width, 3] on the host */
+    float *pixels; /* [height, width, 3] of each on the host */
     float *image;  /* the same where `compute` works: on a CPU `pixels` itself */
-    float *tokens; /* [n_tokens, d] where a picture's tokens go, also there */
+    float *tokens; /* [n_tokens, d] of each: where their tokens go, also there */
 } lks_looker;
 
 /* What was seen in a picture. */
@@ -25,6 +25,10 @@ typedef struct lks_seen {
  * keep_picture. */
 lks_status lks_look_read(lks_seen *out, const lks_model *model, const lks_image_source *picture,
                          const lks_caption_options *options, lks_error *err);
+
+/* Makes pixels [height, width, 3], on the host, of a picture that was read. */
+lks_status lks_look_preprocess(lks_seen *seen, float *pixels, const lks_model *model, const lks_compute *compute,
+                               lks_error *err);
 
 /* Encodes a picture that was read, or recalls what was kept of it; `with` has room for its shape. */
 lks_status lks_look_encode(lks_seen *seen, const lks_model *model, const lks_looker *with,

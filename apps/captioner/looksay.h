@@ -284,10 +284,11 @@ typedef struct lks_image_source {
 #define LKS_MAX_BATCH 256 /* pictures at most */
 
 /* Captions n pictures, each as lks_caption_file would: a caption depends neither on the pictures beside it nor on their number (with
- * the instruction set "blas" only up to rounding: OpenBLAS promises no more). What is gained is speed: threads read and encode a
- * picture each, and the words of all are found together. captions[i] is freed with lks_caption_free; it is NULL when picture i could
- * not be read, and errors[i] then says why. decode_ms is an equal share. Neither maps nor options->features go with it. A failure
- * that is no picture's own, such as options that cannot be served, leaves all captions NULL. */
+ * the instruction set "blas" and on a GPU only up to rounding: their libraries promise no more). What is gained is speed: threads read
+ * and encode a picture each, or a GPU encodes many at once, and the words of all are found together. captions[i] is freed with
+ * lks_caption_free; it is NULL when picture i could not be read, and errors[i] then says why. decode_ms is an equal share, on a GPU
+ * encode_ms too. Neither maps nor options->features go with it. A failure that is no picture's own, such as options that cannot be
+ * served, leaves all captions NULL; after LKS_ERR_NOMEM fewer pictures together may do. */
 LKS_API lks_status lks_caption_batch(lks_session *session, lks_caption **captions, lks_error *errors,
                                      const lks_image_source *pictures, int n, const lks_caption_options *options,
                                      lks_error *err);

@@ -5,11 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static size_t scratch_bytes(const lks_session *s, const lks_vit_shape *shape, int rows, int positions, int n_memory)
+/* For looking at n_pictures at once, and for a search of `rows` rows. */
+static size_t scratch_bytes(const lks_session *s, const lks_vit_shape *shape, int n_pictures, int rows, int positions,
+                            int n_memory)
 {
     const lks_model *model = s->model;
     int n_threads = lks_threads_count(s->threads);
-    size_t encode = lks_vit_scratch(model->vit, shape, 1, n_threads);
+    size_t encode = lks_vit_scratch(model->vit, shape, n_pictures, n_threads);
+    size_t look = lks_decoder_look_scratch(model->decoder, n_pictures, shape->n_tokens, n_threads);
     size_t decode = lks_decoder_scratch(model->decoder, rows, positions, n_memory, n_threads);
     size_t read = model->reader ? lks_text_encoder_scratch(model->reader, n_threads) : 0;
     if (s->queue) /* a device writes logits, or the likeliest tokens, to memory of its own before the host has them */
@@ -17,18 +20,19 @@ static size_t scratch_bytes(const lks_session *s, const lks_vit_shape *shape, in
             lks_arena_cost((size_t)rows * (size_t)lks_decoder_describe(model->decoder)->vocab_size, sizeof(float)) +
             3 * lks_arena_cost((size_t)rows * LKS_DECODER_MAX_TOP, sizeof(float));
     size_t most = encode > decode ? encode : decode;
+    most = look > most ? look : most;
     return read > most ? read : most;
 }
 
-static lks_status reserve_pixels(lks_session *s, const lks_vit_shape *shape, lks_error *err)
+static lks_status reserve_pixels(lks_session *s, const lks_vit_shape *shape, int n_pictures, lks_error *err)
 {
-    size_t n = lks_look_pixels(shape);
+    size_t n = (size_t)n_pictures * lks_look_pixels(shape);
     if (n <= s->n_pixels)
         return LKS_OK;
     float *pixels = malloc(n * sizeof *pixels);
     if (!pixels)
-        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for an image of %d x %d pixels", shape->width,
-                             shape->height);
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for %d images of %d x %d pixels", n_pictures,
+                             shape->width, shape->height);
     free(s->pixels);
     s->pixels = pixels;
     s->n_pixels = n;
@@ -43,7 +47,7 @@ lks_status lks_session_open(lks_session **out, const lks_model *model, const lks
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
     s->model = model;
     const lks_vit_shape *usual = lks_vit_usual_shape(model->vit);
-    lks_status st = reserve_pixels(s, usual, err);
+    lks_status st = reserve_pixels(s, usual, 1, err);
     if (st == LKS_OK)
         st = lks_threads_open(&s->threads, options ? options->n_threads : 0, err);
     if (st == LKS_OK && model->device)
@@ -102,7 +106,7 @@ static lks_status reserve(lks_session *s, int rows, int positions, int n_images,
     lks_decoder_state_close(s->state);
     s->state = NULL;
     const lks_vit_shape *usual = lks_vit_usual_shape(s->model->vit);
-    lks_status st = reserve_scratch(s, scratch_bytes(s, usual, rows, positions, n_memory), err);
+    lks_status st = reserve_scratch(s, scratch_bytes(s, usual, 1, rows, positions, n_memory), err);
     if (st != LKS_OK)
         return st;
     unsigned flags = (maps ? LKS_DECODER_KEEP_MAPS : 0u) | (half ? LKS_DECODER_BF16_MEMORY : 0u);
@@ -215,19 +219,19 @@ lks_status lks_session_search(lks_session *s, lks_hypothesis **hypotheses, int *
 {
     lks_status st = lks_session_prepare(s, 1, n_memory, options, false, err);
     if (st == LKS_OK)
-        st = lks_decoder_look(&s->compute, s->state, 0, s->memory, err);
+        st = lks_decoder_look(&s->compute, s->state, 0, 1, s->memory, err);
     return st == LKS_OK ? lks_session_find(s, hypotheses, n, NULL, 1, options, guide, err) : st;
 }
 
-lks_status lks_session_looker(lks_session *s, lks_looker *out, const lks_vit_shape *shape, int n_before, lks_error *err)
+lks_status lks_session_looker(lks_session *s, lks_looker *out, const lks_vit_shape *shape, int n, int n_before,
+                              lks_error *err)
 {
-    size_t d = (size_t)lks_vit_width(s->model->vit);
-    int n = n_before + shape->n_tokens;
-    lks_status st = reserve_pixels(s, shape, err);
+    size_t d = (size_t)lks_vit_width(s->model->vit), n_tokens = (size_t)n_before + (size_t)n * (size_t)shape->n_tokens;
+    lks_status st = reserve_pixels(s, shape, n, err);
     if (st == LKS_OK)
-        st = lks_session_reserve_memory(s, (size_t)n * d, err);
+        st = lks_session_reserve_memory(s, n_tokens * d, err);
     if (st == LKS_OK)
-        st = reserve_scratch(s, scratch_bytes(s, shape, 1, 1, n), err);
+        st = reserve_scratch(s, scratch_bytes(s, shape, n, 1, 1, n_before + shape->n_tokens), err);
     if (st == LKS_OK)
         *out = (lks_looker){s->compute, s->pixels, s->queue ? s->image : s->pixels, s->memory + (size_t)n_before * d};
     return st;
@@ -237,7 +241,7 @@ lks_status lks_session_encode(lks_session *s, lks_seen *seen, int n_before, cons
                               lks_error *err)
 {
     lks_looker with;
-    lks_status st = lks_session_looker(s, &with, &seen->shape, n_before, err);
+    lks_status st = lks_session_looker(s, &with, &seen->shape, 1, n_before, err);
     return st == LKS_OK ? lks_look_encode(seen, s->model, &with, picture, err) : st;
 }
 

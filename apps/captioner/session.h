@@ -10,7 +10,7 @@ struct lks_session {
     lks_arena scratch;
     lks_compute compute;
     lks_queue *queue; /* of the model's device, or NULL */
-    float *pixels;    /* [n_pixels] on the host: those of a picture, [height, width, 3] */
+    float *pixels;    /* [n_pixels] on the host: those of pictures, [height, width, 3] each */
     size_t n_pixels;
     lks_arena room; /* in the memory of the table: `memory` and, on a device, `image` */
     float *image;   /* see lks_looker; NULL without a queue */
@@ -26,8 +26,9 @@ struct lks_session {
 /* NULL is safe. */
 void lks_desks_close(struct lks_desk *desks, int n);
 
-/* The session as a looker at a picture of that shape, whose tokens go behind the first n_before tokens of the memory. */
-lks_status lks_session_looker(lks_session *s, lks_looker *out, const lks_vit_shape *shape, int n_before,
+/* The session as a looker at n pictures of that shape at once, whose tokens go behind the first n_before tokens of the memory. The
+ * decoder state may be lost. */
+lks_status lks_session_looker(lks_session *s, lks_looker *out, const lks_vit_shape *shape, int n, int n_before,
                               lks_error *err);
 
 /* Makes room for a memory of n_floats; keeps what is in it. */

@@ -1,11 +1,14 @@
 /* Photos in batches: see batches.h. */
 #include "apps/cli/batches.h"
 
+#include <string.h>
 #include <sys/stat.h>
 
-enum { MIN_BATCH = 8 };
-/* Files of a batch; it and the one being read are in memory. A photo of 12 megapixels is a file of 3 to 6 MiB: every thread gets one. */
+enum { MIN_BATCH = 8, DEVICE_BATCH = 64 };
+/* Files of a batch; it and the one being read are in memory. A photo of 12 megapixels is a file of 3 to 6 MiB: every thread gets one,
+ * and a GPU its batch. */
 #define MIN_ROOM (32LL << 20)
+#define DEVICE_ROOM (256LL << 20)
 #define ROOM_OF_THREAD (8LL << 20)
 
 static int count_threads(const settings *s)
@@ -15,22 +18,27 @@ static int count_threads(const settings *s)
     return s->n_threads == OPTION_UNSET ? machine.n_cpus : s->n_threads;
 }
 
-size_t batches_count(const settings *s)
+static bool is_on_device(const lks_model *model)
+{
+    return strcmp(lks_model_device(model), "cpu") != 0;
+}
+
+size_t batches_count(const settings *s, const lks_model *model)
 {
     int n_threads = count_threads(s), n = s->n_batch;
     if (n == OPTION_UNSET)
-        n = (MIN_BATCH + n_threads - 1) / n_threads * n_threads;
+        n = is_on_device(model) ? DEVICE_BATCH : (MIN_BATCH + n_threads - 1) / n_threads * n_threads;
     return (size_t)(n < LKS_MAX_BATCH ? n : LKS_MAX_BATCH);
 }
 
-void batches_begin(batches *out, const settings *s, bool several, void (*gather)(void *context, bool wait),
-                   void *context)
+void batches_begin(batches *out, const settings *s, const lks_model *model, bool several,
+                   void (*gather)(void *context, bool wait), void *context)
 {
-    long long room = ROOM_OF_THREAD * count_threads(s);
+    long long room = ROOM_OF_THREAD * count_threads(s), least = is_on_device(model) ? DEVICE_ROOM : MIN_ROOM;
     *out = (batches){.gather = gather,
                      .context = context,
-                     .n_most = several ? batches_count(s) : 1,
-                     .room = room > MIN_ROOM ? room : MIN_ROOM};
+                     .n_most = several ? batches_count(s, model) : 1,
+                     .room = room > least ? room : least};
 }
 
 bool batches_is_full(const batches *b)

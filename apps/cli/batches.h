@@ -26,12 +26,12 @@ typedef struct batches {
 } batches;
 
 /* Photos to caption together, as --batch says: else whole rounds of all threads, and enough rows for reading the decoder's weights to
- * pay. */
-size_t batches_count(const settings *s);
+ * pay; on a GPU enough to fill it. */
+size_t batches_count(const settings *s, const lks_model *model);
 
 /* several: there may be more than one photo. */
-void batches_begin(batches *out, const settings *s, bool several, void (*gather)(void *context, bool wait),
-                   void *context);
+void batches_begin(batches *out, const settings *s, const lks_model *model, bool several,
+                   void (*gather)(void *context, bool wait), void *context);
 
 bool batches_is_full(const batches *b);
 /* Returns false after a message. */

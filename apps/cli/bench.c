@@ -214,7 +214,7 @@ static bool measure_model(figures *out, engine *e, const settings *s, const char
     if (s->min_tokens == OPTION_UNSET) /* all of them, whatever the picture shows */
         options.min_tokens = options.max_tokens;
     out->n_beams = options.n_beams;
-    out->n_batch = (int)batches_count(s);
+    out->n_batch = (int)batches_count(s, e->model);
     lks_session_options session_options = {.size = sizeof session_options,
                                            .n_threads = s->n_threads == OPTION_UNSET ? 0 : s->n_threads};
     /* Maps are kept in a session of their own, so that neither rebuilds its buffers. */

@@ -210,7 +210,7 @@ static int run_with_engine(const settings *s, inputs *in, engine *e)
     int status = EXIT_SOME_FAILED;
     if (all) {
         *all = (run){.photos = &p, .report = &r, .in = in};
-        batches_begin(&all->batches, s, in->several, gather, all);
+        batches_begin(&all->batches, s, e->model, in->several, gather, all);
         status = run_batches(all, s->quiet);
         free(all);
     } else {

@@ -126,7 +126,7 @@ static int run_with_engine(evaluation *v)
     v->scores = cider_open();
     if (!v->scores)
         complain("out of memory");
-    batches_begin(&v->batches, s, true, gather, v);
+    batches_begin(&v->batches, s, v->engine.model, true, gather, v);
     if (v->scores && photos_open(&v->photos, s, &v->engine, &options, true) &&
         report_open(&v->report, &rows, v->engine.name, 0, true)) {
         engine_catch_interrupts();

@@ -40,7 +40,7 @@ bool photos_check(const settings *s)
 
 bool photos_open(photos *out, const settings *s, const engine *e, const lks_caption_options *options, bool several)
 {
-    photos p = {.engine = e, .options = *options};
+    photos p = {.engine = e, .options = *options, .n_most = LKS_MAX_BATCH};
     uint64_t mib = s->feature_cache_mib == OPTION_UNSET ? DEFAULT_MIB : (uint64_t)s->feature_cache_mib;
     p.looks = calloc(1, sizeof *p.looks);
     bool keeps = several && !p.options.keep_picture;
@@ -155,7 +155,19 @@ static void add_look(photos *p, photo *item)
                                         .features = l->known[i]};
 }
 
-/* Captions some of them; what fails for all is tried one by one, so that those before the cause have their captions. */
+static void run_looks(photos *p, size_t first, size_t n);
+
+/* Captions some of them, as many together as memory was seen to hold. */
+static void run_parts(photos *p, size_t first, size_t n)
+{
+    for (size_t end = first + n, part; first < end; first += part) {
+        part = end - first < p->n_most ? end - first : p->n_most;
+        run_looks(p, first, part);
+    }
+}
+
+/* Captions some of them together: fewer where memory does not suffice; what fails for all is tried one by one, so that those before
+ * the cause have their captions. */
 static void run_looks(photos *p, size_t first, size_t n)
 {
     looks *l = p->looks;
@@ -165,6 +177,12 @@ static void run_looks(photos *p, size_t first, size_t n)
     if (lks_caption_batch(p->engine->session, l->captions + first, l->errors + first, l->pictures + first, (int)n, &o,
                           &err) == LKS_OK)
         return;
+    if (err.status == LKS_ERR_NOMEM && n > 1) {
+        p->n_most = (n + 1) / 2;
+        complain("memory does not hold %zu photos together; going on with %zu: %s", n, p->n_most, err.message);
+        run_parts(p, first, n);
+        return;
+    }
     bool alone = n == 1 || err.status == LKS_ERR_INTERRUPTED;
     for (size_t i = first; i < first + n; i++) {
         l->captions[i] = NULL;
@@ -229,8 +247,7 @@ static bool is_looked_at(const photos *p, const photo *item)
 
 static void look_at_all(photos *p)
 {
-    if (p->looks->n > 0)
-        run_looks(p, 0, p->looks->n);
+    run_parts(p, 0, p->looks->n);
     for (size_t i = 0; i < p->looks->n; i++)
         take_look(p, i);
     p->looks->n = 0;

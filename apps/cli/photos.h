@@ -33,6 +33,7 @@ typedef struct photos {
         *twins; /* captions by content, open addressing; NULL: a single one, or with pixels, too large to keep */
     size_t n_twins;
     looks *looks;
+    size_t n_most;                     /* photos that memory was seen to hold together */
     size_t n_done, n_same, n_recalled; /* captioned; as one before with the same bytes; with features from the cache */
 } photos;
 

@@ -39,10 +39,16 @@ __device__ __forceinline__ float lks_bf16_widen(uint16_t x)
 /* As lks_bf16_from_float: halves to even, NaN stays NaN. */
 __device__ __forceinline__ uint16_t lks_bf16_narrow(float x)
 {
+#if !defined(LKS_CUDA_EMULATED) && __CUDA_ARCH__ >= 800
+    uint16_t y;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y) : "f"(x));
+    return y;
+#else
     unsigned bits = __float_as_uint(x);
     if ((bits & 0x7FFFFFFFu) > 0x7F800000u)
         return (uint16_t)(bits >> 16 | 0x40u);
     return (uint16_t)((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
+#endif
 }
 
 __device__ __forceinline__ float lks_activated(float x, lks_activation activation)

@@ -86,7 +86,7 @@ static void read_tokens(bench *b, const int32_t *tokens, int n, int without)
 {
     int patches = b->n_memory - b->n_prefix, d = b->state->decoder->config.width;
     lks_decoder_begin(b->state, NULL, 1);
-    ok(lks_decoder_look(&b->compute, b->state, 0, b->memory, &err));
+    ok(lks_decoder_look(&b->compute, b->state, 0, 1, b->memory, &err));
     for (int layer = 0; without >= 0 && layer < b->state->decoder->config.n_layers; layer++)
         for (int k = 0; k < d; k++) {
             double sum = 0.0;
@@ -338,7 +338,7 @@ static void test_memory_in_bf16(void **state)
             credit[half] = malloc((size_t)n * sizeof *credit[half]);
             assert_non_null(credit[half]);
             lks_decoder_begin(b.state, NULL, 1);
-            ok(lks_decoder_look(&b.compute, b.state, 0, b.memory, &err));
+            ok(lks_decoder_look(&b.compute, b.state, 0, 1, b.memory, &err));
             ok(lks_decoder_step(b.state, half ? b.logits : logits, tokens, 1, N_TOKENS, &err));
             ok(lks_decoder_credit(b.state, credit[half], &said, &row, N_TOKENS - 1, 1, b.n_prefix, &err));
         }

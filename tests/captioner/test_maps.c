@@ -52,7 +52,7 @@ static float *forced_maps(const lks_model *model, const char *photo, const int32
     memcpy(all + 1 + n_prompt, s->tokens, (size_t)s->n_tokens * sizeof *all);
     lks_decoder_state *state;
     ok(lks_decoder_state_open(&state, model->decoder, &compute, 1, n_all, n_memory, LKS_DECODER_KEEP_MAPS, &err));
-    ok(lks_decoder_look(&compute, state, 0, memory, &err));
+    ok(lks_decoder_look(&compute, state, 0, 1, memory, &err));
     ok(lks_decoder_step(state, logits, all, 1, n_all, &err));
     int n_layers = lks_decoder_describe(model->decoder)->n_layers;
     float *maps = calloc((size_t)s->n_tokens * (size_t)n_layers * (size_t)n, sizeof *maps), *to = maps;

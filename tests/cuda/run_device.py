@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PHOTO = str(ROOT / "assets/photos/coffee.jpg")
 BELOW_F32 = 1e-1  # such models attend in bf16 on a device, in f32 on a CPU
 TINY = str(ROOT / "tests/parity/models/vit-gpt2-bin")
+ASPECT = str(ROOT / "tests/parity/models/dinov2-gpt2-aspect")
 
 
 class Failure(Exception):
@@ -83,6 +84,32 @@ def explained(looksay, folder):
     expect("as many words", len(reports[0]["words"]) == len(reports[1]["words"]))
 
 
+def batches(looksay, folder):
+    """Photos that are encoded together, good ones and others, those whose features are kept too."""
+    photos = sorted(str(path) for of in ("assets/photos", "tests/parity/photos") for path in (ROOT / of).iterdir())
+    for model, options in ((TINY, []), (TINY, ["--batch", "3"]), (TINY, ["--batch", "64", "--beams", "3"]), (ASPECT, [])):
+        many = ["caption", "--model", model, *options, *photos]  # one is no photo
+        cpu, cuda = (run(looksay, *many, "--device", device, status=1) for device in ("cpu", "cuda"))
+        expect(f"a batch says something else: {options}", cuda.stdout == cpu.stdout and cuda.stderr == cpu.stderr)
+    kept = ["--device", "cuda", "--feature-cache", f"{folder}/some"]
+    run(looksay, *photos[2::3], *kept)
+    some = run(looksay, *photos, *kept, status=1)
+    expect("a batch of which some features are kept says something else", some.stdout == run(looksay, *photos, status=1).stdout)
+
+
+def halved(looksay):
+    """A batch that memory does not hold is halved until it does, which is told."""
+    photos = sorted(str(path) for path in (ROOT / "assets/photos").glob("*.jpg"))
+    cpu, told = run(looksay, *photos), False
+    for memory in range(42_000_000, 44_000_000, 20_000):
+        done = run(looksay, "--device", "cuda", *photos, status=None, LOOKSAY_EMULATED_MEMORY=str(memory))
+        if done.returncode == 0:
+            expect("smaller batches say something else", done.stdout == cpu.stdout)
+            told = "memory does not hold" in done.stderr
+            break
+    expect("no batch was halved", told)
+
+
 def used(looksay):
     line = gpu_line(looksay, LOOKSAY_DEVICE="cuda")
     expect(f"doctor: {line}", line["ok"] and "used by --device cuda" in line["found"])
@@ -99,6 +126,7 @@ def used(looksay):
         cpu = run(looksay, *many)
         cuda = run(looksay, "--device", "cuda", *many)
         expect("captions after another differ", cuda.stdout == cpu.stdout)
+        batches(looksay, folder)
         cache = f"{folder}/features"
         for _ in range(2):
             again = run(looksay, "--device", "cuda", "--feature-cache", cache, *many)
@@ -116,8 +144,10 @@ def emulated(looksay):
     run(looksay, "--device", "cuda", "--dtype", "int8", PHOTO, LOOKSAY_EMULATED_GPU="7.5")
     full = run(looksay, "--device", "cuda", PHOTO, status=3, LOOKSAY_EMULATED_MEMORY="100000")
     expect(f"a full GPU: {full.stderr}", "out of memory" in full.stderr)
-    plain = run(looksay, "--device", "cuda", PHOTO, LOOKSAY_EMULATED_EPILOGUES="none")
-    expect("without epilogues", plain.stdout == run(looksay, PHOTO).stdout)
+    halved(looksay)
+    for dtype in ("f32", "bf16"):
+        plain = run(looksay, "--device", "cuda", "--dtype", dtype, PHOTO, LOOKSAY_EMULATED_EPILOGUES="none")
+        expect(f"{dtype} without epilogues", plain.stdout == run(looksay, "--dtype", dtype, PHOTO).stdout)
 
 
 def main():
