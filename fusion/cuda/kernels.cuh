@@ -21,6 +21,16 @@ constexpr int LKS_WARP = 32;
     type *name = (type *)lks_shared_bytes
 #endif
 
+/* Numbers that are read and written as one, at multiples of their size. */
+template <class T, int N> struct alignas(N * sizeof(T)) lks_vector {
+    T at[N];
+};
+
+static inline bool lks_is_aligned(const void *address, size_t bytes)
+{
+    return (uintptr_t)address % bytes == 0;
+}
+
 __device__ __forceinline__ float lks_bf16_widen(uint16_t x)
 {
     return __uint_as_float((unsigned)x << 16);
