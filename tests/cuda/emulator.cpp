@@ -36,12 +36,20 @@ constexpr size_t MAX_SHARED = 48 << 10; /* what every GPU gives without being as
 
 enum fiber_state { READY, AT_BARRIER, AT_EXCHANGE, DONE };
 
+/* A copy of 16 bytes into shared memory that has begun. */
+struct copy {
+    void *to;
+    const void *from;
+    size_t n_bytes;
+};
+
 struct fiber {
     jmp_buf where;
     ucontext_t start;
     bool started;
     fiber_state state;
     unsigned n_exchanges;
+    std::vector<copy> copies;
 };
 
 struct warp {
@@ -55,6 +63,7 @@ static warp warps[MAX_THREADS / WARP];
 static jmp_buf scheduler;
 static const std::function<void()> *program;
 static unsigned char *shared_memory;
+static size_t shared_bytes;
 static int running, n_threads, n_at_barrier, n_done;
 
 static void run_fiber()
@@ -137,6 +146,31 @@ void *lks_emulated_shared()
     return shared_memory;
 }
 
+static void check_sixteen(const void *in_shared)
+{
+    const unsigned char *at = (const unsigned char *)in_shared;
+    if (at < shared_memory || at + 16 > shared_memory + shared_bytes || (uintptr_t)at % 16 != 0)
+        give_up("16 bytes that are not in shared memory, or not at a multiple of 16");
+}
+
+void lks_emulated_copy_async(void *to, const void *from, size_t n_bytes)
+{
+    check_sixteen(to);
+    if ((uintptr_t)from % 16 != 0)
+        give_up("a copy from an address that is no multiple of 16");
+    memset(to, 0xFF, 16);
+    fibers[running]->copies.push_back({to, from, n_bytes});
+}
+
+void lks_emulated_copies_wait()
+{
+    for (const copy &c : fibers[running]->copies) {
+        memset(c.to, 0, 16);
+        memcpy(c.to, c.from, c.n_bytes);
+    }
+    fibers[running]->copies.clear();
+}
+
 static void make_fibers(int n)
 {
     for (int i = 0; i < n; i++) {
@@ -165,6 +199,7 @@ static void run_block(size_t shared)
     for (int i = 0; i < n_threads; i++) {
         fibers[i]->state = READY;
         fibers[i]->n_exchanges = 0;
+        fibers[i]->copies.clear();
     }
     for (int i = 0; i < n_threads / WARP; i++)
         warps[i].n_waiting = 0;
@@ -306,6 +341,7 @@ static void run_grid(const void *kernel, dim3 grid, dim3 block, size_t shared, c
     gridDim = grid;
     make_fibers(n_threads);
     shared_memory = (unsigned char *)malloc(shared ? shared : 1);
+    shared_bytes = shared;
     for (unsigned z = 0; z < grid.z; z++)
         for (unsigned y = 0; y < grid.y; y++)
             for (unsigned x = 0; x < grid.x; x++) {
@@ -509,6 +545,22 @@ cudaError_t cudaSetDevice(int device)
 struct fragments {
     unsigned a[4], b[2];
 };
+
+void lks_emulated_load_matrices(unsigned to[4], const void *row, bool turned)
+{
+    check_sixteen(row);
+    size_t stride;
+    const unsigned char *all = lks_emulated_exchange(row, 16, &stride);
+    int lane = (int)threadIdx.x % WARP, group = lane / 4, place = lane % 4;
+    for (int matrix = 0; matrix < 4; matrix++) {
+        uint16_t pair[2];
+        for (int k = 0; k < 2; k++) {
+            int y = turned ? 2 * place + k : group, x = turned ? group : 2 * place + k;
+            memcpy(&pair[k], all + (size_t)(matrix * 8 + y) * stride + (size_t)x * sizeof pair[k], sizeof pair[k]);
+        }
+        to[matrix] = (unsigned)pair[0] | (unsigned)pair[1] << 16;
+    }
+}
 
 static float half_of(unsigned pair, int which)
 {

@@ -13,6 +13,7 @@
 #define __global__
 #define __device__ static
 #define __forceinline__ inline
+#define __launch_bounds__(...)
 
 struct dim3 {
     unsigned x, y, z;
@@ -47,8 +48,35 @@ template <class T> T __shfl_xor_sync(unsigned mask, T value, int step)
     return __shfl_sync(mask, value, ((int)threadIdx.x & 31) ^ step);
 }
 
+static inline int __any_sync(unsigned mask, int predicate)
+{
+    (void)mask;
+    size_t stride;
+    const unsigned char *all = lks_emulated_exchange(&predicate, sizeof predicate, &stride);
+    int any = 0;
+    for (int lane = 0; lane < 32; lane++) {
+        int its;
+        memcpy(&its, all + (size_t)lane * stride, sizeof its);
+        any |= its;
+    }
+    return any != 0;
+}
+
 /* mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32, by the fragment layout of the PTX ISA. */
 void lks_emulated_mma_bf16(float c[4], const unsigned a[4], const unsigned b[2]);
+
+/* ldmatrix.sync.aligned.m8n8.x4.shared.b16, or .trans of it. */
+void lks_emulated_load_matrices(unsigned to[4], const void *row, bool turned);
+
+/* cp.async.cg.shared.global of 16 bytes, of which n_bytes are read and the others zero, and cp.async.wait_all. Copies land when they
+ * are waited for; until then NaN is there. */
+void lks_emulated_copy_async(void *to, const void *from, size_t n_bytes);
+void lks_emulated_copies_wait();
+
+static inline int min(int a, int b)
+{
+    return a < b ? a : b;
+}
 
 static inline float __uint_as_float(unsigned bits)
 {
