@@ -55,6 +55,7 @@ typedef struct look_room {
 static void look(const lks_compute *compute, lks_decoder_state *s, int image, int n_images, const float *tokens,
                  const look_room *room)
 {
+    enum { AT_ONCE = 32 }; /* layers */
     const lks_decoder *decoder = s->decoder;
     const int n = n_images * s->n_memory;
     const float *memory = tokens;
@@ -62,12 +63,19 @@ static void look(const lks_compute *compute, lks_decoder_state *s, int image, in
         lks_linear_dense(compute, &decoder->ends.memory_proj, room->projected, tokens, n, LKS_ACT_NONE, NULL);
         memory = room->projected;
     }
-    for (int layer = 0; layer < decoder->config.n_layers; layer++) {
-        size_t at = lks_cross_at(s, layer, image);
-        float *to = s->cross_kv ? s->cross_kv + at : room->exact;
-        lks_linear_dense(compute, &decoder->blocks[layer].cross_kv, to, memory, n, LKS_ACT_NONE, NULL);
-        if (!s->cross_kv)
-            compute->ops->round_bf16(compute, s->cross_bf16 + at, to, (size_t)n_images * lks_cross_count(s));
+    const int n_layers = decoder->config.n_layers;
+    for (int layer = 0; s->cross_kv && layer < n_layers; layer++)
+        lks_linear_dense(compute, &decoder->blocks[layer].cross_kv, s->cross_kv + lks_cross_at(s, layer, image), memory,
+                         n, LKS_ACT_NONE, NULL);
+    for (int begin = 0, some; !s->cross_kv && begin < n_layers; begin += some) {
+        const lks_linear *layers[AT_ONCE];
+        uint16_t *to[AT_ONCE];
+        some = n_layers - begin < AT_ONCE ? n_layers - begin : AT_ONCE;
+        for (int i = 0; i < some; i++) {
+            layers[i] = &decoder->blocks[begin + i].cross_kv;
+            to[i] = s->cross_bf16 + lks_cross_at(s, begin + i, image);
+        }
+        lks_linear_rounded(compute, to, room->exact, layers, some, memory, n);
     }
 }
 

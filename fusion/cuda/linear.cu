@@ -280,8 +280,8 @@ void lks_cuda_linear_bf16(const lks_compute *compute, const lks_linear *layer, c
     }
 }
 
-void lks_cuda_linear_rounded(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args,
-                             const uint16_t *x)
+void lks_cuda_linear_of_rounded(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args,
+                                const uint16_t *x)
 {
     int width = lks_padded(layer->d_in, LKS_BF16_GROUP);
     multiply(compute, layer, args, 0, args->n, x, width, lks_on_device(compute, layer->bf16.panels), width,
