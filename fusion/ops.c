@@ -106,6 +106,18 @@ void lks_linear_dense(const lks_compute *compute, const lks_linear *layer, float
     lks_linear_run(compute, layer, &args);
 }
 
+void lks_linear_rounded(const lks_compute *compute, uint16_t *const *y, float *exact, const lks_linear *const *layers,
+                        int n_layers, const float *x, int n)
+{
+    const lks_ops *ops = compute->ops;
+    if (ops->linear_rounded && ops->linear_rounded(compute, y, layers, n_layers, x, n))
+        return;
+    for (int i = 0; i < n_layers; i++) {
+        lks_linear_dense(compute, layers[i], exact, x, n, LKS_ACT_NONE, NULL);
+        ops->round_bf16(compute, y[i], exact, (size_t)n * (size_t)layers[i]->d_out);
+    }
+}
+
 /* Whether the table does it in one go. */
 static bool is_fused(const lks_ops *ops, const lks_inverted_residual *args)
 {

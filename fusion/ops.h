@@ -177,6 +177,9 @@ typedef struct lks_ops {
     /* packed = panels [begin, end) of a layer's bf16 weights, as linear_pack would have it. NULL where products of bf16 are as fast as
      * those of f32. */
     void (*linear_widen)(float *packed, const uint16_t *panels, int d_in, int begin, int end);
+    /* lks_linear_rounded without room for exact results; false: these layers are not taken, and nothing is done. NULL: none are. */
+    bool (*linear_rounded)(const lks_compute *compute, uint16_t *const *y, const lks_linear *const *layers,
+                           int n_layers, const float *x, int n);
     /* See lks_linear_top. */
     void (*linear_top)(const lks_compute *compute, const lks_linear *layer, const struct lks_top *top, const float *x,
                        int n);
@@ -250,6 +253,11 @@ void lks_linear_run(const lks_compute *compute, const lks_linear *layer, const l
  * or y itself. */
 void lks_linear_dense(const lks_compute *compute, const lks_linear *layer, float *y, const float *x, int n,
                       lks_activation activation, const float *residual);
+
+/* y[i] [n, d_out of it] = what layer i makes of x [n, d_in], rounded to bf16; all have the same d_in. `exact` has room for the floats
+ * of any one y. */
+void lks_linear_rounded(const lks_compute *compute, uint16_t *const *y, float *exact, const lks_linear *const *layers,
+                        int n_layers, const float *x, int n);
 
 /* See lks_inverted_residual. Takes lks_inverted_residual_scratch bytes beside what its layers take (lks_ops_scratch). */
 void lks_inverted_residual_run(const lks_compute *compute, const lks_inverted_residual *args);

@@ -46,38 +46,59 @@ size_t lks_decoder_scratch(const lks_decoder *decoder, int max_rows, int max_pos
     return step > look ? step : look;
 }
 
+/* Where a look puts what lies between tokens and the memory; NULL where it needs none. */
+typedef struct look_room {
+    float *projected; /* [n_images, n_memory, d_memory] */
+    float *exact;     /* [n_images, n_memory, 2 d] of one layer, to be rounded */
+} look_room;
+
+static void look(const lks_compute *compute, lks_decoder_state *s, int image, int n_images, const float *tokens,
+                 const look_room *room)
+{
+    enum { AT_ONCE = 32 }; /* layers */
+    const lks_decoder *decoder = s->decoder;
+    const int n = n_images * s->n_memory;
+    const float *memory = tokens;
+    if (room->projected) {
+        lks_linear_dense(compute, &decoder->ends.memory_proj, room->projected, tokens, n, LKS_ACT_NONE, NULL);
+        memory = room->projected;
+    }
+    const int n_layers = decoder->config.n_layers;
+    for (int layer = 0; s->cross_kv && layer < n_layers; layer++)
+        lks_linear_dense(compute, &decoder->blocks[layer].cross_kv, s->cross_kv + lks_cross_at(s, layer, image), memory,
+                         n, LKS_ACT_NONE, NULL);
+    for (int begin = 0, some; !s->cross_kv && begin < n_layers; begin += some) {
+        const lks_linear *layers[AT_ONCE];
+        uint16_t *to[AT_ONCE];
+        some = n_layers - begin < AT_ONCE ? n_layers - begin : AT_ONCE;
+        for (int i = 0; i < some; i++) {
+            layers[i] = &decoder->blocks[begin + i].cross_kv;
+            to[i] = s->cross_bf16 + lks_cross_at(s, begin + i, image);
+        }
+        lks_linear_rounded(compute, to, room->exact, layers, some, memory, n);
+    }
+}
+
 lks_status lks_decoder_look(const lks_compute *compute, lks_decoder_state *s, int image, int n_images,
                             const float *tokens, lks_error *err)
 {
-    const lks_decoder *decoder = s->decoder;
-    const int d_memory = decoder->config.d_memory, n = n_images * s->n_memory;
-    const size_t n_cross = (size_t)n_images * lks_cross_count(s);
+    const size_t n = (size_t)n_images * (size_t)s->n_memory, d_memory = (size_t)s->decoder->config.d_memory;
+    const bool projects = s->decoder->ends.memory_proj.d_out > 0, rounds = !s->cross_kv;
     size_t mark = lks_arena_mark(compute->scratch);
-    lks_status full = LKS_OK;
-    const float *memory = tokens;
-    if (decoder->ends.memory_proj.d_out) {
-        float *projected = lks_arena_take(compute->scratch, (size_t)n * (size_t)d_memory, sizeof *projected);
-        if (!projected)
-            goto full;
-        lks_linear_dense(compute, &decoder->ends.memory_proj, projected, tokens, n, LKS_ACT_NONE, NULL);
-        memory = projected;
+    lks_status st = LKS_OK;
+    look_room room = {NULL, NULL};
+    if ((projects && !(room.projected = lks_arena_take(compute->scratch, n * d_memory, sizeof(float)))) ||
+        (rounds &&
+         !(room.exact = lks_arena_take(compute->scratch, (size_t)n_images * lks_cross_count(s), sizeof(float)))))
+        st = lks_error_set(err, LKS_ERR_NOMEM, "the activation arena is too small for the decoder");
+    /* steps have positive keys, encoders an address in the third place */
+    const int64_t key[4] = {-n_images, (intptr_t)tokens, image, (int64_t)s->n_images << 32 | s->n_memory};
+    if (st == LKS_OK && !compute->ops->record(compute, key)) {
+        look(compute, s, image, n_images, tokens, &room);
+        compute->ops->recorded(compute);
     }
-    float *rounded = s->cross_kv ? NULL : lks_arena_take(compute->scratch, n_cross, sizeof *rounded);
-    if (!s->cross_kv && !rounded)
-        goto full;
-    for (int layer = 0; layer < decoder->config.n_layers; layer++) {
-        size_t at = lks_cross_at(s, layer, image);
-        float *to = s->cross_kv ? s->cross_kv + at : rounded;
-        lks_linear_dense(compute, &decoder->blocks[layer].cross_kv, to, memory, n, LKS_ACT_NONE, NULL);
-        if (!s->cross_kv)
-            compute->ops->round_bf16(compute, s->cross_bf16 + at, rounded, n_cross);
-    }
-    goto done;
-full:
-    full = lks_error_set(err, LKS_ERR_NOMEM, "the activation arena is too small for the decoder");
-done:
     lks_arena_reset(compute->scratch, mark);
-    return full;
+    return st;
 }
 
 /* What ops of a step read of its rows, in the memory of the table. */

@@ -466,29 +466,38 @@ static lks_status find_positions(const lks_vit *vit, const lks_compute *compute,
     return st;
 }
 
-lks_status lks_vit_encode(const lks_vit *vit, const lks_compute *compute, float *tokens, const float *pixels,
-                          const lks_vit_shape *shape, int n, lks_error *err)
+/* What lks_vit_encode does when positions and room are there. */
+static lks_status run(const lks_vit *vit, const lks_compute *compute, float *tokens, const embedding_room *room,
+                      const float *pixels, const float *positions, const lks_vit_shape *shape, int n, size_t mark,
+                      lks_error *err)
 {
     const lks_vit_config *c = &vit->config;
-    size_t mark = lks_arena_mark(compute->scratch), bytes;
-    const float *positions;
-    embedding_room room;
-    lks_status st = find_positions(vit, compute, &positions, shape, err);
+    lks_status st = embed(vit, compute, tokens, room, pixels, positions, shape, n, err);
     if (st != LKS_OK)
-        goto done;
-    if (!take_embedding_room(&room, &bytes, vit, compute->scratch, shape, n)) {
-        st = lks_error_set(err, LKS_ERR_NOMEM, "the activation arena is too small for the vision encoder");
-        goto done;
-    }
-    st = embed(vit, compute, tokens, &room, pixels, positions, shape, n, err);
-    if (st != LKS_OK)
-        goto done;
-    lks_arena_reset(compute->scratch, mark);
+        return st;
+    lks_arena_reset(compute->scratch, mark); /* the room is free again */
     for (int i = 0; i < c->n_layers; i++)
         lks_block_run(compute, &vit->blocks[i], tokens, n, shape->n_tokens);
     compute->ops->layer_norm(compute, tokens, tokens, n * shape->n_tokens, c->width, vit->embedding.norm.weight,
                              vit->embedding.norm.bias, c->eps);
-done:
+    return LKS_OK;
+}
+
+lks_status lks_vit_encode(const lks_vit *vit, const lks_compute *compute, float *tokens, const float *pixels,
+                          const lks_vit_shape *shape, int n, lks_error *err)
+{
+    size_t mark = lks_arena_mark(compute->scratch), bytes;
+    const float *positions;
+    embedding_room room;
+    lks_status st = find_positions(vit, compute, &positions, shape, err);
+    if (st == LKS_OK && !take_embedding_room(&room, &bytes, vit, compute->scratch, shape, n))
+        st = lks_error_set(err, LKS_ERR_NOMEM, "the activation arena is too small for the vision encoder");
+    /* steps of a decoder have positive keys, its looks no address in the third place */
+    const int64_t key[4] = {-n, (intptr_t)tokens, (intptr_t)pixels, (int64_t)shape->width << 32 | shape->height};
+    if (st == LKS_OK && !compute->ops->record(compute, key)) {
+        st = run(vit, compute, tokens, &room, pixels, positions, shape, n, mark, err);
+        compute->ops->recorded(compute);
+    }
     lks_arena_reset(compute->scratch, mark);
     return st;
 }

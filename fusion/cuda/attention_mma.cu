@@ -24,85 +24,94 @@ template <int STEPS, int ROW_TILES> struct shape {
     static constexpr int KEYS = STEPS <= 4 ? 64 : 32; /* of a tile; two of them take less than 48 KiB */
     static constexpr int ROW = WIDTH + EIGHT;         /* apart: 8 rows in a column lie in different banks */
     static constexpr int TILE = KEYS * ROW, STAGE = 2 * TILE;
-    static_assert(QUERIES <= 2 * KEYS, "queries pass through the place of one stage");
+    static constexpr int BLOCKS = ROW_TILES == 2 || STEPS == 8 ? 2 : 3; /* of a multiprocessor, by their registers */
+    static_assert(QUERIES <= 2 * KEYS, "queries have room in one stage, results, which are floats, in both");
 };
 
-/* Numbers in memory: of the two pointers one is NULL. */
+/* Numbers in memory. Aligned are those of which eight, counted from the start of a head, begin at a multiple of 16 bytes, and whose
+ * heads are a multiple of eight wide. */
+enum numbers_kind { ALIGNED_HALVES, ALIGNED_FLOATS, ANY_HALVES, ANY_FLOATS };
+
 typedef struct numbers {
+    numbers_kind kind;
     const float *floats;
-    const uint16_t *halves;
-    bool aligned; /* eight of them, counted from the start of a head, begin at a multiple of 16 bytes */
+    const uint16_t *halves; /* one of the two is NULL */
 } numbers;
 
 typedef struct operands {
     numbers query, key, value;
+    numbers_kind out_kind;
     float *out;
     uint16_t *out_halves;
-    bool out_aligned; /* four of them begin at a multiple of their size */
 } operands;
 
-/* Eight numbers as bf16. Beyond the first n there are zeros. */
-__device__ __forceinline__ lks_vector<unsigned, 4> load_eight(const numbers &from, int64_t at, int n)
+__device__ __forceinline__ lks_vector<unsigned, 4> eight_halves(const float *floats)
 {
     lks_vector<unsigned, 4> eight;
-    if (n >= EIGHT && from.aligned && from.halves)
-        return *(const lks_vector<unsigned, 4> *)(from.halves + at);
-    if (n >= EIGHT && from.aligned) {
-        const lks_vector<float, 4> *floats = (const lks_vector<float, 4> *)(from.floats + at);
-        const lks_vector<float, 4> left = floats[0], right = floats[1];
-        for (int k = 0; k < 2; k++) {
-            eight.at[k] = lks_bf16_pair(left.at[2 * k], left.at[2 * k + 1]);
-            eight.at[2 + k] = lks_bf16_pair(right.at[2 * k], right.at[2 * k + 1]);
-        }
-        return eight;
-    }
-    for (int k = 0; k < 4; k++) {
-        float pair[2];
-        for (int side = 0; side < 2; side++) {
-            int c = 2 * k + side;
-            pair[side] = c >= n ? 0.0f : from.halves ? lks_bf16_widen(from.halves[at + c]) : from.floats[at + c];
-        }
-        eight.at[k] = lks_bf16_pair(pair[0], pair[1]);
-    }
+    for (int k = 0; k < 4; k++)
+        eight.at[k] = lks_bf16_pair(floats[2 * k], floats[2 * k + 1]);
     return eight;
 }
 
-/* Begins to bring keys and values begin .. begin + KEYS - 1 into a stage; zeros for those that no query of the block sees. */
-template <class S, bool COPIED>
-__device__ __forceinline__ void load_tile(uint16_t *stage, const lks_attention &a, const operands &io, int64_t kv,
-                                          int b, int begin, int end)
+/* Rows of a head side by side in memory, `stride` apart, of which the first n are there and seen. */
+typedef struct head_rows {
+    int64_t at;
+    int64_t stride;
+    int n, width;
+    const uint8_t *mask; /* or NULL */
+} head_rows;
+
+/* Brings ROWS rows into shared memory as bf16, zeros for those that are not there; ALIGNED_HALVES only begins to. */
+template <class S, int ROWS, numbers_kind KIND>
+__device__ __forceinline__ void load_rows_as(uint16_t *to, const numbers &from, const head_rows &rows)
 {
-    constexpr int EIGHTS = S::WIDTH / EIGHT;
-#pragma unroll
-    for (int at = 0; at < S::KEYS * EIGHTS; at += THREADS) {
-        const int row = (at + (int)threadIdx.x) / EIGHTS, c = (at + (int)threadIdx.x) % EIGHTS * EIGHT, j = begin + row;
-        const bool seen = j < end && c < a.d_head && lks_unmasked(a, b, j);
-        const int64_t from = seen ? kv + j * a.kv_row_stride + c : kv;
-        uint16_t *key = stage + row * S::ROW + c, *value = key + S::TILE;
-        if (COPIED) {
-            lks_copy_async(key, io.key.halves + from, !seen);
-            lks_copy_async(value, io.value.halves + from, !seen);
-        } else {
-            const int n = seen ? a.d_head - c : 0;
-            *(lks_vector<unsigned, 4> *)key = load_eight(io.key, from, n);
-            *(lks_vector<unsigned, 4> *)value = load_eight(io.value, from, n);
+    /* Eight numbers a thread: across a row, then down. */
+    constexpr int ACROSS = S::WIDTH / EIGHT <= 4 ? 4 : S::WIDTH / EIGHT <= 8 ? 8 : 16, DOWN = THREADS / ACROSS;
+    constexpr bool ALIGNED = KIND == ALIGNED_HALVES || KIND == ALIGNED_FLOATS;
+    const int own_row = (int)threadIdx.x / ACROSS, c = (int)threadIdx.x % ACROSS * EIGHT;
+    if (c >= S::WIDTH)
+        return;
+    to += own_row * S::ROW + c;
+    int64_t at = rows.at + own_row * rows.stride + c;
+#pragma unroll(ALIGNED ? ROWS / DOWN : 1)
+    for (int row = 0; row < ROWS; row += DOWN, to += DOWN * S::ROW, at += DOWN * rows.stride) {
+        const bool there = own_row + row < rows.n && c < rows.width && (!rows.mask || rows.mask[own_row + row] != 0);
+        if (KIND == ALIGNED_HALVES) {
+            lks_copy_async(to, from.halves + at, !there);
+            continue;
         }
+        float eight[EIGHT] = {};
+        if (there && KIND == ALIGNED_FLOATS) {
+            const lks_vector<float, 4> *fours = (const lks_vector<float, 4> *)(from.floats + at);
+            const lks_vector<float, 4> left = fours[0], right = fours[1];
+            for (int k = 0; k < 4; k++) {
+                eight[k] = left.at[k];
+                eight[4 + k] = right.at[k];
+            }
+        }
+        if (there && !ALIGNED)
+            for (int k = 0; k < EIGHT && c + k < rows.width; k++)
+                eight[k] = KIND == ANY_HALVES ? lks_bf16_widen(from.halves[at + k]) : from.floats[at + k];
+        *(lks_vector<unsigned, 4> *)to = eight_halves(eight);
     }
 }
 
-/* The queries of a block, zeros beyond them. */
-template <class S>
-__device__ __forceinline__ void load_queries(uint16_t *to, const lks_attention &a, const operands &io, int b, int h,
-                                             int first)
+template <class S, int ROWS>
+__device__ __forceinline__ void load_rows(uint16_t *to, const numbers &from, const head_rows &rows)
 {
-    constexpr int EIGHTS = S::WIDTH / EIGHT;
-    const int64_t begin = b * a.query_batch_stride + (int64_t)h * a.d_head;
-#pragma unroll
-    for (int at = 0; at < S::QUERIES * EIGHTS; at += THREADS) {
-        const int row = (at + (int)threadIdx.x) / EIGHTS, c = (at + (int)threadIdx.x) % EIGHTS * EIGHT, i = first + row;
-        const int n = i < a.n_queries ? a.d_head - c : 0;
-        *(lks_vector<unsigned, 4> *)(to + row * S::ROW + c) =
-            load_eight(io.query, begin + i * a.query_row_stride + c, n);
+    switch (from.kind) {
+    case ALIGNED_HALVES:
+        load_rows_as<S, ROWS, ALIGNED_HALVES>(to, from, rows);
+        break;
+    case ALIGNED_FLOATS:
+        load_rows_as<S, ROWS, ALIGNED_FLOATS>(to, from, rows);
+        break;
+    case ANY_HALVES:
+        load_rows_as<S, ROWS, ANY_HALVES>(to, from, rows);
+        break;
+    case ANY_FLOATS:
+        load_rows_as<S, ROWS, ANY_FLOATS>(to, from, rows);
+        break;
     }
 }
 
@@ -230,56 +239,59 @@ __device__ __forceinline__ void take_keys(rows<STEPS, ROW_TILES> &own, const uin
     }
 }
 
-__device__ __forceinline__ void store_four(const operands &io, int64_t at, const float *four, int n)
+__device__ __forceinline__ void store_eight(const operands &io, int64_t at, const float *eight, int n)
 {
-    if (n >= 4 && io.out_aligned && io.out_halves) {
-        *(lks_vector<unsigned, 2> *)(io.out_halves + at) = {lks_bf16_pair(four[0], four[1]),
-                                                            lks_bf16_pair(four[2], four[3])};
-    } else if (n >= 4 && io.out_aligned) {
-        *(lks_vector<float, 4> *)(io.out + at) = {four[0], four[1], four[2], four[3]};
-    } else {
-        for (int k = 0; k < 4 && k < n; k++)
-            if (io.out_halves)
-                io.out_halves[at + k] = lks_bf16_narrow(four[k]);
-            else
-                io.out[at + k] = four[k];
+    switch (io.out_kind) {
+    case ALIGNED_HALVES:
+        *(lks_vector<unsigned, 4> *)(io.out_halves + at) = eight_halves(eight);
+        break;
+    case ALIGNED_FLOATS:
+        for (int k = 0; k < EIGHT; k += 4)
+            *(lks_vector<float, 4> *)(io.out + at + k) = *(const lks_vector<float, 4> *)(eight + k);
+        break;
+    case ANY_HALVES:
+        for (int k = 0; k < EIGHT && k < n; k++)
+            io.out_halves[at + k] = lks_bf16_narrow(eight[k]);
+        break;
+    case ANY_FLOATS:
+        for (int k = 0; k < EIGHT && k < n; k++)
+            io.out[at + k] = eight[k];
+        break;
     }
 }
 
-/* Normalises and writes the results of a warp whose first query is `first`. */
+/* Normalises and writes the results of a warp whose first query is `first`, by way of shared memory: there lanes have neighbours. */
 template <int STEPS, int ROW_TILES>
-__device__ __forceinline__ void store_rows(const rows<STEPS, ROW_TILES> &own, const lks_attention &a,
+__device__ __forceinline__ void store_rows(float *shared, const rows<STEPS, ROW_TILES> &own, const lks_attention &a,
                                            const operands &io, int b, int h, int first)
 {
+    using S = shape<STEPS, ROW_TILES>;
     const int lane = (int)threadIdx.x % LKS_WARP, g = lane / 4, t = lane % 4;
-    const bool odd = t % 2 != 0;
 #pragma unroll
     for (int m = 0; m < ROW_TILES; m++)
 #pragma unroll
         for (int r = 0; r < 2; r++) {
-            const int i = first + m * STEP + g + 8 * r;
-            const int64_t out = b * a.out_batch_stride + i * a.out_row_stride + (int64_t)h * a.d_head;
+            const int row = m * STEP + g + 8 * r;
             const float sum = row_reduce<false>(own.sum[m][r]), scale = sum == 0.0f ? 0.0f : 1.0f / sum;
-            /* Of two products beside each other an even lane takes its neighbour's half of the left one, and gives of the right. */
 #pragma unroll
-            for (int step = 0; step < STEPS; step++) {
-                const float *left = own.out[m][2 * step] + 2 * r, *right = own.out[m][2 * step + 1] + 2 * r;
-                const float other[2] = {__shfl_xor_sync(LKS_WHOLE_WARP, odd ? left[0] : right[0], 1),
-                                        __shfl_xor_sync(LKS_WHOLE_WARP, odd ? left[1] : right[1], 1)};
-                const float four[4] = {scale * (odd ? other[0] : left[0]), scale * (odd ? other[1] : left[1]),
-                                       scale * (odd ? right[0] : other[0]), scale * (odd ? right[1] : other[1])};
-                const int c = step * STEP + (odd ? 8 + 2 * (t - 1) : 2 * t);
-                if (i < a.n_queries)
-                    store_four(io, out + c, four, a.d_head - c);
-            }
-            if (a.log_sum_exp && i < a.n_queries && t == 0)
-                a.log_sum_exp[lks_map_row(a, b, h, i)] =
+            for (int n = 0; n < 2 * STEPS; n++)
+                *(lks_vector<float, 2> *)(shared + row * S::ROW + n * 8 + 2 * t) = {scale * own.out[m][n][2 * r],
+                                                                                    scale * own.out[m][n][2 * r + 1]};
+            if (a.log_sum_exp && first + row < a.n_queries && t == 0)
+                a.log_sum_exp[lks_map_row(a, b, h, first + row)] =
                     sum == 0.0f ? -CUDART_INF_F : own.reference[m][r] * fabsf(a.scale) + logf(sum);
         }
+    __syncwarp();
+    const int64_t out = b * a.out_batch_stride + (int64_t)h * a.d_head;
+    for (int at = lane; at < S::OF_WARP * (S::WIDTH / EIGHT); at += LKS_WARP) {
+        const int row = at / (S::WIDTH / EIGHT), c = at % (S::WIDTH / EIGHT) * EIGHT;
+        if (first + row < a.n_queries && c < a.d_head)
+            store_eight(io, out + (first + row) * a.out_row_stride + c, shared + row * S::ROW + c, a.d_head - c);
+    }
 }
 
 template <int STEPS, int ROW_TILES, bool COPIED>
-static __global__ void __launch_bounds__(THREADS) attend(lks_attention a, operands io)
+static __global__ void __launch_bounds__(THREADS, shape<STEPS, ROW_TILES>::BLOCKS) attend(lks_attention a, operands io)
 {
     using S = shape<STEPS, ROW_TILES>;
     LKS_SHARED(uint16_t, shared); /* two stages */
@@ -292,9 +304,23 @@ static __global__ void __launch_bounds__(THREADS) attend(lks_attention a, operan
     const int end = first < a.n_queries ? lks_visible_end(a, b, min(first + S::OF_WARP, a.n_queries) - 1) : 0;
     const int whole = end == 0 || a.key_mask ? 0 : lks_visible_end(a, b, first);
 
+    const auto load_tile = [&](uint16_t *stage, int begin) {
+        const head_rows tile = {kv + begin * a.kv_row_stride, a.kv_row_stride, block_end - begin, a.d_head,
+                                a.key_mask ? a.key_mask + (int64_t)b * a.n_keys + begin : NULL};
+        if (COPIED) {
+            load_rows_as<S, S::KEYS, ALIGNED_HALVES>(stage, io.key, tile);
+            load_rows_as<S, S::KEYS, ALIGNED_HALVES>(stage + S::TILE, io.value, tile);
+        } else {
+            load_rows<S, S::KEYS>(stage, io.key, tile);
+            load_rows<S, S::KEYS>(stage + S::TILE, io.value, tile);
+        }
+    };
     if (block_end > 0)
-        load_tile<S, COPIED>(shared, a, io, kv, b, 0, block_end);
-    load_queries<S>(shared + S::STAGE, a, io, b, h, block_first);
+        load_tile(shared, 0);
+    load_rows<S, S::QUERIES>(shared + S::STAGE, io.query,
+                             {b * a.query_batch_stride + block_first * a.query_row_stride + (int64_t)h * a.d_head,
+                              a.query_row_stride, a.n_queries - block_first, a.d_head, NULL});
+    lks_copies_wait();
     __syncthreads();
 
     /* Where this lane reads matrices: of A and turned ones by rows first, of keys by columns first. */
@@ -325,11 +351,10 @@ static __global__ void __launch_bounds__(THREADS) attend(lks_attention a, operan
                 own.out[m][n][k] = 0.0f;
     }
     for (int begin = 0, turn = 0; begin < block_end; begin += S::KEYS, turn ^= 1) {
-        if (COPIED)
-            lks_copies_wait();
+        lks_copies_wait();
         __syncthreads(); /* the tile is there, and nobody reads the other one any more */
         if (begin + S::KEYS < block_end)
-            load_tile<S, COPIED>(shared + (turn ^ 1) * S::STAGE, a, io, kv, b, begin + S::KEYS, block_end);
+            load_tile(shared + (turn ^ 1) * S::STAGE, begin + S::KEYS);
         const uint16_t *keys = shared + turn * S::STAGE + down, *values = shared + turn * S::STAGE + S::TILE + across;
         if (begin + S::KEYS <= whole) {
             take_keys<S::KEYS / STEP, false>(own, keys, values, c, a, b, begin);
@@ -339,8 +364,9 @@ static __global__ void __launch_bounds__(THREADS) attend(lks_attention a, operan
         for (int k = 0; k < S::KEYS && begin + k < end; k += STEP)
             take_keys<1, true>(own, keys + k * S::ROW, values + k * S::ROW, c, a, b, begin + k);
     }
+    __syncthreads();
     if (first < a.n_queries)
-        store_rows(own, a, io, b, h, first);
+        store_rows((float *)shared + warp * S::OF_WARP * S::ROW, own, a, io, b, h, first);
 }
 
 /* Models below f32 only; maps are for explaining, and exact. */
@@ -350,24 +376,26 @@ bool lks_cuda_attention_fits(const lks_compute *compute, const lks_attention *a)
            a->d_head <= 8 * STEP && a->n_queries > 8;
 }
 
-/* Numbers of which each `together` begin at a multiple of their size, in every head of every row. */
-template <class T> static bool aligned(const T *at, int64_t row_stride, int64_t batch_stride, int d_head, int together)
+static numbers_kind kind_of(const float *floats, const uint16_t *halves, int64_t row_stride, int64_t batch_stride,
+                            int d)
 {
-    return lks_is_aligned(at, (size_t)together * sizeof(T)) && row_stride % together == 0 &&
-           batch_stride % together == 0 && d_head % together == 0;
+    const int together = floats ? 4 : 8;
+    const void *address = floats ? (const void *)floats : halves;
+    if (lks_is_aligned(address, 16) && row_stride % together == 0 && batch_stride % together == 0 && d % EIGHT == 0)
+        return floats ? ALIGNED_FLOATS : ALIGNED_HALVES;
+    return floats ? ANY_FLOATS : ANY_HALVES;
 }
 
 static numbers numbers_of(const float *floats, const uint16_t *halves, int64_t row_stride, int64_t batch_stride, int d)
 {
-    return {floats, halves,
-            halves ? aligned(halves, row_stride, batch_stride, d, 8) : aligned(floats, row_stride, batch_stride, d, 4)};
+    return {kind_of(floats, halves, row_stride, batch_stride, d), floats, halves};
 }
 
 template <int STEPS, int ROW_TILES>
 static void launch(const lks_compute *compute, const lks_attention *a, const operands &io)
 {
     using S = shape<STEPS, ROW_TILES>;
-    const bool copied = io.key.halves && io.key.aligned && io.value.aligned;
+    const bool copied = io.key.kind == ALIGNED_HALVES && io.value.kind == ALIGNED_HALVES;
     const dim3 grid((unsigned)((a->n_queries + S::QUERIES - 1) / S::QUERIES), (unsigned)a->n_heads,
                     (unsigned)a->n_batch);
     lks_launch(compute, "attention on tensor cores",
@@ -384,10 +412,9 @@ static void run(const lks_compute *compute, const lks_attention *a, const uint16
         numbers_of(query ? NULL : a->query, query, a->query_row_stride, a->query_batch_stride, d),
         numbers_of(a->key, a->key_bf16, a->kv_row_stride, a->kv_batch_stride, d),
         numbers_of(a->value, a->value_bf16, a->kv_row_stride, a->kv_batch_stride, d),
+        kind_of(out, out_halves, a->out_row_stride, a->out_batch_stride, d),
         out,
         out_halves,
-        out ? aligned(out, a->out_row_stride, a->out_batch_stride, d, 4)
-            : aligned(out_halves, a->out_row_stride, a->out_batch_stride, d, 4),
     };
     const bool many = a->n_queries > shape<4, 1>::QUERIES;
     auto start = d <= 2 * STEP   ? many ? launch<2, 2> : launch<2, 1>

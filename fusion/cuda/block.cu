@@ -1,4 +1,4 @@
-/* A transformer's layer with bf16 weights: see lks_block in fusion/ops.h.
+/* A transformer's layer with bf16 weights: see lks_block in fusion/ops.h. And other bf16 layers whose results are rounded.
  *
  * Only the residual stream x is f32. What lies between the steps is bf16, which the next product would round it to, in the rooms of
  * the queue: some sequences at a time go through the whole layer, as many as have room for their widest rows. Biases, residuals and
@@ -84,6 +84,29 @@ static void run_rounded(const lks_compute *compute, const lks_linear *layer, uin
                (lks_vector<uint16_t, WIDTH> *)y, bias, n, n_vectors, activation);
 }
 
+static bool runs_rounded(const lks_linear *layer)
+{
+    return layer->bf16.panels && layer->d_in % WIDTH == 0 && layer->d_out % WIDTH == 0;
+}
+
+bool lks_cuda_linear_rounded(const lks_compute *compute, uint16_t *const *y, const lks_linear *const *layers,
+                             int n_layers, const float *x, int n)
+{
+    for (int i = 0; i < n_layers; i++)
+        if (!runs_rounded(layers[i]) || !lks_is_aligned(y[i], WIDTH * sizeof *y[i]))
+            return false;
+    const int d_in = layers[0]->d_in;
+    uint16_t *rounded = (uint16_t *)compute->queue->rooms[LKS_ROOM_INPUTS];
+    int most = (int)(LKS_ROOM_BYTES / sizeof *rounded / (size_t)d_in);
+    for (int first = 0; first < n; first += most) {
+        int some = n - first < most ? n - first : most;
+        lks_cuda_round_bf16(compute, rounded, x + (int64_t)first * d_in, (size_t)some * (size_t)d_in);
+        for (int i = 0; i < n_layers; i++)
+            run_rounded(compute, layers[i], y[i] + (int64_t)first * layers[i]->d_out, rounded, some, LKS_ACT_NONE);
+    }
+    return true;
+}
+
 /* x [n, d] += layer(input). */
 static void add_layer(const lks_compute *compute, const lks_linear *layer, float *x, const uint16_t *input, int n)
 {
@@ -92,7 +115,7 @@ static void add_layer(const lks_compute *compute, const lks_linear *layer, float
     args.y = x;
     args.y_stride = args.residual_stride = layer->d_out;
     args.residual = x;
-    lks_cuda_linear_rounded(compute, layer, &args, input);
+    lks_cuda_linear_of_rounded(compute, layer, &args, input);
 }
 
 static void attend(const lks_compute *compute, const lks_block *block, uint16_t *mixed, const uint16_t *qkv,
@@ -124,7 +147,7 @@ bool lks_cuda_block_fits(const lks_block *block, int n_tokens)
 {
     const lks_linear *layers[] = {&block->qkv, &block->proj, &block->fc1, &block->fc2};
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
-        if (!layers[i]->bf16.panels || layers[i]->d_in % WIDTH != 0 || layers[i]->d_out % WIDTH != 0)
+        if (!runs_rounded(layers[i]))
             return false;
     return !block->scale1 && !block->scale2 && !block->gated && block->qkv.d_in <= LKS_MAX_NORM &&
            block->qkv.d_in <= block->n_heads * MAX_HEAD && n_tokens <= most_rows(block);

@@ -401,6 +401,7 @@ static lks_ops make_ops(void)
     ops.linear_int8 = lks_cuda_linear_int8;
     ops.linear_bf16 = lks_cuda_linear_bf16;
     ops.linear_int4 = lks_cuda_linear_int4;
+    ops.linear_rounded = lks_cuda_linear_rounded;
     ops.linear_top = lks_cuda_linear_top;
     ops.attention = lks_cuda_attention;
     ops.layer_norm = lks_cuda_layer_norm;

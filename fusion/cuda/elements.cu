@@ -6,6 +6,11 @@ constexpr int THREADS = 256;
 #define EACH(i, n)                                                                                                     \
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < (n); i += (int64_t)gridDim.x * blockDim.x)
 
+static bool in_fours(const float *x)
+{
+    return lks_is_aligned(x, 4 * sizeof *x);
+}
+
 static __global__ void activate(float *y, const float *x, int64_t n, lks_activation activation)
 {
     EACH(i, n)
@@ -33,17 +38,34 @@ void lks_cuda_gated(const lks_compute *compute, float *y, const float *x, int n,
                activation);
 }
 
+template <int WIDTH>
 static __global__ void add_scaled(float *y, const float *a, const float *b, const float *scale, int64_t n, int d)
 {
-    EACH(i, n * d)
-    y[i] = a[i] + (scale ? scale[i % d] * b[i] : b[i]);
+    typedef lks_vector<float, WIDTH> vector;
+    EACH(at, n / WIDTH)
+    {
+        vector sum = ((const vector *)a)[at], added = ((const vector *)b)[at];
+        if (scale) {
+            const vector factor = *(const vector *)(scale + at * WIDTH % d);
+            for (int k = 0; k < WIDTH; k++)
+                added.at[k] *= factor.at[k];
+        }
+        for (int k = 0; k < WIDTH; k++)
+            sum.at[k] += added.at[k];
+        ((vector *)y)[at] = sum;
+    }
 }
 
 void lks_cuda_add_scaled(const lks_compute *compute, float *y, const float *a, const float *b, const float *scale,
                          int n, int d)
 {
-    lks_launch(compute, "addition", add_scaled, lks_blocks((int64_t)n * d, THREADS), dim3(THREADS), 0, y,
-               lks_on_device(compute, a), lks_on_device(compute, b), lks_on_device(compute, scale), n, d);
+    a = lks_on_device(compute, a);
+    b = lks_on_device(compute, b);
+    scale = lks_on_device(compute, scale);
+    const int64_t count = (int64_t)n * d;
+    const bool fours = d % 4 == 0 && in_fours(y) && in_fours(a) && in_fours(b) && in_fours(scale);
+    lks_launch(compute, "addition", fours ? add_scaled<4> : add_scaled<1>, lks_blocks(count / (fours ? 4 : 1), THREADS),
+               dim3(THREADS), 0, y, a, b, scale, count, d);
 }
 
 static __global__ void embed(float *y, const float *table, const int32_t *ids, int64_t n, int d, float scale)
@@ -87,15 +109,23 @@ void lks_cuda_add_outer(const lks_compute *compute, float *y, const float *a, co
                lks_on_device(compute, b), n, d);
 }
 
-static __global__ void round_bf16(uint16_t *y, const float *x, int64_t n)
+template <int WIDTH> static __global__ void round_bf16(uint16_t *y, const float *x, int64_t n)
 {
-    EACH(i, n)
-    y[i] = lks_bf16_narrow(x[i]);
+    EACH(at, n / WIDTH)
+    {
+        const lks_vector<float, WIDTH> exact = ((const lks_vector<float, WIDTH> *)x)[at];
+        lks_vector<uint16_t, WIDTH> rounded;
+        for (int k = 0; k < WIDTH; k++)
+            rounded.at[k] = lks_bf16_narrow(exact.at[k]);
+        ((lks_vector<uint16_t, WIDTH> *)y)[at] = rounded;
+    }
 }
 
 void lks_cuda_round_bf16(const lks_compute *compute, uint16_t *y, const float *x, size_t n)
 {
-    lks_launch(compute, "rounding", round_bf16, lks_blocks((int64_t)n, THREADS), dim3(THREADS), 0, y, x, (int64_t)n);
+    const bool fours = n % 4 == 0 && in_fours(x) && lks_is_aligned(y, 4 * sizeof *y);
+    lks_launch(compute, "rounding", fours ? round_bf16<4> : round_bf16<1>,
+               lks_blocks((int64_t)n / (fours ? 4 : 1), THREADS), dim3(THREADS), 0, y, x, (int64_t)n);
 }
 
 static __global__ void copy_rows(lks_copy c)

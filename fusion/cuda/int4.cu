@@ -1,6 +1,6 @@
 /* int4 layers, a few rows at a time: see fusion/int4.h. A block does one panel of 64 outputs; PARTS threads share the groups of an
  * output, so that a panel is read in one go, 256 bytes side by side. */
-#include "fusion/cuda/kernels.cuh"
+#include "fusion/cuda/linear.cuh"
 
 constexpr int ROWS = 8, PARTS = 4, GROUP = LKS_INT4_GROUP, COLUMNS = LKS_INT4_COLUMNS;
 constexpr float SMALLEST_RANGE = 1e-30f, LARGEST = 3.402823466e38f;
@@ -71,13 +71,7 @@ void lks_cuda_linear_int4(const lks_compute *compute, const lks_linear *layer, c
     int64_t rows = (int64_t)(LKS_ROOM_BYTES / sizeof *groups) / n_groups;
     for (int i = 0; i < args->n; i += (int)rows) {
         int n = args->n - i < rows ? args->n - i : (int)rows;
-        lks_finish f;
-        f.bias = lks_on_device(compute, layer->bias);
-        f.residual = args->residual ? lks_on_device(compute, args->residual) + i * args->residual_stride : NULL;
-        f.residual_stride = args->residual_stride;
-        f.y = args->y + i * args->y_stride;
-        f.y_stride = args->y_stride;
-        f.activation = args->activation;
+        const lks_finish f = lks_finish_of(compute, layer, args, i);
         lks_launch(compute, "rounding to int4's inputs", round_groups, dim3((unsigned)n_groups, (unsigned)n),
                    dim3(LKS_WARP), 0, groups, n_groups, args->x + i * args->x_stride, args->x_stride, layer->d_in);
         lks_launch(compute, "int4 layer", multiply, dim3((unsigned)n_panels, (unsigned)((n + ROWS - 1) / ROWS)),

@@ -36,7 +36,7 @@ __device__ __forceinline__ float lks_bf16_widen(uint16_t x)
     return __uint_as_float((unsigned)x << 16);
 }
 
-/* As lks_bf16_from_float: halves to even, NaN stays NaN. */
+/* As lks_bf16_from_float: halves to even, NaN stays NaN, if another one. */
 __device__ __forceinline__ uint16_t lks_bf16_narrow(float x)
 {
 #if !defined(LKS_CUDA_EMULATED) && __CUDA_ARCH__ >= 800

@@ -1,45 +1,31 @@
-/* Linear layers. Up to FEW rows, as a decoder has, read the weights once by kernels of our own, one warp to an output; more rows go
- * to cuBLASLt (matmul.cu), and what it does not do behind the sums a kernel does. int4 layers are in int4.cu.
+/* Linear layers in f32 and bf16; int8 and int4 have files of their own. Few rows are multiplied by kernels here; more go to cuBLASLt
+ * (matmul.cu), and what it does not do behind the sums a kernel does.
  *
- * Inputs of layers below f32 are rounded exactly as the CPU rounds them: fusion/bf16.h, int8.h, int4.h. Sums of
- * integers are equal to the CPU's, bit for bit. */
-#include "fusion/cuda/kernels.cuh"
+ * Inputs of layers below f32 are rounded exactly as the CPU rounds them: fusion/bf16.h. */
+#include "fusion/cuda/linear.cuh"
+#include "fusion/cuda/mma.cuh"
 
-constexpr int FEW = 8, THREADS = 128, ELEMENT_THREADS = 256;
-constexpr float SMALLEST_RANGE = 1e-30f, LARGEST = 3.402823466e38f;
-
-static int padded(int n, int unit)
-{
-    return (n + unit - 1) / unit * unit;
-}
-
-static lks_finish finish_of(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args)
-{
-    lks_finish f;
-    f.bias = lks_on_device(compute, layer->bias);
-    f.residual = lks_on_device(compute, args->residual);
-    f.residual_stride = args->residual_stride;
-    f.y = args->y;
-    f.y_stride = args->y_stride;
-    f.activation = args->activation;
-    return f;
-}
-
-static lks_finish finish_from(lks_finish f, int row)
-{
-    f.y += row * f.y_stride;
-    if (f.residual)
-        f.residual += row * f.residual_stride;
-    return f;
-}
+constexpr int THREADS = 128;
 
 /* The end of a layer whose sums [n, d_out] are elsewhere; y may be its own residual. */
-static __global__ void finish_sums(lks_finish f, const float *sums, int64_t n, int d_out)
+template <int WIDTH>
+static __global__ void finish_sums(lks_finish f, const lks_vector<float, WIDTH> *sums, int n, int d_out)
 {
-    for (int64_t at = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; at < n * d_out;
-         at += (int64_t)gridDim.x * blockDim.x)
-        lks_finish_one(f, sums[at], at / d_out, (int)(at % d_out));
+    int columns = d_out / WIDTH;
+    for (int at = (int)(blockIdx.x * LKS_ELEMENT_THREADS + threadIdx.x); at < n * columns;
+         at += (int)(gridDim.x * LKS_ELEMENT_THREADS))
+        lks_finish_some<WIDTH>(f, sums[at], at / columns, at % columns * WIDTH);
 }
+
+template <int WIDTH>
+static void run_finish(const lks_compute *compute, const lks_finish &f, const float *sums, int n, int d_out)
+{
+    lks_launch(compute, "end of a layer", finish_sums<WIDTH>,
+               lks_blocks((int64_t)n * d_out / WIDTH, LKS_ELEMENT_THREADS), dim3(LKS_ELEMENT_THREADS), 0, f,
+               (const lks_vector<float, WIDTH> *)sums, n, d_out);
+}
+
+/* ---- few rows ---- */
 
 /* What a kernel for few rows multiplies. */
 struct float_inputs {
@@ -53,38 +39,46 @@ struct bf16_inputs {
     int64_t x_stride, w_stride;
 };
 
-__device__ __forceinline__ float weight_at(const float_inputs &in, int o, int k)
+template <int WIDTH>
+__device__ __forceinline__ lks_vector<float, WIDTH> weights_at(const float_inputs &in, int o, int k)
 {
-    return in.w[o * in.w_stride + k];
+    return *(const lks_vector<float, WIDTH> *)(in.w + o * in.w_stride + k);
 }
 
-__device__ __forceinline__ float input_at(const float_inputs &in, int i, int k)
+template <int WIDTH> __device__ __forceinline__ lks_vector<float, WIDTH> inputs_at(const float_inputs &in, int i, int k)
 {
-    return in.x[i * in.x_stride + k];
+    return *(const lks_vector<float, WIDTH> *)(in.x + i * in.x_stride + k);
 }
 
-__device__ __forceinline__ float weight_at(const bf16_inputs &in, int o, int k)
+template <int WIDTH> __device__ __forceinline__ lks_vector<float, WIDTH> weights_at(const bf16_inputs &in, int o, int k)
 {
-    return lks_bf16_widen(in.w[o * in.w_stride + k]);
+    static_assert(WIDTH == 1, "rows of any width");
+    return {{lks_bf16_widen(in.w[o * in.w_stride + k])}};
 }
 
-__device__ __forceinline__ float input_at(const bf16_inputs &in, int i, int k)
+template <int WIDTH> __device__ __forceinline__ lks_vector<float, WIDTH> inputs_at(const bf16_inputs &in, int i, int k)
 {
-    return lks_bf16_widen(lks_bf16_narrow(in.x[i * in.x_stride + k]));
+    return {{lks_bf16_widen(lks_bf16_narrow(in.x[i * in.x_stride + k]))}};
 }
 
-template <class INPUTS, int ROWS> static __global__ void few_rows(lks_finish f, INPUTS in, int n, int d_in, int d_out)
+/* A warp to an output; d_in is a multiple of WIDTH. */
+template <class INPUTS, int ROWS, int WIDTH>
+static __global__ void few_rows(lks_finish f, INPUTS in, int n, int d_in, int d_out)
 {
     int o = (int)(blockIdx.x * (THREADS / LKS_WARP) + threadIdx.x / LKS_WARP), lane = (int)threadIdx.x % LKS_WARP;
     if (o >= d_out)
         return;
     float sums[ROWS] = {};
-    for (int k = lane; k < d_in; k += LKS_WARP) {
-        float w = weight_at(in, o, k);
+    for (int k = lane * WIDTH; k < d_in; k += LKS_WARP * WIDTH) {
+        lks_vector<float, WIDTH> w = weights_at<WIDTH>(in, o, k);
 #pragma unroll
         for (int i = 0; i < ROWS; i++)
-            if (i < n)
-                sums[i] += w * input_at(in, i, k);
+            if (i < n) {
+                lks_vector<float, WIDTH> x = inputs_at<WIDTH>(in, i, k);
+#pragma unroll
+                for (int c = 0; c < WIDTH; c++)
+                    sums[i] += w.at[c] * x.at[c];
+            }
     }
 #pragma unroll
     for (int i = 0; i < ROWS; i++) {
@@ -94,26 +88,98 @@ template <class INPUTS, int ROWS> static __global__ void few_rows(lks_finish f, 
     }
 }
 
-template <class INPUTS>
+template <int WIDTH, class INPUTS>
 static void run_few(const lks_compute *compute, const lks_finish &f, const INPUTS &in, int n, int d_in, int d_out)
 {
     dim3 grid((unsigned)((d_out + THREADS / LKS_WARP - 1) / (THREADS / LKS_WARP)));
-    auto kernel = n == 1 ? few_rows<INPUTS, 1> : n <= 4 ? few_rows<INPUTS, 4> : few_rows<INPUTS, FEW>;
+    auto kernel = n == 1   ? few_rows<INPUTS, 1, WIDTH>
+                  : n <= 4 ? few_rows<INPUTS, 4, WIDTH>
+                           : few_rows<INPUTS, LKS_FEW_ROWS, WIDTH>;
     lks_launch(compute, "layer of few rows", kernel, grid, dim3(THREADS), 0, f, in, n, d_in, d_out);
 }
 
-/* A layer by cuBLASLt; where it cannot do all of it, the sums of some rows at a time, then their end. */
-static void multiply(const lks_compute *compute, const lks_finish &f, int n, int d_in, int d_out, const void *x,
-                     int64_t x_stride, const void *w, int64_t w_stride, cudaDataType_t type)
+/* bf16 on tensor cores, for d_in that are multiples of 8: a block has 16 outputs, its warps share the inputs. The weights are A, the
+ * rows of x the columns of B. A product sums over 16 k in any order, the same for both: a lane takes 8 that lie side by side, which are
+ * its part of two products. Reading the weights is all that takes time, so every lane has several of its 16 bytes on their way. */
+constexpr int MMA_WARPS = 8, MMA_OUTPUTS = 16, MMA_K = 8, MMA_AT_ONCE = 4, MMA_MOST_BLOCKS = 1024;
+
+static __global__ void few_rows_mma(lks_finish f, const float *x, int64_t x_stride, const uint16_t *w, int n, int d_in,
+                                    int d_out)
 {
+    typedef lks_vector<unsigned, MMA_K / 2> pairs;
+    typedef lks_vector<float, MMA_K / 2> floats;
+    LKS_SHARED(float, shared); /* [MMA_WARPS, MMA_OUTPUTS, LKS_FEW_ROWS] */
+    const int warp = (int)threadIdx.x / LKS_WARP, lane = (int)threadIdx.x % LKS_WARP, g = lane / 4, t = lane % 4;
+    const int n_vectors = d_in / MMA_K, stride = MMA_WARPS * 4;
+    const floats *row = (const floats *)(x + (g < n ? g : 0) * x_stride);
+    for (int first = (int)blockIdx.x * MMA_OUTPUTS; first < d_out; first += (int)gridDim.x * MMA_OUTPUTS) {
+        const pairs *upper =
+            (const pairs *)(w + (int64_t)(first + g) * d_in); /* weights have padding up to 64 outputs */
+        const pairs *lower = upper + 8 * (int64_t)n_vectors;
+        float c[4] = {};
+        for (int begin = warp * 4; begin < n_vectors; begin += stride * MMA_AT_ONCE) {
+            pairs a[MMA_AT_ONCE][2];
+            floats b[MMA_AT_ONCE][2];
+#pragma unroll
+            for (int u = 0; u < MMA_AT_ONCE; u++) {
+                const int at = begin + u * stride + t;
+                const bool in = at < n_vectors;
+                a[u][0] = in ? upper[at] : pairs{};
+                a[u][1] = in ? lower[at] : pairs{};
+                b[u][0] = in && g < n ? row[2 * at] : floats{};
+                b[u][1] = in && g < n ? row[2 * at + 1] : floats{};
+            }
+#pragma unroll
+            for (int u = 0; u < MMA_AT_ONCE; u++)
+#pragma unroll
+                for (int half = 0; half < 2; half++) {
+                    const float *four = b[u][half].at;
+                    const unsigned weights[4] = {a[u][0].at[2 * half], a[u][1].at[2 * half], a[u][0].at[2 * half + 1],
+                                                 a[u][1].at[2 * half + 1]};
+                    const unsigned inputs[2] = {lks_bf16_pair(four[0], four[1]), lks_bf16_pair(four[2], four[3])};
+                    lks_mma_bf16(c, weights, inputs);
+                }
+        }
+        float *own = shared + (warp * MMA_OUTPUTS + g) * LKS_FEW_ROWS + 2 * t;
+        for (int r = 0; r < 4; r++)
+            own[r / 2 * 8 * LKS_FEW_ROWS + r % 2] = c[r];
+        __syncthreads();
+        const int o = (int)threadIdx.x % MMA_OUTPUTS, i = (int)threadIdx.x / MMA_OUTPUTS;
+        if (i < n && first + o < d_out) {
+            float sum = 0.0f;
+            for (int part = 0; part < MMA_WARPS; part++)
+                sum += shared[(part * MMA_OUTPUTS + o) * LKS_FEW_ROWS + i];
+            lks_finish_one(f, sum, i, first + o);
+        }
+        __syncthreads();
+    }
+}
+
+static void run_few_mma(const lks_compute *compute, const lks_finish &f, const bf16_inputs &in, int n, int d_in,
+                        int d_out)
+{
+    int tiles = (d_out + MMA_OUTPUTS - 1) / MMA_OUTPUTS, rounds = (tiles + MMA_MOST_BLOCKS - 1) / MMA_MOST_BLOCKS;
+    lks_launch(compute, "layer of few rows", few_rows_mma, dim3((unsigned)((tiles + rounds - 1) / rounds)),
+               dim3(MMA_WARPS * LKS_WARP), MMA_WARPS * MMA_OUTPUTS * LKS_FEW_ROWS * sizeof(float), f, in.x, in.x_stride,
+               in.w, n, d_in, d_out);
+}
+
+/* ---- the layers ---- */
+
+/* A layer by cuBLASLt; where it cannot do all of it, the sums of some rows at a time, then their end. */
+static void multiply(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args, int first, int n,
+                     const void *x, int64_t x_stride, const void *w, int width, cudaDataType_t type)
+{
+    const int d_out = layer->d_out;
+    lks_finish f = lks_finish_of(compute, layer, args, first);
     lks_product p = {};
     p.n = n;
     p.m = d_out;
-    p.k = d_in;
+    p.k = width;
     p.x = x;
     p.x_stride = x_stride;
     p.w = w;
-    p.w_stride = w_stride;
+    p.w_stride = width;
     p.y = f.y;
     p.y_stride = f.y_stride;
     p.type = type;
@@ -125,202 +191,99 @@ static void multiply(const lks_compute *compute, const lks_finish &f, int n, int
     if (lks_cuda_product(compute, &p))
         return;
     float *sums = (float *)compute->queue->rooms[LKS_ROOM_SUMS];
+    const size_t element = type == CUDA_R_32F ? sizeof(float) : sizeof(uint16_t);
     int64_t rows = (int64_t)(LKS_ROOM_BYTES / sizeof *sums) / d_out;
     p.y = sums;
     p.y_stride = d_out;
     for (int i = 0; i < n; i += (int)rows) {
         p.n = n - i < rows ? n - i : (int)rows;
-        p.x =
-            (const unsigned char *)x + i * x_stride * (int64_t)(type == CUDA_R_32F ? sizeof(float) : sizeof(uint16_t));
+        p.x = (const unsigned char *)x + (size_t)(i * x_stride) * element;
         lks_cuda_sums(compute, &p);
-        lks_launch(compute, "end of a layer", finish_sums, lks_blocks((int64_t)p.n * d_out, ELEMENT_THREADS),
-                   dim3(ELEMENT_THREADS), 0, finish_from(f, i), sums, p.n, d_out);
+        f = lks_finish_of(compute, layer, args, first + i);
+        if (lks_finishes_in_fours(f, d_out))
+            run_finish<4>(compute, f, sums, p.n, d_out);
+        else
+            run_finish<1>(compute, f, sums, p.n, d_out);
     }
 }
 
 void lks_cuda_linear(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args)
 {
-    const lks_finish f = finish_of(compute, layer, args);
+    const int n = args->n, d_in = layer->d_in;
     const float *w = lks_on_device(compute, layer->packed);
-    if (args->n > FEW) {
-        multiply(compute, f, args->n, layer->d_in, layer->d_out, args->x, args->x_stride, w, layer->d_in, CUDA_R_32F);
+    if (n > LKS_FEW_ROWS) {
+        multiply(compute, layer, args, 0, n, args->x, args->x_stride, w, d_in, CUDA_R_32F);
         return;
     }
-    const float_inputs in = {args->x, w, args->x_stride, layer->d_in};
-    run_few(compute, f, in, args->n, layer->d_in, layer->d_out);
+    const lks_finish f = lks_finish_of(compute, layer, args, 0);
+    const float_inputs in = {args->x, w, args->x_stride, d_in};
+    if (lks_in_fours(args->x, args->x_stride) && lks_in_fours(w, d_in))
+        run_few<4>(compute, f, in, n, d_in, layer->d_out);
+    else
+        run_few<1>(compute, f, in, n, d_in, layer->d_out);
 }
 
-/* out [n, stride] = x rounded, padded with zeros. */
-static __global__ void round_rows(uint16_t *out, int64_t stride, const float *x, int64_t x_stride, int64_t n, int d_in)
+/* out [n, stride] = x rounded, padded with zeros; WIDTH 4: there is no padding. */
+template <int WIDTH>
+static __global__ void round_rows(lks_vector<uint16_t, WIDTH> *out, int stride, const float *x, int64_t x_stride, int n,
+                                  int d_in)
 {
-    for (int64_t at = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; at < n * stride;
-         at += (int64_t)gridDim.x * blockDim.x) {
-        int64_t k = at % stride;
-        out[at] = k < d_in ? lks_bf16_narrow(x[at / stride * x_stride + k]) : (uint16_t)0;
+    int columns = stride / WIDTH;
+    for (int at = (int)(blockIdx.x * LKS_ELEMENT_THREADS + threadIdx.x); at < n * columns;
+         at += (int)(gridDim.x * LKS_ELEMENT_THREADS)) {
+        int k = at % columns * WIDTH;
+        const float *from = x + at / columns * x_stride + k;
+        lks_vector<uint16_t, WIDTH> rounded = {};
+        if (k < d_in) {
+            const lks_vector<float, WIDTH> exact = *(const lks_vector<float, WIDTH> *)from;
+#pragma unroll
+            for (int c = 0; c < WIDTH; c++)
+                rounded.at[c] = lks_bf16_narrow(exact.at[c]);
+        }
+        out[at] = rounded;
     }
+}
+
+template <int WIDTH>
+static void run_round(const lks_compute *compute, uint16_t *out, int stride, const float *x, int64_t x_stride, int n,
+                      int d_in)
+{
+    lks_launch(compute, "rounding of a layer's inputs", round_rows<WIDTH>,
+               lks_blocks((int64_t)n * stride / WIDTH, LKS_ELEMENT_THREADS), dim3(LKS_ELEMENT_THREADS), 0,
+               (lks_vector<uint16_t, WIDTH> *)out, stride, x, x_stride, n, d_in);
 }
 
 void lks_cuda_linear_bf16(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args)
 {
-    const lks_finish f = finish_of(compute, layer, args);
     const uint16_t *w = lks_on_device(compute, layer->bf16.panels);
-    int width = padded(layer->d_in, LKS_BF16_GROUP);
-    if (args->n <= FEW) {
+    const int d_in = layer->d_in, width = lks_padded(d_in, LKS_BF16_GROUP);
+    const bool in_fours = d_in % 4 == 0 && lks_in_fours(args->x, args->x_stride);
+    if (args->n <= LKS_FEW_ROWS) {
+        const lks_finish f = lks_finish_of(compute, layer, args, 0);
         const bf16_inputs in = {args->x, w, args->x_stride, width};
-        run_few(compute, f, in, args->n, layer->d_in, layer->d_out);
+        if (in_fours && d_in % MMA_K == 0 && lks_is_aligned(w, MMA_K * sizeof *w))
+            run_few_mma(compute, f, in, args->n, d_in, layer->d_out);
+        else
+            run_few<1>(compute, f, in, args->n, d_in, layer->d_out);
         return;
     }
     uint16_t *rounded = (uint16_t *)compute->queue->rooms[LKS_ROOM_INPUTS];
     int64_t rows = (int64_t)(LKS_ROOM_BYTES / sizeof *rounded) / width;
     for (int i = 0; i < args->n; i += (int)rows) {
         int n = args->n - i < rows ? args->n - i : (int)rows;
-        lks_launch(compute, "rounding of a layer's inputs", round_rows, lks_blocks((int64_t)n * width, ELEMENT_THREADS),
-                   dim3(ELEMENT_THREADS), 0, rounded, width, args->x + i * args->x_stride, args->x_stride, n,
-                   layer->d_in);
-        multiply(compute, finish_from(f, i), n, width, layer->d_out, rounded, width, w, width, CUDA_R_16BF);
+        const float *x = args->x + i * args->x_stride;
+        if (in_fours)
+            run_round<4>(compute, rounded, width, x, args->x_stride, n, d_in);
+        else
+            run_round<1>(compute, rounded, width, x, args->x_stride, n, d_in);
+        multiply(compute, layer, args, i, n, rounded, width, w, width, CUDA_R_16BF);
     }
 }
 
-void lks_cuda_linear_rounded(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args,
-                             const uint16_t *x)
+void lks_cuda_linear_of_rounded(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args,
+                                const uint16_t *x)
 {
-    const uint16_t *w = lks_on_device(compute, layer->bf16.panels);
-    int width = padded(layer->d_in, LKS_BF16_GROUP);
-    multiply(compute, finish_of(compute, layer, args), args->n, width, layer->d_out, x, width, w, width, CUDA_R_16BF);
-}
-
-/* One block to a row: its range, then u = U - 128 in -128..127, [width] padded with zeros, so that sum (U - z) W =
- * sum u W - (z - 128) sum W. */
-static __global__ void quantise_rows(int8_t *u, float *scales, int32_t *zeros, int width, const float *x,
-                                     int64_t x_stride, int d_in)
-{
-    LKS_SHARED(float, shared);
-    float low = 0.0f, high = 0.0f, odd = 0.0f;
-    x += blockIdx.x * x_stride;
-    u += (int64_t)blockIdx.x * width;
-    for (int k = (int)threadIdx.x; k < d_in; k += THREADS) {
-        low = x[k] < low ? x[k] : low;
-        high = x[k] > high ? x[k] : high;
-        odd = fabsf(x[k]) <= LARGEST ? odd : 1.0f;
-    }
-    low = -lks_block_reduce<true>(-low, shared);
-    high = lks_block_reduce<true>(high, shared);
-    odd = lks_block_reduce<true>(odd, shared);
-    float range = high - low, inverse = 0.0f, scale = 0.0f;
-    int32_t zero = 0;
-    if (odd > 0.0f || !(range <= LARGEST)) {
-        scale = CUDART_NAN_F;
-    } else if (range >= SMALLEST_RANGE) {
-        inverse = 255.0f / range;
-        scale = range / 255.0f;
-        zero = __float2int_rn(-low * inverse);
-    }
-    for (int k = (int)threadIdx.x; k < width; k += THREADS) {
-        int32_t value = k < d_in && inverse != 0.0f ? __float2int_rn(x[k] * inverse) + zero : zero;
-        value = value < 0 ? 0 : value > 255 ? 255 : value;
-        u[k] = (int8_t)(k < d_in ? value - 128 : 0);
-    }
-    if (threadIdx.x == 0) {
-        scales[blockIdx.x] = scale;
-        zeros[blockIdx.x] = zero - 128;
-    }
-}
-
-/* The weights of an int8 layer and its rounded inputs, all on the device. */
-struct int8_inputs {
-    const int8_t *u, *w;
-    const float *x_scales, *w_scales;
-    const int32_t *x_zeros, *w_sums;
-    int width; /* of rows of u and w, a multiple of 4 */
-};
-
-/* Integers wrap around on the way, their end does not: see fusion/int8.h. */
-__device__ __forceinline__ float int8_sum(const int8_inputs &in, unsigned sum, int64_t i, int o)
-{
-    int32_t whole = (int32_t)(sum - (unsigned)in.x_zeros[i] * (unsigned)in.w_sums[o]);
-    return in.x_scales[i] * in.w_scales[o] * (float)whole;
-}
-
-template <int ROWS> static __global__ void few_rows_int8(lks_finish f, int8_inputs in, int n, int d_out)
-{
-    int o = (int)(blockIdx.x * (THREADS / LKS_WARP) + threadIdx.x / LKS_WARP), lane = (int)threadIdx.x % LKS_WARP;
-    if (o >= d_out)
-        return;
-    const int *w = (const int *)(in.w + (int64_t)o * in.width), *u = (const int *)in.u;
-    int sums[ROWS] = {}, words = in.width / 4;
-    for (int k = lane; k < words; k += LKS_WARP) {
-#pragma unroll
-        for (int i = 0; i < ROWS; i++)
-            if (i < n)
-                sums[i] = __dp4a(w[k], u[i * words + k], sums[i]);
-    }
-#pragma unroll
-    for (int i = 0; i < ROWS; i++) {
-        unsigned sum = (unsigned)sums[i];
-        for (int step = LKS_WARP / 2; step > 0; step /= 2)
-            sum += __shfl_xor_sync(LKS_WHOLE_WARP, sum, step);
-        if (lane == 0 && i < n)
-            lks_finish_one(f, int8_sum(in, sum, i, o), i, o);
-    }
-}
-
-static __global__ void finish_int8(lks_finish f, int8_inputs in, const int32_t *sums, int64_t sums_stride, int64_t n,
-                                   int d_out)
-{
-    for (int64_t at = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; at < n * d_out;
-         at += (int64_t)gridDim.x * blockDim.x) {
-        int64_t i = at / d_out;
-        int o = (int)(at % d_out);
-        lks_finish_one(f, int8_sum(in, (unsigned)sums[i * sums_stride + o], i, o), i, o);
-    }
-}
-
-/* n rows whose inputs are rounded. */
-static void run_int8(const lks_compute *compute, const lks_finish &f, const int8_inputs &in, int n, int d_out)
-{
-    if (n <= FEW) {
-        dim3 grid((unsigned)((d_out + THREADS / LKS_WARP - 1) / (THREADS / LKS_WARP)));
-        auto kernel = n == 1 ? few_rows_int8<1> : n <= 4 ? few_rows_int8<4> : few_rows_int8<FEW>;
-        lks_launch(compute, "int8 layer of few rows", kernel, grid, dim3(THREADS), 0, f, in, n, d_out);
-        return;
-    }
-    lks_product p = {};
-    p.n = n;
-    p.m = padded(d_out, LKS_INT8_COLUMNS); /* as the weights are */
-    p.k = in.width;
-    p.x = in.u;
-    p.x_stride = in.width;
-    p.w = in.w;
-    p.w_stride = in.width;
-    p.y = compute->queue->rooms[LKS_ROOM_SUMS];
-    p.y_stride = p.m;
-    p.type = CUDA_R_8I;
-    p.y_type = CUDA_R_32I;
-    lks_cuda_sums(compute, &p);
-    lks_launch(compute, "end of an int8 layer", finish_int8, lks_blocks((int64_t)n * d_out, ELEMENT_THREADS),
-               dim3(ELEMENT_THREADS), 0, f, in, (const int32_t *)p.y, p.y_stride, n, d_out);
-}
-
-void lks_cuda_linear_int8(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args)
-{
-    const lks_finish f = finish_of(compute, layer, args);
-    int width = padded(layer->d_in, LKS_INT8_GROUP), m = padded(layer->d_out, LKS_INT8_COLUMNS);
-    int64_t rows = (int64_t)(LKS_ROOM_BYTES / 2) / (width > 8 ? width : 8);
-    int64_t rows_of_sums = (int64_t)(LKS_ROOM_BYTES / sizeof(int32_t)) / m;
-    rows = rows < rows_of_sums ? rows : rows_of_sums;
-    unsigned char *room = compute->queue->rooms[LKS_ROOM_INPUTS];
-    int8_t *u = (int8_t *)room;
-    float *scales = (float *)(room + LKS_ROOM_BYTES / 2);
-    int32_t *zeros = (int32_t *)(scales + rows);
-    const int8_inputs in = {u,      lks_on_device(compute, layer->int8.panels),
-                            scales, lks_on_device(compute, layer->int8.scales),
-                            zeros,  lks_on_device(compute, layer->int8.sums),
-                            width};
-    for (int i = 0; i < args->n; i += (int)rows) {
-        int n = args->n - i < rows ? args->n - i : (int)rows;
-        lks_launch(compute, "rounding to int8", quantise_rows, dim3((unsigned)n), dim3(THREADS),
-                   THREADS / LKS_WARP * sizeof(float), u, scales, zeros, width, args->x + i * args->x_stride,
-                   args->x_stride, layer->d_in);
-        run_int8(compute, finish_from(f, i), in, n, layer->d_out);
-    }
+    int width = lks_padded(layer->d_in, LKS_BF16_GROUP);
+    multiply(compute, layer, args, 0, args->n, x, width, lks_on_device(compute, layer->bf16.panels), width,
+             CUDA_R_16BF);
 }

@@ -147,8 +147,10 @@ void lks_cuda_linear(const lks_compute *compute, const lks_linear *layer, const 
 void lks_cuda_linear_int8(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
 void lks_cuda_linear_bf16(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
 /* The same of inputs x that are rounded: rows without gaps, as wide as those of the weights. args->x is not looked at. */
-void lks_cuda_linear_rounded(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args,
-                             const uint16_t *x);
+void lks_cuda_linear_of_rounded(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args,
+                                const uint16_t *x);
+bool lks_cuda_linear_rounded(const lks_compute *compute, uint16_t *const *y, const lks_linear *const *layers,
+                             int n_layers, const float *x, int n);
 void lks_cuda_linear_int4(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
 void lks_cuda_linear_top(const lks_compute *compute, const lks_linear *layer, const lks_top *top, const float *x,
                          int n);

@@ -87,7 +87,7 @@ def explained(looksay, folder):
 def batches(looksay, folder):
     """Photos that are encoded together, good ones and others, those whose features are kept too."""
     photos = sorted(str(path) for of in ("assets/photos", "tests/parity/photos") for path in (ROOT / of).iterdir())
-    for model, options in ((TINY, []), (TINY, ["--batch", "3"]), (TINY, ["--batch", "64", "--beams", "3"]), (ASPECT, [])):
+    for model, options in ((TINY, []), (TINY, ["--batch", "1"]), (TINY, ["--batch", "3"]), (TINY, ["--batch", "64", "--beams", "3"]), (ASPECT, [])):
         many = ["caption", "--model", model, *options, *photos]  # one is no photo
         cpu, cuda = (run(looksay, *many, "--device", device, status=1) for device in ("cpu", "cuda"))
         expect(f"a batch says something else: {options}", cuda.stdout == cpu.stdout and cuda.stderr == cpu.stderr)
@@ -145,6 +145,9 @@ def emulated(looksay):
     full = run(looksay, "--device", "cuda", PHOTO, status=3, LOOKSAY_EMULATED_MEMORY="100000")
     expect(f"a full GPU: {full.stderr}", "out of memory" in full.stderr)
     halved(looksay)
+    photos = sorted(str(path) for path in (ROOT / "assets/photos").glob("*.jpg"))
+    apart, together = (run(looksay, "--device", "cuda", "--dtype", "bf16", "--batch", n, *photos) for n in ("1", "5"))
+    expect("bf16: a batch says something else than its photos alone", together.stdout == apart.stdout)
     for dtype in ("f32", "bf16"):
         plain = run(looksay, "--device", "cuda", "--dtype", dtype, PHOTO, LOOKSAY_EMULATED_EPILOGUES="none")
         expect(f"{dtype} without epilogues", plain.stdout == run(looksay, "--dtype", dtype, PHOTO).stdout)

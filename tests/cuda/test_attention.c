@@ -57,9 +57,10 @@ static void check_form(device_bench *b, const attention_case *c)
 /* In f32, and on tensor cores where these are used, whose queries are rounded. */
 static void check(device_bench *b, attention_case c)
 {
-    c.query_gap = 5;
-    for (int halves = 0; halves < 2; halves++) {
-        c.halves = halves != 0;
+    for (int form = 0; form < 4; form++) {
+        c.halves = form % 2 != 0;
+        c.aligned = form / 2 != 0;
+        c.query_gap = c.aligned ? 8 : 5;
         c.rounded_query = false;
         check_form(b, &c);
         c.rounded_query = true;

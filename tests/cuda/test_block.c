@@ -136,6 +136,49 @@ static void many_rows(void **state)
     device_close(&b);
 }
 
+/* Layers of the same rows, whose results are rounded; those that are not taken so, too. */
+static void rounded_layers(void **state)
+{
+    (void)state;
+    static const int widths[][2] = {{64, 32}, {2048, 8}, {64, 20}, {33, 64}};
+    enum { LAYERS = 3 };
+    device_bench b;
+    device_open(&b);
+    lks_linear layers[COUNT(widths)][LAYERS];
+    for (size_t i = 0; i < COUNT(widths); i++)
+        for (int k = 0; k < LAYERS; k++)
+            layers[i][k] = make_layer(&b, widths[i][0], widths[i][1], k != 1, (uint32_t)k);
+    device_mirror(&b, layers[0], (int)COUNT(widths) * LAYERS);
+    for (size_t i = 0; i < COUNT(widths); i++)
+        for (int n = 1; n <= 700; n += 699) { /* more rows of the widest than there is room for */
+            size_t count = (size_t)(n * widths[i][1]);
+            float *x = random_floats((size_t)(n * widths[i][0]), 3), *y = constant_floats(count, 0.0f);
+            float *device_x = device_put(&b, x, (size_t)(n * widths[i][0]) * sizeof *x);
+            float *exact = device_put(&b, NULL, count * sizeof *exact);
+            const lks_linear *some[LAYERS];
+            uint16_t *to[LAYERS];
+            for (int k = 0; k < LAYERS; k++) {
+                some[k] = &layers[i][k];
+                to[k] = device_put(&b, NULL, count * sizeof *to[k] + LKS_ALIGNMENT);
+            }
+            lks_linear_rounded(&b.compute, to, exact, some, LAYERS, device_x, n);
+            for (int k = 0; k < LAYERS; k++) {
+                lks_linear_dense(&b.reference, some[k], y, x, n, LKS_ACT_NONE, NULL);
+                uint16_t *halves = device_get(&b, to[k], count * sizeof *halves);
+                float *actual = constant_floats(count, 0.0f);
+                for (size_t j = 0; j < count; j++)
+                    actual[j] = lks_bf16_to_float(halves[j]);
+                assert_close(actual, y, count, 6e-3, "rounded results");
+                free(actual);
+                free(halves);
+            }
+            free(x);
+            free(y);
+            device_reset(&b);
+        }
+    device_close(&b);
+}
+
 /* What the one op does not take goes step by step. */
 static void others(void **state)
 {
@@ -166,6 +209,7 @@ int main(void)
 {
     device_need();
     const struct CMUnitTest tests[] = {cmocka_unit_test(shapes), cmocka_unit_test(activations),
-                                       cmocka_unit_test(many_rows), cmocka_unit_test(others)};
+                                       cmocka_unit_test(many_rows), cmocka_unit_test(rounded_layers),
+                                       cmocka_unit_test(others)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -91,7 +91,8 @@ static const lks_precision precisions[] = {LKS_PRECISION_F32, LKS_PRECISION_BF16
 static void linear_shapes(void **state)
 {
     (void)state;
-    static const int widths[][2] = {{1, 1}, {3, 7}, {64, 64}, {50, 130}, {129, 65}, {100, 200}};
+    static const int widths[][2] = {{1, 1},  {3, 7},     {64, 64},   {50, 130}, {129, 65},  {100, 200},
+                                    {8, 17}, {1032, 40}, {272, 100}, {48, 3},   {8, 16500}, {5200, 8}};
     for (size_t p = 0; p < COUNT(precisions); p++) {
         device_bench b;
         device_open(&b);
@@ -108,6 +109,8 @@ static void linear_shapes(void **state)
                 c.d_in = widths[i][0];
                 c.d_out = widths[i][1];
                 c.n = row_counts[r];
+                if (c.d_out > 1000 && c.n != 8) /* more take long */
+                    continue;
                 check_layer(&b, &layers[i], &c);
             }
         device_close(&b);
@@ -117,10 +120,13 @@ static void linear_shapes(void **state)
 static void linear_options(void **state)
 {
     (void)state;
-    for (size_t p = 0; p < COUNT(precisions); p++) {
+    for (size_t i = 0; i < 2 * COUNT(precisions); i++) {
+        size_t p = i / 2, k = i % 2;
         device_bench b;
         device_open(&b);
         linear_case c = {.precision = precisions[p], .d_in = 50, .d_out = 77, .extra = 5};
+        if (k > 0) /* rows that can be read four numbers at a time */
+            c = (linear_case){.precision = precisions[p], .d_in = 48, .d_out = 80, .extra = 4};
         lks_linear layers[2];
         for (int bias = 0; bias < 2; bias++) {
             c.bias = bias != 0;

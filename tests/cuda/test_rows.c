@@ -112,7 +112,7 @@ static void softmaxes(void **state)
 static void elements(void **state)
 {
     (void)state;
-    static const int shapes[][2] = {{1, 1}, {3, 7}, {5, 64}, {70, 33}};
+    static const int shapes[][2] = {{1, 1}, {3, 7}, {5, 64}, {70, 33}, {33, 20}};
     device_bench b;
     device_open(&b);
     const lks_ops *ops = b.compute.ops, *ref = b.reference.ops;
@@ -152,7 +152,8 @@ static void elements(void **state)
         lks_bf16_round(halves, x, count);
         ops->round_bf16(&b.compute, (uint16_t *)(void *)device_y, device_x, count);
         uint16_t *rounded = device_get(&b, device_y, count * sizeof *rounded);
-        assert_memory_equal(rounded, halves, count * sizeof *rounded);
+        assert_true(isnan(lks_bf16_to_float(rounded[0]))); /* which NaN a GPU does not promise */
+        assert_memory_equal(rounded + 1, halves + 1, (count - 1) * sizeof *rounded);
         free(rounded);
         free(halves);
         free(x);

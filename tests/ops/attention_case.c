@@ -6,9 +6,9 @@
 static void name_case(attention_data *data)
 {
     const attention_case *c = &data->c;
-    snprintf(data->what, sizeof data->what, "batch %d, heads %d/%d, d_head %d, %d queries, %d keys%s%s", c->n_batch,
+    snprintf(data->what, sizeof data->what, "batch %d, heads %d/%d, d_head %d, %d queries, %d keys%s%s%s", c->n_batch,
              c->n_heads, c->n_kv_heads, c->d_head, c->n_queries, c->n_keys, c->halves ? ", bf16" : "",
-             c->rounded_query ? ", rounded queries" : "");
+             c->rounded_query ? ", rounded queries" : "", c->aligned ? ", aligned" : "");
 }
 
 /* Which keys are seen: none in the first row of the batch by its length, none in the second by the mask. */
@@ -39,7 +39,7 @@ void attention_open(attention_data *data, const attention_case *of)
     name_case(data);
     assert_true(c->n_batch <= ATTENTION_MAX_BATCH);
     const int d_query = c->n_heads * c->d_head, n_entries = c->shared_keys ? 2 : c->n_batch;
-    const int64_t query_stride = d_query + c->query_gap, kv_stride = c->n_kv_heads * c->d_head + 3;
+    const int64_t query_stride = d_query + c->query_gap, kv_stride = c->n_kv_heads * c->d_head + (c->aligned ? 8 : 3);
     const size_t n_queries = (size_t)c->n_batch * (size_t)c->n_queries;
     data->n_query = n_queries * (size_t)query_stride;
     data->n_kv = (size_t)n_entries * (size_t)c->n_keys * (size_t)kv_stride;

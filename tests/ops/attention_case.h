@@ -8,6 +8,7 @@ typedef struct attention_case {
     lks_attention_kind kind;
     int n_batch, n_heads, n_kv_heads, d_head, n_queries, n_keys; /* n_kv_heads 0: as many as n_heads */
     int query_gap;                                               /* numbers between queries, as in a fused projection */
+    bool aligned; /* keys and values as far apart as vector loads want it, where heads are so wide */
     bool lengths, mask, causal, shared_keys;
     bool halves;        /* keys and values in bf16 */
     bool rounded_query; /* queries that bf16 holds exactly */

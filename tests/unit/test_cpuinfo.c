@@ -45,7 +45,8 @@ static bool optional(size_t offset)
 {
     return offset == offsetof(lks_ops, linear_widen) || offset == offsetof(lks_ops, depthwise_scratch) ||
            offset == offsetof(lks_ops, inverted_residual) || offset == offsetof(lks_ops, residual_scratch) ||
-           offset == offsetof(lks_ops, block_fits) || offset == offsetof(lks_ops, block);
+           offset == offsetof(lks_ops, block_fits) || offset == offsetof(lks_ops, block) ||
+           offset == offsetof(lks_ops, linear_rounded);
 }
 
 static void tables(void **state)
