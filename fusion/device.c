@@ -126,3 +126,8 @@ void lks_queue_close(lks_queue *queue)
     if (queue)
         module->queue_close(queue);
 }
+
+lks_status lks_device_measure(lks_roofline *out, const lks_compute *compute, lks_error *err)
+{
+    return module->measure(out, compute, err);
+}

@@ -7,6 +7,7 @@
 #define LKS_DEVICE_H
 
 #include "fusion/ops.h"
+#include "fusion/roofline.h"
 
 typedef struct lks_device lks_device;
 typedef struct lks_queue lks_queue;
@@ -32,10 +33,14 @@ lks_status lks_device_mirror(lks_device *device, const lks_arena *arena, lks_err
 lks_status lks_queue_open(lks_queue **out, lks_device *device, lks_error *err);
 void lks_queue_close(lks_queue *queue); /* NULL is safe */
 
+/* What the device does at most: products of large matrices, and a copy within its memory, bytes read and written. Takes a second or
+ * two and, as long, up to 3 GiB of it. bf16_gflops is 0 where it cannot be computed with. */
+lks_status lks_device_measure(lks_roofline *out, const lks_compute *compute, lks_error *err);
+
 /* What the module exports under LKS_DEVICE_MODULE_SYMBOL. Functions of the table that run on the host are NULL there. */
 #define LKS_DEVICE_MODULE "looksay-cuda.so"
 #define LKS_DEVICE_MODULE_SYMBOL "lks_cuda_module"
-#define LKS_DEVICE_MODULE_VERSION 1
+#define LKS_DEVICE_MODULE_VERSION 2
 
 typedef struct lks_device_module {
     int version;
@@ -48,6 +53,7 @@ typedef struct lks_device_module {
     lks_status (*mirror)(lks_device *device, const lks_arena *arena, lks_error *err);
     lks_status (*queue_open)(lks_queue **out, lks_device *device, lks_error *err);
     void (*queue_close)(lks_queue *queue);
+    lks_status (*measure)(lks_roofline *out, const lks_compute *compute, lks_error *err);
 } lks_device_module;
 
 #endif

@@ -389,6 +389,26 @@ typedef struct lks_machine_speed {
 LKS_API lks_status lks_machine_measure(lks_machine_speed *speed, const char *isa, int n_threads, double seconds,
                                        lks_error *err);
 
+/* 10^9 operations per second of the linear layers of a transformer block of width 768: all together, and each. */
+typedef struct lks_block_speed {
+    double all;
+    double qkv, proj, fc1, fc2; /* proj and fc2 with a residual, fc1 with GELU */
+} lks_block_speed;
+
+typedef struct lks_gpu_speed {
+    double f32_gflops, bf16_gflops, int8_gops; /* products of large matrices: the peak; bf16 0: not on this GPU */
+    double dram_gbps;                          /* a large copy within its memory, bytes read and written */
+    struct {
+        int n_tokens;        /* 577, 257, 197: a ViT at 384 px, 256 px with patches of 16, 224 px */
+        int n_rows, n_heads; /* of linear layers and self-attention, of width 64: of 64 photos on a fast GPU */
+        lks_block_speed f32, bf16, int8;                    /* with such weights, rounding their inputs included */
+        double f32_attention_gflops, bf16_attention_gflops; /* as models of f32 attend, and those below */
+    } layers[3];
+} lks_gpu_speed;
+
+/* Measures the GPU that "cuda" takes, and typical layers on it; takes a few seconds and, as long, up to a quarter of its memory. */
+LKS_API lks_status lks_gpu_measure(lks_gpu_speed *speed, lks_error *err);
+
 /* Frees what lks_model_info returned. */
 LKS_API void lks_free(void *memory);
 

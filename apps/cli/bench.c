@@ -12,21 +12,18 @@
 #include <unistd.h>
 
 #include "apps/cli/batches.h"
+#include "apps/cli/bench.h"
 #include "apps/cli/commands.h"
-#include "apps/cli/engine.h"
 
 enum { DEFAULT_REPEAT = 9, DEFAULT_TOKENS = 20, FOLDER_ROUNDS = 3, DRAWN_WIDTH = 640, DRAWN_HEIGHT = 480 };
 #define MACHINE_SECONDS 3.0
 
 extern char **environ;
 
-typedef struct figures {
-    double read_ms, encode_ms, decode_ms_per_token, caption_ms, maps_ms, start_ms, peak_mib, file_mib;
-    double encode_floor_ms, decode_floor_ms_per_token, floor_ms; /* the least that the machine could take */
-    double greedy_ms, three_beams_ms;                            /* a caption's encoding and words */
-    double folder_photos_per_s;
-    int n_steps, n_beams, n_batch; /* tokens of a caption; photos that `looksay caption` would take together */
-} figures;
+bool bench_wants_json(const settings *s)
+{
+    return s->report_format && strcmp(s->report_format, "json") == 0;
+}
 
 static int by_size(const void *a, const void *b)
 {
@@ -34,7 +31,7 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median(double *values, int n)
+double bench_median(double *values, int n)
 {
     qsort(values, (size_t)n, sizeof *values, by_size);
     return values[n / 2];
@@ -108,7 +105,7 @@ static int measure_process(figures *out, const char *model, const settings *s, c
         out->peak_mib = peak > out->peak_mib ? peak : out->peak_mib;
     }
     if (status == EXIT_ALL_DONE)
-        out->start_ms = median(samples, n);
+        out->start_ms = bench_median(samples, n);
     free(samples);
     return status;
 }
@@ -185,8 +182,7 @@ static bool run_round(double *samples[N_SERIES], int k, figures *out, lks_sessio
     return true;
 }
 
-/* What no implementation in the model's precision could do faster on this machine, by arithmetic or by memory reads. */
-static void find_floors(figures *out, const lks_model *model, const lks_machine_speed *machine)
+void bench_find_floors(figures *out, const lks_model *model, const peaks *machine)
 {
     lks_model_cost cost;
     lks_model_cost_estimate(model, &cost);
@@ -201,19 +197,13 @@ static void find_floors(figures *out, const lks_model *model, const lks_machine_
     out->floor_ms = out->encode_floor_ms + out->n_steps * out->decode_floor_ms_per_token;
 }
 
-/* machine: NULL for a GPU, whose peaks are not known, and then no floors. */
 static bool measure_model(figures *out, engine *e, const settings *s, const char *image, int n,
-                          const lks_caption_options *asked, const lks_machine_speed *machine)
+                          const lks_caption_options *options)
 {
     double *block = calloc((size_t)n * N_SERIES, sizeof *block), *samples[N_SERIES];
     for (int i = 0; i < N_SERIES; i++)
         samples[i] = block + i * n;
-    lks_caption_options options = *asked;
-    if (s->max_tokens == OPTION_UNSET)
-        options.max_tokens = DEFAULT_TOKENS;
-    if (s->min_tokens == OPTION_UNSET) /* all of them, whatever the picture shows */
-        options.min_tokens = options.max_tokens;
-    out->n_beams = options.n_beams;
+    out->n_beams = options->n_beams;
     out->n_batch = (int)batches_count(s, e->model);
     lks_session_options session_options = {.size = sizeof session_options,
                                            .n_threads = s->n_threads == OPTION_UNSET ? 0 : s->n_threads};
@@ -224,49 +214,21 @@ static bool measure_model(figures *out, engine *e, const settings *s, const char
     if (block && !done)
         complain("%s", err.message);
     for (int i = -1; i < n && done; i++) /* the first is thrown away: it warms caches */
-        done = run_round(samples, i < 0 ? 0 : i, out, e->session, explainer, image, &options);
+        done = run_round(samples, i < 0 ? 0 : i, out, e->session, explainer, image, options);
     lks_session_close(explainer);
     if (done) {
-        out->read_ms = median(samples[READ], n);
-        out->encode_ms = median(samples[ENCODE], n);
-        out->decode_ms_per_token = median(samples[DECODE], n);
-        out->caption_ms = median(samples[ALL], n);
-        out->maps_ms = median(samples[MAPS], n);
-        out->greedy_ms = median(samples[GREEDY], n);
-        out->three_beams_ms = median(samples[THREE_BEAMS], n);
-        out->folder_photos_per_s = median(samples[FOLDER], n < FOLDER_ROUNDS ? n : FOLDER_ROUNDS);
+        out->read_ms = bench_median(samples[READ], n);
+        out->encode_ms = bench_median(samples[ENCODE], n);
+        out->decode_ms_per_token = bench_median(samples[DECODE], n);
+        out->caption_ms = bench_median(samples[ALL], n);
+        out->maps_ms = bench_median(samples[MAPS], n);
+        out->greedy_ms = bench_median(samples[GREEDY], n);
+        out->three_beams_ms = bench_median(samples[THREE_BEAMS], n);
+        out->folder_photos_per_s = bench_median(samples[FOLDER], n < FOLDER_ROUNDS ? n : FOLDER_ROUNDS);
         out->file_mib = size_mib(e->path);
-        if (machine)
-            find_floors(out, e->model, machine);
     }
     free(block);
     return done;
-}
-
-/* On a GPU, whose peaks are not measured: what the model takes, and no share of anything. */
-static void print_gpu(const figures *f, const engine *e, const lks_gpu *gpu, bool json)
-{
-    if (json) {
-        json_t *root =
-            json_pack("{s:{s:s, s:s}, s:[{s:s, s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}]}", "machine",
-                      "device", lks_model_device(e->model), "gpu", gpu->name, "models", "model", e->name, "dtype",
-                      lks_model_dtype(e->model), "tokens", f->n_steps, "beams", f->n_beams, "read_ms", f->read_ms,
-                      "encode_ms", f->encode_ms, "decode_ms_per_token", f->decode_ms_per_token, "caption_ms",
-                      f->caption_ms, "greedy_ms", f->greedy_ms, "three_beams_ms", f->three_beams_ms, "photos_per_s",
-                      f->folder_photos_per_s, "start_to_caption_ms", f->start_ms);
-        json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(5));
-        putchar('\n');
-        json_decref(root);
-        return;
-    }
-    printf("machine    %s\n", gpu->name);
-    printf("model      %s, %s, %d tokens a caption, %d beam%s\n", e->name, lks_model_dtype(e->model), f->n_steps,
-           f->n_beams, f->n_beams == 1 ? "" : "s");
-    printf("stages     read %.2f ms; encode %.2f ms; decode %.3f ms a token\n", f->read_ms, f->encode_ms,
-           f->decode_ms_per_token);
-    printf("caption    %.2f ms\n", f->caption_ms);
-    printf("folder     %.1f photos/s\n", f->folder_photos_per_s);
-    printf("process    %.1f ms from start to end with one caption\n", f->start_ms);
 }
 
 static void print_json(const lks_machine_speed *m, const figures *f, const engine *e)
@@ -338,6 +300,36 @@ static void print_text(const lks_machine_speed *m, const figures *f, const engin
     putchar('\n');
 }
 
+static bool measure_on_cpu(figures *f, engine *e, const settings *s, const char *image, int n,
+                           const lks_caption_options *options)
+{
+    lks_machine_speed m;
+    lks_error err;
+    if (lks_machine_measure(&m, s->isa, s->n_threads == OPTION_UNSET ? 0 : s->n_threads, MACHINE_SECONDS, &err) !=
+        LKS_OK) {
+        complain("%s", err.message);
+        return false;
+    }
+    if (!measure_model(f, e, s, image, n, options))
+        return false;
+    bench_find_floors(f, e->model, &(peaks){m.f32_gflops, m.bf16_gflops, m.int8_gops, m.dram_gbps});
+    (bench_wants_json(s) ? print_json : print_text)(&m, f, e);
+    return true;
+}
+
+static bool measure_on_gpu(figures *f, engine *e, const settings *s, const char *image, int n,
+                           const lks_caption_options *options)
+{
+    lks_gpu gpu;
+    lks_gpu_speed speed;
+    lks_error err;
+    if (lks_gpu_describe(&gpu, &err) != LKS_OK || lks_gpu_measure(&speed, &err) != LKS_OK) {
+        complain("%s", err.message);
+        return false;
+    }
+    return measure_model(f, e, s, image, n, options) && bench_gpu(f, e, s, &gpu, &speed, n, options);
+}
+
 static int measure(const settings *s, const char *image)
 {
     figures f = {.read_ms = 0.0};
@@ -349,33 +341,17 @@ static int measure(const settings *s, const char *image)
     engine e;
     if (!engine_open(&e, s))
         return EXIT_MODEL;
-    lks_machine_speed machine;
     lks_caption_options options;
-    lks_error err;
-    int n_threads = s->n_threads == OPTION_UNSET ? 0 : s->n_threads;
-    bool json = s->report_format && strcmp(s->report_format, "json") == 0;
     engine_caption_options(&options, &e, s);
-    if (!engine_check_caption(s, &options)) {
+    if (s->max_tokens == OPTION_UNSET)
+        options.max_tokens = DEFAULT_TOKENS;
+    if (s->min_tokens == OPTION_UNSET) /* all of them, whatever the picture shows */
+        options.min_tokens = options.max_tokens;
+    bool on_gpu = strcmp(lks_model_device(e.model), "cuda") == 0;
+    if (!engine_check_caption(s, &options))
         status = EXIT_USAGE;
-    } else if (strcmp(lks_model_device(e.model), "cuda") == 0) {
-        lks_gpu gpu;
-        bool described = lks_gpu_describe(&gpu, &err) == LKS_OK;
-        if (!described)
-            complain("%s", err.message);
-        if (described && measure_model(&f, &e, s, image, n, &options, NULL))
-            print_gpu(&f, &e, &gpu, json);
-        else
-            status = EXIT_SOME_FAILED;
-    } else if (lks_machine_measure(&machine, s->isa, n_threads, MACHINE_SECONDS, &err) != LKS_OK) {
-        complain("%s", err.message);
+    else if (!(on_gpu ? measure_on_gpu : measure_on_cpu)(&f, &e, s, image, n, &options))
         status = EXIT_SOME_FAILED;
-    } else if (!measure_model(&f, &e, s, image, n, &options, &machine)) {
-        status = EXIT_SOME_FAILED;
-    } else if (json) {
-        print_json(&machine, &f, &e);
-    } else {
-        print_text(&machine, &f, &e);
-    }
     engine_close(&e);
     return status;
 }

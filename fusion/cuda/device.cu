@@ -438,4 +438,5 @@ extern "C" __attribute__((visibility("default"))) const lks_device_module lks_cu
                                                                                              expect,
                                                                                              mirror,
                                                                                              open_queue,
-                                                                                             close_queue};
+                                                                                             close_queue,
+                                                                                             lks_cuda_roofline};

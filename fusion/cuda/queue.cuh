@@ -142,6 +142,8 @@ static inline dim3 lks_blocks(int64_t n, int threads)
     return dim3((unsigned)(blocks < 1 ? 1 : blocks > 8192 ? 8192 : blocks));
 }
 
+lks_status lks_cuda_roofline(lks_roofline *out, const lks_compute *compute, lks_error *err);
+
 /* The parts of the table. */
 void lks_cuda_linear(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
 void lks_cuda_linear_int8(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);

@@ -110,6 +110,21 @@ def halved(looksay):
     expect("no batch was halved", told)
 
 
+def numbers(value):
+    """All numbers of a report, those that are no measurement too."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [n for part in value for n in numbers(part)] if isinstance(value, list) else [value] if isinstance(value, float) else []
+
+
+def measured(looksay):
+    report = json.loads(run(looksay, "bench", "--device", "cuda", "--repeat", "1", "--max-tokens", "3", "--format", "json", PHOTO).stdout)
+    machine, model = report["machine"], report["models"][0]
+    expect(f"{machine}: something was not measured", all(n > 0 for n in numbers(machine)) and len(machine["layers"]) == 3)
+    expect(f"{model}: something was not measured", all(n > 0 for name, n in model.items() if isinstance(n, float) and name != "maps_ms"))
+    expect(f"{model}: no batch was measured", min(numbers(model["batch"])) > 0 and model["tokens"] == 3)
+
+
 def used(looksay):
     line = gpu_line(looksay, LOOKSAY_DEVICE="cuda")
     expect(f"doctor: {line}", line["ok"] and "used by --device cuda" in line["found"])
@@ -120,6 +135,7 @@ def used(looksay):
     same(looksay, "--beams", "3", "--ban", "the")
     for dtype in ("int8", "int4", "bf16"):
         same(looksay, "--dtype", dtype, tolerance=BELOW_F32)
+    measured(looksay)
     with tempfile.TemporaryDirectory() as folder:
         explained(looksay, folder)
         many = [PHOTO, str(ROOT / "assets/photos/rocket.jpg"), PHOTO]
@@ -164,6 +180,7 @@ def main():
             refused(looksay, reason.removeprefix("not used: ").split(";")[0])
         elif kind == "gpu":
             used(looksay)
+            run(looksay, "bench", "--device", "cuda", "--repeat", "1")
             same(looksay, model=str(ROOT / "assets/model/looksay.gguf"), tolerance=BELOW_F32)
         else:
             emulated(looksay)
