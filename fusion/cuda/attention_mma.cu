@@ -42,7 +42,7 @@ typedef struct operands {
     numbers query, key, value;
     numbers_kind out_kind;
     float *out;
-    uint16_t *out_halves;
+    uint16_t *out_halves; /* again, one of the two is NULL */
 } operands;
 
 __device__ __forceinline__ lks_vector<unsigned, 4> eight_halves(const float *floats)
