@@ -113,6 +113,7 @@ template <class T> static double measure_products(bench *b, cudaDataType_t type)
         p.y = b->memory + 2 * b->part_bytes;
         p.x_stride = p.w_stride = p.y_stride = side;
         p.type = type;
+        p.y_type = type == CUDA_R_8I ? CUDA_R_32I : type;
         double seconds = time_runs(b, [&]() { lks_cuda_sums(b->compute, &p); });
         if (seconds < 0.0)
             break;
