@@ -7,7 +7,16 @@
 #include "apps/captioner/looksay.h"
 #include "fusion/device.h"
 
-enum { WIDTH = 768, N_HEADS = 12, D_HEAD = 64, D_MLP = 3072, N_LAYERS = 4, N_LENGTHS = 3, MAX_PHOTOS = 64, N_RUNS = 5 };
+enum {
+    WIDTH = 768,
+    N_HEADS = 12,
+    D_HEAD = 64,
+    D_MLP = 3072,
+    N_LAYERS = 4,
+    N_LENGTHS = 3,
+    MAX_PHOTOS = 64,
+    N_TURNS = 5
+};
 enum { F32, BF16, INT8, N_PRECISIONS };
 #define LONG_ENOUGH 5e-3 /* seconds of a run: more photos would say the same */
 #define N_RANDOM ((size_t)1 << 18)
@@ -213,16 +222,17 @@ static void queue_attention(bench *b, const work *w, int n)
     b->compute.ops->attention(&b->compute, &a);
 }
 
-/* Seconds of the fastest of n_runs runs on n rows or heads. */
-static lks_status time_runs(double *seconds, bench *b, const work *w, int n, int n_runs, lks_error *err)
+/* Seconds of a run on n rows or heads, in the fastest of n_turns; n_queued runs are queued before they are waited for. */
+static lks_status time_runs(double *seconds, bench *b, const work *w, int n, int n_turns, int n_queued, lks_error *err)
 {
     lks_status st = LKS_OK;
-    for (int run = 0; run < n_runs && st == LKS_OK; run++) {
+    for (int turn = 0; turn < n_turns && st == LKS_OK; turn++) {
         double began = now();
-        (w->layer ? queue_linear : queue_attention)(b, w, n);
+        for (int run = 0; run < n_queued; run++)
+            (w->layer ? queue_linear : queue_attention)(b, w, n);
         st = b->compute.ops->sync(&b->compute, err);
-        double taken = now() - began;
-        *seconds = run == 0 || taken < *seconds ? taken : *seconds;
+        double taken = (now() - began) / n_queued;
+        *seconds = turn == 0 || taken < *seconds ? taken : *seconds;
     }
     return st;
 }
@@ -239,10 +249,10 @@ static lks_status measure_work(double *rate, int *n, bench *b, const work *w, in
             continue;
         fill_to(b, floats_needed(w, *n));
         double seconds;
-        lks_status st = time_runs(&seconds, b, w, *n, 2, err); /* the first one loads what it needs */
+        lks_status st = time_runs(&seconds, b, w, *n, 2, 1, err); /* the first one loads what it needs */
         bool last = st == LKS_OK && (shift == 0 || seconds > LONG_ENOUGH);
         if (last && shift == 0)
-            st = time_runs(&seconds, b, w, *n, N_RUNS, err);
+            st = time_runs(&seconds, b, w, *n, N_TURNS, (int)(LONG_ENOUGH / seconds) + 1, err);
         if (last)
             *rate = floating_operations(w, *n) / seconds * 1e-9;
         if (last || st != LKS_OK)

@@ -18,6 +18,7 @@ sys.path.insert(0, str(PEERS))
 import chart  # noqa: E402
 import contest  # noqa: E402
 import figures  # noqa: E402
+import gpu  # noqa: E402
 
 LOOKSAY = Path()
 SVG = "{http://www.w3.org/2000/svg}"
@@ -111,6 +112,25 @@ class Contest(unittest.TestCase):
             for name in (*model["rows"], *model["skipped"]):
                 self.assertIn(f"| {name} |", (Path(folder) / "peers.md").read_text())
             ElementTree.parse(Path(folder) / "peers.svg")
+
+
+class Gpu(unittest.TestCase):
+    def test_the_table_says_how_much_better_ours_is_and_what_failed(self):
+        rows = [gpu.Row("a product, TFLOP/s", "torch bf16", 800.0), gpu.Row("a photo, ms", "looksay bf16", 5.0),
+                gpu.Row("a product, TFLOP/s", "looksay bf16", 400.0, 50.0), gpu.Row("a photo, ms", "transformers f16", 20.0),
+                gpu.Row("a photo, ms", "transformers bf16", None, None, "no memory")]
+        self.assertEqual(gpu.table(rows).splitlines()[2:], [
+            "| a product, TFLOP/s | looksay bf16 | 400 | 50 % |  |",
+            "| a product, TFLOP/s | torch bf16 | 800 |  | 0.50 |",
+            "| a photo, ms | looksay bf16 | 5 |  |  |",
+            "| a photo, ms | transformers f16 | 20 |  | 4.00 |",
+            "| a photo, ms | transformers bf16 | failed: no memory |  |  |"])
+
+    def test_one_failure_is_not_all(self):
+        results = gpu.Results()
+        with results.guard("a photo, ms", "transformers bf16"):
+            raise RuntimeError("no memory\nof any kind")
+        self.assertEqual(results.rows, [gpu.Row("a photo, ms", "transformers bf16", None, None, "no memory")])
 
 
 if __name__ == "__main__":
