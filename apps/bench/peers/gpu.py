@@ -68,7 +68,8 @@ def say(text):
 def call(*words):
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise RuntimeError(f"{words[1]} failed: {done.stderr[-500:]}")
+        said = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
+        raise RuntimeError(f"{Path(words[0]).name} {words[1]}: {said[-1]}")
     return done.stdout
 
 
