@@ -156,7 +156,7 @@ static lks_status look_at_all(batch *b, const lks_looker *together, lks_error *e
 
 /* ---- on a device ---- */
 
-/* Reads pictures, and makes the pixels that a device is to encode. */
+/* Reads pictures, and makes or plans the pixels that a device is to encode. */
 static void prepare_apart(void *argument, int thread, int n_threads)
 {
     (void)thread;
@@ -193,8 +193,8 @@ static lks_status look_together(batch *b, int *n_images, const lks_looker *with,
             if (kept)
                 compute->ops->upload(compute, tokens, kept->tokens, of_tokens * sizeof *tokens);
             else
-                compute->ops->upload(compute, with->image + (size_t)n * of_pixels,
-                                     with->pixels + (size_t)(i - first) * of_pixels, of_pixels * sizeof *with->pixels);
+                lks_look_place(&b->seen[i], with->image + (size_t)n * of_pixels,
+                               with->pixels + (size_t)(i - first) * of_pixels, compute);
             b->seen[i].features.tokens = tokens;
             b->images[i] = *n_images + n++;
         }
@@ -336,6 +336,7 @@ static lks_status run(batch *b, lks_error *err)
         st = find_words(b, err);
     for (int i = 0; i < b->n; i++) {
         lks_image_release(&b->seen[i].image);
+        lks_resampling_release(&b->seen[i].resampling);
         free((void *)(uintptr_t)b->kept[i]);
     }
     return st;
