@@ -7,6 +7,7 @@
  * rows it has. On a CPU every number comes out of the same operations in the same order as for the picture alone. A model whose
  * pictures differ in shape captions them singly. No more pictures than threads have their pixels in memory, or than a device encodes
  * at once, unless these are kept. */
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,9 +32,12 @@ typedef struct batch {
     lks_seen seen[MAX_ROWS];
     int32_t images[MAX_ROWS]; /* which of the decoder's each picture is */
     const lks_features *kept[MAX_ROWS];
-    lks_error *errors;      /* [n] */
-    lks_caption **captions; /* [n] */
-    atomic_int next;        /* up to `end`: what the threads take, a picture each */
+    lks_error *errors;        /* [n] */
+    lks_caption **captions;   /* [n] */
+    const lks_looker *looker; /* of a device, and how many pictures of this round it was sent */
+    pthread_mutex_t sending;
+    int n_sent;
+    atomic_int next; /* up to `end`: what the threads take, a picture each */
     int first, end;
 } batch;
 
@@ -156,55 +160,60 @@ static lks_status look_at_all(batch *b, const lks_looker *together, lks_error *e
 
 /* ---- on a device ---- */
 
-/* Reads pictures, and makes or plans the pixels that a device is to encode. */
-static void prepare_apart(void *argument, int thread, int n_threads)
+/* Reads pictures and sends their pixels to the device: those that are ready first come first. */
+static void send_apart(void *argument, int thread, int n_threads)
 {
     (void)thread;
     (void)n_threads;
     batch *b = argument;
     const lks_model *model = b->session->model;
+    const lks_looker *with = b->looker;
     const lks_compute compute = {.ops = model->ops};
     for (int i; take_next(&i, b);) {
         read_picture(b, i);
-        lks_error *err = &b->errors[i];
         lks_seen *seen = &b->seen[i];
-        if (err->status == LKS_OK && !b->pictures[i].features)
-            lks_look_preprocess(seen, b->session->pixels + (size_t)(i - b->first) * lks_look_pixels(&seen->shape),
-                                model, &compute, err);
+        if (b->errors[i].status == LKS_OK && !b->pictures[i].features) {
+            size_t n = lks_look_pixels(&seen->shape);
+            float *pixels = with->pixels + (size_t)(i - b->first) * n;
+            if (lks_look_preprocess(seen, pixels, model, &compute, &b->errors[i]) == LKS_OK) {
+                pthread_mutex_lock(&b->sending);
+                b->images[i] = b->n_sent++;
+                lks_look_place(seen, with->image + (size_t)b->images[i] * n, pixels, &with->compute);
+                pthread_mutex_unlock(&b->sending);
+            }
+        }
         if (!b->options->keep_picture)
             lks_image_release(&seen->image);
     }
 }
 
-/* Queues the looking at pictures first..end-1, the first of them the decoder's image *n_images, which is advanced. */
-static lks_status look_together(batch *b, int *n_images, const lks_looker *with, const lks_vit_shape *shape, int first,
-                                int end, lks_error *err)
+/* Queues the looking at pictures first..end-1, of which n_sent are to be encoded; the first is image n_images of the decoder, which is
+ * advanced. */
+static lks_status look_together(batch *b, int *n_images, int first, int end, lks_error *err)
 {
     const lks_model *model = b->session->model;
-    const lks_compute *compute = &with->compute;
-    const size_t of_pixels = lks_look_pixels(shape), of_tokens = lks_look_tokens(model, shape);
-    int n = 0, n_encoded = 0;
-    for (int recalled = 0; recalled < 2; recalled++) { /* those to be encoded come first */
-        for (int i = first; i < end; i++) {
-            const lks_features *kept = b->pictures[i].features;
-            float *tokens = with->tokens + (size_t)n * of_tokens;
-            if (b->errors[i].status != LKS_OK || (kept != NULL) != (recalled != 0))
-                continue;
-            if (kept)
-                compute->ops->upload(compute, tokens, kept->tokens, of_tokens * sizeof *tokens);
-            else
-                lks_look_place(&b->seen[i], with->image + (size_t)n * of_pixels,
-                               with->pixels + (size_t)(i - first) * of_pixels, compute);
-            b->seen[i].features.tokens = tokens;
-            b->images[i] = *n_images + n++;
-        }
-        n_encoded = recalled ? n_encoded : n;
-    }
+    const lks_compute *compute = &b->looker->compute;
+    const lks_vit_shape *shape = lks_vit_usual_shape(model->vit);
+    const size_t of_tokens = lks_look_tokens(model, shape);
+    float *tokens = b->looker->tokens;
+    int n = b->n_sent;
     lks_status st = LKS_OK;
-    if (n_encoded > 0)
-        st = lks_vit_encode(model->vit, compute, with->tokens, with->image, shape, n_encoded, err);
+    if (n > 0)
+        st = lks_vit_encode(model->vit, compute, tokens, b->looker->image, shape, n, err);
+    for (int i = first; i < end; i++) {
+        const lks_features *kept = b->pictures[i].features;
+        if (b->errors[i].status != LKS_OK)
+            continue;
+        if (kept) {
+            b->images[i] = n++;
+            compute->ops->upload(compute, tokens + (size_t)b->images[i] * of_tokens, kept->tokens,
+                                 of_tokens * sizeof *tokens);
+        }
+        b->seen[i].features.tokens = tokens + (size_t)b->images[i] * of_tokens;
+        b->images[i] += *n_images;
+    }
     if (st == LKS_OK && n > 0)
-        st = lks_decoder_look(compute, b->session->state, *n_images, n, with->tokens, err);
+        st = lks_decoder_look(compute, b->session->state, *n_images, n, tokens, err);
     for (int i = first; i < end && st == LKS_OK && b->options->keep_features; i++)
         if (b->errors[i].status == LKS_OK)
             st = lks_features_copy(&b->kept[i], &b->seen[i].features, compute, err);
@@ -223,21 +232,25 @@ static int count_together(const lks_vit_shape *shape, int n)
 /* As look_at_all, `at_once` pictures at a time. The time that queueing takes and the device is waited for is shared out evenly. */
 static lks_status look_on_device(batch *b, const lks_looker *with, int at_once, lks_error *err)
 {
-    const lks_vit_shape *shape = lks_vit_usual_shape(b->session->model->vit);
     lks_status st = LKS_OK;
+    b->looker = with;
+    if (pthread_mutex_init(&b->sending, NULL) != 0)
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
     double ms = 0.0;
     int n_images = 0, n_encoded = 0;
     for (int i = 0, end; i < b->n && st == LKS_OK; i = end) {
         end = b->n - i < at_once ? b->n : i + at_once;
-        run_apart(b, prepare_apart, i, end);
+        b->n_sent = 0;
+        run_apart(b, send_apart, i, end);
         double began = lks_now_ms();
-        st = look_together(b, &n_images, with, shape, i, end, err);
+        st = look_together(b, &n_images, i, end, err);
         ms += lks_now_ms() - began;
     }
     double began = lks_now_ms();
     if (st == LKS_OK)
         st = with->compute.ops->sync(&with->compute, err);
     ms += lks_now_ms() - began;
+    pthread_mutex_destroy(&b->sending);
     for (int i = 0; i < b->n; i++)
         n_encoded += b->errors[i].status == LKS_OK && !b->pictures[i].features;
     for (int i = 0; i < b->n; i++)
@@ -336,7 +349,6 @@ static lks_status run(batch *b, lks_error *err)
         st = find_words(b, err);
     for (int i = 0; i < b->n; i++) {
         lks_image_release(&b->seen[i].image);
-        lks_resampling_release(&b->seen[i].resampling);
         free((void *)(uintptr_t)b->kept[i]);
     }
     return st;

@@ -4,15 +4,18 @@
  * key, then the lanes share out the width of the head. Keys stand in shared memory, a float beside each row so that lanes that read
  * down a column do not meet in a bank.
  * `split`: for few queries, as in decoding, and for wide heads. A block takes one query and a part of the keys; its warps take turns
- * at 32 keys. How many parts there are depends on the number of keys alone, so that a row does not depend on the rows beside it;
+ * at 32 keys, whose numbers are read once, 16 bytes a lane: what it takes is the time to read them. How many parts there are depends on the number of keys alone, so that a row does not depend on the rows beside it;
  * `join` puts the parts together.
  *
  * Both keep the running softmax of Milakov & Gimelshein (2018). A map takes the scores first and is normalised when the sum is known. */
+#include <type_traits>
+
 #include "fusion/cuda/attention.cuh"
 
 constexpr int KEYS = LKS_WARP, THREADS = 128, WARPS = THREADS / LKS_WARP;
 constexpr int PER_WARP = 4, QUERIES = WARPS * PER_WARP; /* of `tile` */
 constexpr int FEW_QUERIES = 8, MAX_PARTS = 8, KEYS_A_PART = 128, MAX_TILE_WIDTH = 128, MAX_WIDTH = 512;
+constexpr int MAX_LOADS = 8; /* under way at once, of a lane of `split` */
 
 template <bool HALF> __device__ __forceinline__ float key_at(const lks_attention &a, int64_t at)
 {
@@ -160,62 +163,146 @@ __device__ __forceinline__ void write_result(const lks_attention &a, int b, int 
         a.log_sum_exp[lks_map_row(a, b, h, i)] = lks_running_log(r);
 }
 
-template <bool HALF, int SLICES> static __global__ void split(lks_attention a, float *parts, int n_parts)
+/* What a lane of `split` reads at once. */
+template <bool HALF> struct sixteen_bytes {
+    using number = typename std::conditional<HALF, uint16_t, float>::type;
+    static constexpr int COUNT = 16 / sizeof(number);
+    lks_vector<number, COUNT> numbers;
+};
+
+__device__ __forceinline__ float widen(float x)
 {
+    return x;
+}
+
+__device__ __forceinline__ float widen(uint16_t x)
+{
+    return lks_bf16_widen(x);
+}
+
+/* Those at `from`, of which the first n numbers are there; the others are 0. ALIGNED: all or none are. */
+template <bool HALF, bool ALIGNED>
+__device__ __forceinline__ sixteen_bytes<HALF> load_sixteen(const typename sixteen_bytes<HALF>::number *from, int n)
+{
+    sixteen_bytes<HALF> read = {};
+    if (!ALIGNED)
+        for (int k = 0; k < sixteen_bytes<HALF>::COUNT; k++)
+            read.numbers.at[k] = k < n ? from[k] : (typename sixteen_bytes<HALF>::number)0;
+    else if (n > 0)
+        read.numbers = *(const decltype(read.numbers) *)from;
+    return read;
+}
+
+template <bool HALF>
+__device__ __forceinline__ const typename sixteen_bytes<HALF>::number *number_at(const float *floats,
+                                                                                 const uint16_t *halves, int64_t at)
+{
+    if constexpr (HALF)
+        return halves + at;
+    else
+        return floats + at;
+}
+
+template <bool LINEAR, bool HALF>
+__device__ __forceinline__ float product(const float *query, const sixteen_bytes<HALF> &key)
+{
+    float sum = 0.0f;
+    for (int k = 0; k < sixteen_bytes<HALF>::COUNT; k++) {
+        const float x = widen(key.numbers.at[k]);
+        sum += query[k] * (LINEAR ? lks_feature(x) : x);
+    }
+    return sum;
+}
+
+/* LANES lanes share a key, 16 bytes of it each, or CHUNKS times that; a warp has 32 / LANES keys abreast, and their loads under way
+ * together. */
+template <bool HALF, bool ALIGNED, int LANES, int CHUNKS>
+static __global__ void split(lks_attention a, float *parts, int n_parts)
+{
+    using some = sixteen_bytes<HALF>;
+    constexpr int EACH = some::COUNT, ABREAST = LKS_WARP / LANES, BATCH = MAX_LOADS / CHUNKS;
     LKS_SHARED(float, shared); /* [WARPS, d + 2] */
     const int d = a.d_head, warp = (int)threadIdx.x / LKS_WARP, lane = (int)threadIdx.x % LKS_WARP;
     const int i = (int)blockIdx.x / n_parts, part = (int)blockIdx.x % n_parts, h = (int)blockIdx.y, b = (int)blockIdx.z;
-    const int64_t kv = lks_kv_begin(a, b, h), map_row = lks_map_row(a, b, h, i);
+    const int place = lane % LANES, group = lane / LANES;
+    const int64_t map_row = lks_map_row(a, b, h, i);
     const float *query = a.query + b * a.query_batch_stride + i * a.query_row_stride + (int64_t)h * d;
     const bool linear = a.kind == LKS_ATTENTION_LINEAR;
     const int end = lks_visible_end(a, b, i);
-    float q[SLICES], sums[SLICES];
-    for (int s = 0; s < SLICES; s++) {
-        int c = s * LKS_WARP + lane;
-        q[s] = c < d ? query[c] : 0.0f;
-        if (linear)
-            q[s] = c < d ? lks_feature(q[s]) : 0.0f;
-        sums[s] = 0.0f;
-    }
+    float q[CHUNKS][EACH], sums[CHUNKS][EACH] = {};
+    for (int s = 0; s < CHUNKS; s++)
+        for (int k = 0; k < EACH; k++) {
+            int c = (s * LANES + place) * EACH + k;
+            q[s][k] = c >= d ? 0.0f : linear ? lks_feature(query[c]) : query[c];
+        }
+    const int64_t kv = lks_kv_begin(a, b, h) + place * EACH;
+    const auto *key = number_at<HALF>(a.key, a.key_bf16, kv), *value = number_at<HALF>(a.value, a.value_bf16, kv);
+    /* The loads of a batch go out together: this lane's numbers of the keys first + group, first + group + ABREAST, ... */
+    const auto load_batch = [&](some(&to)[BATCH][CHUNKS], const typename some::number *from, int first, int stop) {
+#pragma unroll
+        for (int step = 0; step < BATCH; step++)
+#pragma unroll
+            for (int s = 0; s < CHUNKS; s++) {
+                const int j = first + step * ABREAST + group, c = s * LANES * EACH;
+                to[step][s] =
+                    load_sixteen<HALF, ALIGNED>(from + j * a.kv_row_stride + c, j < stop ? d - place * EACH - c : 0);
+            }
+    };
     lks_running running = lks_running_start(a);
     for (int begin = (part * WARPS + warp) * KEYS; begin < end; begin += n_parts * WARPS * KEYS) {
-        int n = end - begin < KEYS ? end - begin : KEYS;
-        float score = hidden_score(a);
-        for (int t = 0; t < n; t++) {
-            if (!lks_unmasked(a, b, begin + t))
-                continue;
-            float sum = 0.0f;
+        const int n = end - begin < KEYS ? end - begin : KEYS;
+        float score = 0.0f;
+#pragma unroll 1
+        for (int batch = 0; batch < LANES; batch += BATCH) {
+            some keys[BATCH][CHUNKS];
+            load_batch(keys, key, begin + batch * ABREAST, end);
 #pragma unroll
-            for (int s = 0; s < SLICES; s++) {
-                int c = s * LKS_WARP + lane;
-                if (c < d) {
-                    float k = key_at<HALF>(a, kv + (begin + t) * a.kv_row_stride + c);
-                    sum += q[s] * (linear ? lks_feature(k) : k);
-                }
+            for (int step = 0; step < BATCH; step++) {
+                float sum = 0.0f;
+#pragma unroll
+                for (int s = 0; s < CHUNKS; s++)
+                    sum += linear ? product<true>(q[s], keys[step][s]) : product<false>(q[s], keys[step][s]);
+                for (int other = LANES / 2; other > 0; other /= 2)
+                    sum += __shfl_xor_sync(LKS_WHOLE_WARP, sum, other);
+                if (place == batch + step)
+                    score = sum;
             }
-            sum = lks_warp_sum(sum);
-            if (lane == t)
-                score = linear ? sum : a.scale * sum;
         }
-        if (a.map && lane < n)
-            a.map[map_row * a.n_keys + begin + lane] = score;
+        const int own = place * ABREAST + group; /* the key whose score this lane has kept */
+        if (own >= n || !lks_unmasked(a, b, begin + own))
+            score = hidden_score(a);
+        else if (!linear)
+            score *= a.scale;
+        if (a.map && own < n)
+            a.map[map_row * a.n_keys + begin + own] = score;
         float weight, older = take_scores(a, &running, &weight, score);
-        for (int s = 0; s < SLICES; s++)
-            sums[s] *= older;
-        for (int t = 0; t < n; t++) {
-            float its = __shfl_sync(LKS_WHOLE_WARP, weight, t);
-            if (its == 0.0f) /* hidden values may be anything, NaN too */
-                continue;
+        for (int s = 0; s < CHUNKS; s++)
+            for (int k = 0; k < EACH; k++)
+                sums[s][k] *= older;
+#pragma unroll 1
+        for (int batch = 0; batch < LANES; batch += BATCH) {
+            some values[BATCH][CHUNKS];
+            load_batch(values, value, begin + batch * ABREAST, end);
 #pragma unroll
-            for (int s = 0; s < SLICES; s++)
-                if (s * LKS_WARP + lane < d)
-                    sums[s] += its * value_at<HALF>(a, kv + (begin + t) * a.kv_row_stride + s * LKS_WARP + lane);
+            for (int step = 0; step < BATCH; step++) {
+                const float its = __shfl_sync(LKS_WHOLE_WARP, weight, group * LANES + batch + step);
+                if (its != 0.0f) /* hidden values may be anything, NaN too */
+#pragma unroll
+                    for (int s = 0; s < CHUNKS; s++)
+                        for (int k = 0; k < EACH; k++)
+                            sums[s][k] += its * widen(values[step][s].numbers.at[k]);
+            }
         }
     }
     float *own = shared + warp * (d + 2);
-    for (int s = 0; s < SLICES; s++)
-        if (s * LKS_WARP + lane < d)
-            own[s * LKS_WARP + lane] = sums[s];
+    for (int s = 0; s < CHUNKS; s++)
+        for (int k = 0; k < EACH; k++) {
+            const int c = (s * LANES + place) * EACH + k;
+            for (int other = LANES; other < LKS_WARP; other *= 2)
+                sums[s][k] += __shfl_xor_sync(LKS_WHOLE_WARP, sums[s][k], other);
+            if (group == 0 && c < d)
+                own[c] = sums[s][k];
+        }
     if (lane == 0) {
         own[d] = running.largest;
         own[d + 1] = running.sum;
@@ -270,6 +357,31 @@ static int count_parts(const lks_attention *a)
     return one ? 1 : n_parts > MAX_PARTS ? MAX_PARTS : n_parts;
 }
 
+/* Whether every 16 bytes of keys and values, counted from the start of a head, begin at a multiple of 16. */
+template <class T> static bool aligned(const lks_attention *a, const T *key, const T *value)
+{
+    constexpr int EACH = 16 / sizeof(T);
+    return lks_is_aligned(key, 16) && lks_is_aligned(value, 16) && a->kv_row_stride % EACH == 0 &&
+           a->kv_batch_stride % EACH == 0 && a->d_head % EACH == 0;
+}
+
+template <bool HALF, bool ALIGNED> static void run_split(const lks_compute *compute, const lks_attention *a)
+{
+    constexpr int SCALE = HALF ? 2 : 1; /* halves take half the lanes */
+    const int d = a->d_head, n_parts = count_parts(a);
+    float *parts = (float *)compute->queue->rooms[LKS_ROOM_SUMS];
+    const dim3 grid((unsigned)(a->n_queries * n_parts), (unsigned)a->n_heads, (unsigned)a->n_batch);
+    auto kernel = d <= 64    ? split<HALF, ALIGNED, 16 / SCALE, 1>
+                  : d <= 128 ? split<HALF, ALIGNED, 32 / SCALE, 1>
+                             : split<HALF, ALIGNED, LKS_WARP, MAX_WIDTH / 128 / SCALE>;
+    lks_launch(compute, "attention of few queries", kernel, grid, dim3(THREADS),
+               (size_t)(WARPS * (d + 2)) * sizeof(float), *a, parts, n_parts);
+    if (n_parts > 1)
+        lks_launch(compute, "joining of attention", join,
+                   dim3((unsigned)a->n_queries, (unsigned)a->n_heads, (unsigned)a->n_batch), dim3(THREADS), 0, *a,
+                   parts, n_parts);
+}
+
 template <bool HALF> static void run(const lks_compute *compute, const lks_attention *a)
 {
     int d = a->d_head;
@@ -282,21 +394,11 @@ template <bool HALF> static void run(const lks_compute *compute, const lks_atten
         dim3 grid((unsigned)((a->n_queries + QUERIES - 1) / QUERIES), (unsigned)a->n_heads, (unsigned)a->n_batch);
         auto kernel = d <= 32 ? tile<HALF, 1> : d <= 64 ? tile<HALF, 2> : tile<HALF, 4>;
         lks_launch(compute, "attention", kernel, grid, dim3(THREADS), shared, *a);
-        return;
+    } else if (HALF ? aligned(a, a->key_bf16, a->value_bf16) : aligned(a, a->key, a->value)) {
+        run_split<HALF, true>(compute, a);
+    } else {
+        run_split<HALF, false>(compute, a);
     }
-    int n_parts = count_parts(a);
-    float *parts = (float *)compute->queue->rooms[LKS_ROOM_SUMS];
-    dim3 grid((unsigned)(a->n_queries * n_parts), (unsigned)a->n_heads, (unsigned)a->n_batch);
-    auto kernel = d <= 32    ? split<HALF, 1>
-                  : d <= 64  ? split<HALF, 2>
-                  : d <= 128 ? split<HALF, 4>
-                             : split<HALF, MAX_WIDTH / LKS_WARP>;
-    lks_launch(compute, "attention of few queries", kernel, grid, dim3(THREADS),
-               (size_t)(WARPS * (d + 2)) * sizeof(float), *a, parts, n_parts);
-    if (n_parts > 1)
-        lks_launch(compute, "joining of attention", join,
-                   dim3((unsigned)a->n_queries, (unsigned)a->n_heads, (unsigned)a->n_batch), dim3(THREADS), 0, *a,
-                   parts, n_parts);
 }
 
 void lks_cuda_attention(const lks_compute *compute, const lks_attention *attention)
