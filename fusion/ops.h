@@ -128,7 +128,32 @@ typedef struct lks_copy {
     int64_t from_outer, from_inner;
 } lks_copy;
 
-enum { LKS_WEIGHT_BITS = 22 }; /* of lks_ops.weigh_bytes */
+enum { LKS_WEIGHT_BITS = 22 }; /* of lks_taps and lks_ops.weigh_bytes */
+
+/* An axis of an image resized: output i is the sum of the inputs first .. first + n - 1 of its tap by its weights, see
+ * lks_ops.weigh_bytes. */
+typedef struct lks_tap {
+    int32_t first, n;
+} lks_tap;
+
+typedef struct lks_taps {
+    int n, n_most;
+    const lks_tap *tap;     /* [n] */
+    const int32_t *weights; /* [n, n_most], the first of each row count */
+} lks_taps;
+
+/* An image resized in two passes, with bytes between them, and placed among pixels: pixels[top + y, left + x, c] is
+ * table[c, byte y, x, c], and table[c, 0] where the result does not lie. All have fewer than 2^31 elements. */
+typedef struct lks_resample {
+    const uint8_t *from; /* [n_rows, width, 3] */
+    int n_rows, width;
+    lks_taps across, down;
+    bool down_first;
+    uint8_t *between;   /* [n_rows, across.n, 3], or for down_first [down.n, width, 3] */
+    const float *table; /* [3, 256] */
+    float *pixels;      /* [out_height, out_width, 3] */
+    int out_height, out_width, top, left;
+} lks_resample;
 
 /* What an op may use beside its arguments. `scratch` is stack-ordered: an op returns it as it found it. */
 typedef struct lks_compute {
@@ -216,6 +241,8 @@ typedef struct lks_ops {
     /* y [d] = the weighted sum of n rows of bytes, x [n] `stride` bytes apart; weights have LKS_WEIGHT_BITS fractional bits. Rounded
      * and clamped to 0..255; sums must fit 32 bits. Of a host only. */
     void (*weigh_bytes)(uint8_t *y, const uint8_t *x, size_t stride, const int32_t *weights, int n, size_t d);
+    /* NULL: images are resized on the host. */
+    void (*resample)(const lks_compute *compute, const lks_resample *args);
 
     /* y = activation(x), n floats; y may be x. */
     void (*activate)(const lks_compute *compute, float *y, const float *x, size_t n, lks_activation activation);

@@ -178,8 +178,7 @@ static void send_apart(void *argument, int thread, int n_threads)
             if (lks_look_preprocess(seen, pixels, model, &compute, &b->errors[i]) == LKS_OK) {
                 pthread_mutex_lock(&b->sending);
                 b->images[i] = b->n_sent++;
-                with->compute.ops->upload(&with->compute, with->image + (size_t)b->images[i] * n, pixels,
-                                          n * sizeof *pixels);
+                lks_look_place(seen, with->image + (size_t)b->images[i] * n, pixels, &with->compute);
                 pthread_mutex_unlock(&b->sending);
             }
         }

@@ -119,22 +119,34 @@ lks_status lks_look_preprocess(lks_seen *seen, float *pixels, const lks_model *m
                                lks_error *err)
 {
     double began = lks_now_ms();
-    lks_status st = lks_preprocess_run(&model->preprocess, pixels, &seen->image, compute, err);
+    lks_status st = LKS_OK;
+    if (compute->ops->resample)
+        st = lks_resampling_plan(&seen->resampling, &model->preprocess, &seen->image, err);
+    if (st == LKS_OK && !seen->resampling.block.base)
+        st = lks_preprocess_run(&model->preprocess, pixels, &seen->image, compute, err);
     seen->read_ms += lks_now_ms() - began;
     return st;
+}
+
+void lks_look_place(lks_seen *seen, float *image, const float *pixels, const lks_compute *compute)
+{
+    if (seen->resampling.block.base)
+        lks_resampling_queue(&seen->resampling, image, compute);
+    else if (image != pixels)
+        compute->ops->upload(compute, image, pixels, lks_look_pixels(&seen->shape) * sizeof *pixels);
+    lks_resampling_release(&seen->resampling);
 }
 
 static lks_status encode(lks_seen *seen, const lks_model *model, const lks_looker *with, lks_error *err)
 {
     lks_status st = lks_look_preprocess(seen, with->pixels, model, &with->compute, err);
     double began = lks_now_ms();
-    const lks_ops *ops = with->compute.ops;
-    if (st == LKS_OK && with->image != with->pixels)
-        ops->upload(&with->compute, with->image, with->pixels, lks_look_pixels(&seen->shape) * sizeof *with->pixels);
-    if (st == LKS_OK)
+    if (st == LKS_OK) {
+        lks_look_place(seen, with->image, with->pixels, &with->compute);
         st = lks_vit_encode(model->vit, &with->compute, with->tokens, with->image, &seen->shape, 1, err);
+    }
     if (st == LKS_OK)
-        st = ops->sync(&with->compute, err);
+        st = with->compute.ops->sync(&with->compute, err);
     seen->encode_ms = lks_now_ms() - began;
     return st;
 }

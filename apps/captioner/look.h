@@ -15,9 +15,10 @@ typedef struct lks_looker {
 
 /* What was seen in a picture. */
 typedef struct lks_seen {
-    lks_vit_shape shape;   /* what the encoder makes of it */
-    lks_features features; /* tokens: the looker's, or those that were given */
-    lks_image image;       /* released by the caller; empty where given features made reading it needless */
+    lks_vit_shape shape;       /* what the encoder makes of it */
+    lks_features features;     /* tokens: the looker's, or those that were given */
+    lks_image image;           /* released by the caller; empty where given features made reading it needless */
+    lks_resampling resampling; /* of a device, from lks_look_preprocess to lks_look_place */
     double read_ms, encode_ms;
 } lks_seen;
 
@@ -26,9 +27,11 @@ typedef struct lks_seen {
 lks_status lks_look_read(lks_seen *out, const lks_model *model, const lks_image_source *picture,
                          const lks_caption_options *options, lks_error *err);
 
-/* Makes pixels [height, width, 3], on the host, of a picture that was read. */
+/* Makes pixels [height, width, 3], on the host, of a picture that was read, or plans how the device of `compute` is to make them. */
 lks_status lks_look_preprocess(lks_seen *seen, float *pixels, const lks_model *model, const lks_compute *compute,
                                lks_error *err);
+/* Queues what brings them to `image`, where `compute` works; on a CPU that is `pixels`. */
+void lks_look_place(lks_seen *seen, float *image, const float *pixels, const lks_compute *compute);
 
 /* Encodes a picture that was read, or recalls what was kept of it; `with` has room for its shape. */
 lks_status lks_look_encode(lks_seen *seen, const lks_model *model, const lks_looker *with,

@@ -14,6 +14,7 @@ static size_t scratch_bytes(const lks_session *s, const lks_vit_shape *shape, in
     size_t encode = lks_vit_scratch(model->vit, shape, n_pictures, n_threads);
     size_t look = lks_decoder_look_scratch(model->decoder, n_pictures, shape->n_tokens, n_threads);
     size_t decode = lks_decoder_scratch(model->decoder, rows, positions, n_memory, n_threads);
+    size_t place = s->queue ? lks_resampling_scratch(shape->width, shape->height) : 0;
     size_t read = model->reader ? lks_text_encoder_scratch(model->reader, n_threads) : 0;
     if (s->queue) /* a device writes logits, or the likeliest tokens, to memory of its own before the host has them */
         decode +=
@@ -21,6 +22,7 @@ static size_t scratch_bytes(const lks_session *s, const lks_vit_shape *shape, in
             3 * lks_arena_cost((size_t)rows * LKS_DECODER_MAX_TOP, sizeof(float));
     size_t most = encode > decode ? encode : decode;
     most = look > most ? look : most;
+    most = place > most ? place : most;
     return read > most ? read : most;
 }
 

@@ -412,6 +412,7 @@ static lks_ops make_ops(void)
     ops.block = lks_cuda_block;
     ops.embed = lks_cuda_embed;
     ops.patches = lks_cuda_patches;
+    ops.resample = lks_cuda_resample;
     ops.activate = lks_cuda_activate;
     ops.add_scaled = lks_cuda_add_scaled;
     ops.gated = lks_cuda_gated;

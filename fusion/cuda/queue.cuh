@@ -179,6 +179,7 @@ void lks_cuda_conv2d(const lks_compute *compute, const lks_conv2d *conv);
 void lks_cuda_depthwise_conv2d(const lks_compute *compute, const lks_conv2d *conv);
 void lks_cuda_patches(const lks_compute *compute, float *x, const float *image, int height, int width, int patch_height,
                       int patch_width);
+void lks_cuda_resample(const lks_compute *compute, const lks_resample *args);
 void lks_cuda_embed(const lks_compute *compute, float *y, lks_table table, const int32_t *ids, int n, int d,
                     float scale);
 void lks_cuda_activate(const lks_compute *compute, float *y, const float *x, size_t n, lks_activation activation);
