@@ -22,7 +22,7 @@ FROM_ENGLISH, INTO_GERMAN = 0.8, 10  # of the translations; as often as into ano
 N_COMMONEST = 20  # words too common to say anything about a place in the photo
 N_FUNCTION_WORDS = 60  # of a language: too common to be worth a gap
 ENGLISH_LABELS = 0.5
-ALIKE = 32  # sentences without a photo that are practised side by side
+ALIKE = 32  # sentences without a photo that a CPU practises side by side
 LEAST_SURE = 0.4  # practice: what the likely classes have together
 SIDED = re.compile(r"\b(left|right|links|rechts|linken?|rechten?|gauche|droite|vlevo|vpravo|lev\w+|prav\w+)\b", re.IGNORECASE)
 
@@ -226,11 +226,12 @@ class TextLessons:
 
     @staticmethod
     def alone(net, lessons):
-        """Sentences that are about as long go together: padding costs time."""
+        """Sentences that are about as long go together: padding costs a CPU time, and a GPU less than a second pass."""
         lessons = sorted(lessons, key=lambda lesson: len(lesson[0]))
+        together = len(lessons) if net.tokens.weight.is_cuda else ALIKE
         loss = written = 0
-        for at in range(0, len(lessons), ALIKE):
-            sources, texts = zip(*lessons[at : at + ALIKE])
+        for at in range(0, len(lessons), together):
+            sources, texts = zip(*lessons[at : at + together])
             memory, seen = net.read(sources)
             n = sum(len(text) - 2 for text in texts)
             loss, written = loss + n * entropy(net, texts, memory, seen=seen), written + n

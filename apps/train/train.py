@@ -99,6 +99,7 @@ def move(net, device):
     """The network, and every tensor that is made from now on."""
     net.to(device)
     torch.set_default_device(device)
+    torch.backends.cuda.enable_cudnn_sdp(False)  # it makes a plan for every length of texts, in a tenth of a second
 
 
 def reduced(device):
