@@ -64,7 +64,7 @@ def gguf_name(name):
     return f"{SECTIONS[section]}.{rest}"
 
 
-ELSEWHERE = ("word_", "stem_end", "concepts.names", "concepts.turn")
+ELSEWHERE = ("word_", "trunk", "stem_end", "concepts.names", "concepts.turn")
 EMBEDDINGS = "vision.concepts.embeddings"
 
 

@@ -3,7 +3,7 @@ maps_cropped_mirrored.npy (Flickr8k, as it is, in a mirror, and a random part of
 
     python features.py DATA_DIR OUT_DIR [--only NAME]
 
-The trunk is never trained, so one pass serves all training; OpenVINO runs it five times as fast as torch, on one core for each
+The trunk rests in training from maps, so one pass serves it all; OpenVINO runs it five times as fast as torch, on one core for each
 process. Rows already cached are kept when it is started again."""
 import argparse
 import math
@@ -14,28 +14,18 @@ from pathlib import Path
 import numpy as np
 import openvino
 import torch
-from torch import nn
 
 from data import CROPPED, FILES, MIRRORED, VIEWS, Labelled, Photos
-from model import IMAGE_SIZE, TRUNK_SHAPE, load_stem, photo_pixels, trunk
+from model import IMAGE_SIZE, TRUNK_SHAPE, Trunk, load_stem, photo_pixels
+from pixels import LEAST_AREA, LEAST_RATIO
 
 BATCH = 4
-LEAST_AREA, LEAST_RATIO = 0.65, 0.85  # of what is cropped: shares of the photo, and of its width to height against the photo's
-
-
-class Trunk(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.stem = load_stem()
-
-    def forward(self, pixels):
-        return trunk(self.stem, pixels)
 
 
 def compiled_trunk():
     """pixels [n, 3, 288, 288] -> maps, both numpy."""
     shape = [-1, 3, IMAGE_SIZE, IMAGE_SIZE]
-    model = openvino.convert_model(Trunk().eval(), example_input=torch.zeros(BATCH, *shape[1:]), input=shape)
+    model = openvino.convert_model(Trunk(load_stem()).eval(), example_input=torch.zeros(BATCH, *shape[1:]), input=shape)
     options = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32",
                "ENABLE_CPU_PINNING": False}  # or several processes would share one core
     run = openvino.compile_model(model, "CPU", options)

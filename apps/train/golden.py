@@ -25,7 +25,7 @@ from languages import (
     clean_with_gaps,
     language_token,
 )
-from model import END, Config, load_stem, photo_pixels, trunk
+from model import END, Config, load_stem, photo_pixels
 from polyglot import Polyglot, join
 
 SENTENCES = {
@@ -45,7 +45,7 @@ def bare_stem(tensors, stem):
         weight, bias = torch.from_numpy(tensors[name + ".weight"]), torch.from_numpy(tensors[name + ".bias"])
         convolution.weight = nn.Parameter(weight.view(convolution.weight.shape))
         norm.weight, norm.bias = nn.Parameter(torch.ones_like(bias)), nn.Parameter(bias)
-        norm.running_mean, norm.running_var, norm.eps = torch.zeros_like(bias), torch.ones_like(bias), 0.0
+        norm.running_mean, norm.running_var = torch.zeros_like(bias), torch.full_like(bias, 1 - norm.eps)
 
     load("stem.conv", stem._conv_stem, stem._bn0)
     for i, block in enumerate(stem._blocks):
@@ -88,14 +88,14 @@ def languages_of(strings):
 
 
 class Oracle:
-    def __init__(self, net, stem, tokenizer, generation, languages):
-        self.net, self.stem, self.tokenizer, self.generation, self.languages = net, stem, tokenizer, generation, languages
+    def __init__(self, net, tokenizer, generation, languages):
+        self.net, self.tokenizer, self.generation, self.languages = net, tokenizer, generation, languages
 
     def token(self, text):
         return self.tokenizer.token_to_id(text)
 
     def image(self, photo):
-        return self.net.memory(trunk(self.stem, photo_pixels(photo)[None]))
+        return self.net.memory(self.net.trunk(photo_pixels(photo)[None]))
 
     def source(self, clean_text, language):
         return self.net.read([[self.token(language_token(language))] + self.tokenizer.encode(clean_text).ids + [END]])
@@ -173,8 +173,7 @@ def main():
     options.add_argument("photos", nargs="+")
     given = options.parse_args()
     strings, tensors = read_gguf(given.gguf)
-    stem = bare_stem(tensors, load_stem())
-    oracle = Oracle(bare_polyglot(strings, tensors, stem), stem, tokenizer_of(strings),
+    oracle = Oracle(bare_polyglot(strings, tensors, bare_stem(tensors, load_stem())), tokenizer_of(strings),
                     json.loads(strings["looksay.generation"]), languages_of(strings))
     cases = golden_cases(oracle, given.photos, lambda photo: os.path.relpath(photo, os.path.dirname(given.golden)))
     with open(given.golden, "w", encoding="utf-8") as out:

@@ -6,13 +6,14 @@ import random
 import re
 from collections import Counter
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from data import MIRRORED
 from languages import FILL, LANGUAGES, MASK, clean, language_token
 from model import END, N_CONCEPT_TOKENS, N_REGION_WORDS
-from polyglot import join
+from polyglot import join, padded
 
 SMOOTHING, REGION_LOSS = 0.1, 0.3 / 20
 ENGLISH_A_PHOTO, FOREIGN_A_PHOTO, TAUGHT = 3, 4, 2
@@ -21,21 +22,16 @@ FROM_ENGLISH, INTO_GERMAN = 0.8, 10  # of the translations; as often as into ano
 N_COMMONEST = 20  # words too common to say anything about a place in the photo
 N_FUNCTION_WORDS = 60  # of a language: too common to be worth a gap
 ENGLISH_LABELS = 0.5
-ALIKE = 32  # sentences without a photo that are practised side by side
+ALIKE = 32  # sentences without a photo that a CPU practises side by side
 LEAST_SURE = 0.4  # practice: what the likely classes have together
 SIDED = re.compile(r"\b(left|right|links|rechts|linken?|rechten?|gauche|droite|vlevo|vpravo|lev\w+|prav\w+)\b", re.IGNORECASE)
 
 
 def pad(sequences):
     """Lists that start with END -> inputs [n, time], and the numbers and targets of the real tokens in [n * time]."""
-    time_steps = max(map(len, sequences)) - 1
-    ids = torch.full((len(sequences), time_steps + 1), END)
-    real = torch.zeros(len(sequences), time_steps, dtype=torch.bool)
-    for i, sequence in enumerate(sequences):
-        ids[i, : len(sequence)] = torch.tensor(sequence)
-        real[i, : len(sequence) - 1] = True
-    real = real.view(-1).nonzero()[:, 0]
-    return ids[:, :-1].contiguous(), real, ids[:, 1:].reshape(-1)[real]
+    ids, seen = padded(sequences)
+    real = np.flatnonzero(seen[:, 1:])
+    return tuple(torch.tensor(part) for part in (ids[:, :-1], real, ids[:, 1:].reshape(-1)[real]))
 
 
 class Keeper:
@@ -79,9 +75,12 @@ class Writer:
         self.tokenizer, self.languages = tokenizer, tuple(languages)
         self.named = {code: tokenizer.token_to_id(language_token(code)) for code in languages}
         self.fill = tokenizer.token_to_id(FILL)
+        self.known = {}  # texts come again and again
 
     def ids(self, text, language):
-        return self.tokenizer.encode(clean(text, language)).ids
+        if (text, language) not in self.known:
+            self.known[text, language] = self.tokenizer.encode(clean(text, language)).ids
+        return self.known[text, language]
 
     def text(self, task, ids):
         return [END, task, *ids, END]
@@ -170,7 +169,7 @@ class PhotoLessons:
     def captions_in(self, net, memory, rows, views, dice, codes):
         """One in each of these languages, where there is one."""
         chosen = [(i, dice.choice(self.said[row][code])) for i, row in enumerate(rows) for code in codes if code in self.said[row]]
-        return self.say(net, memory[[i for i, _ in chosen]], chosen, views) if chosen else memory.sum() * 0
+        return self.say(net, memory.index_select(0, torch.tensor([i for i, _ in chosen])), chosen, views) if chosen else memory.sum() * 0
 
     def say(self, net, memory, chosen, views, group=1, kept=None):
         """chosen: (number of a photo, sentence); `group` sentences share a row of the memory."""
@@ -179,11 +178,11 @@ class PhotoLessons:
         return entropy(net, texts, memory, group, weight=weight, kept=kept)
 
     def regions(self, net, memory, rows):
-        targets = torch.zeros(len(rows), N_REGION_WORDS)
+        targets = np.zeros((len(rows), N_REGION_WORDS), np.float32)
         for i, row in enumerate(rows):
             for _, _, ids in self.said[row]["en"]:
                 targets[i, [self.region_index[token] for token in ids if token in self.region_index]] = 1
-        loss = F.binary_cross_entropy_with_logits(net.region_words(memory), targets, reduction="none")
+        loss = F.binary_cross_entropy_with_logits(net.region_words(memory), torch.tensor(targets), reduction="none")
         return REGION_LOSS * loss.sum(1).mean()
 
     def fillings(self, net, memory, rows, n, dice):
@@ -201,12 +200,12 @@ class PhotoLessons:
         if not picked:
             return memory.sum() * 0
         at, lessons = zip(*picked)
-        joined, seen = join(memory[list(at)], net.read([source for source, _ in lessons]))
+        joined, seen = join(memory.index_select(0, torch.tensor(at)), net.read([source for source, _ in lessons]))
         return entropy(net, [text for _, text in lessons], joined, seen=seen)
 
 
 class TextLessons:
-    """Of sentences without a photo: their translation, and others with gaps."""
+    """Of sentences without a photo: their translation, others with gaps, and what another person said of the same photo."""
 
     def __init__(self, multi30k, writer, gaps):
         self.rows, self.writer, self.gaps = multi30k.train, writer, gaps
@@ -215,17 +214,24 @@ class TextLessons:
         return self.alone(net, [self.writer.translation(row["pair"], *direction(self.writer.languages, dice))
                                 for row in dice.sample(self.rows, n)])
 
+    def paraphrases(self, net, n, dice):
+        """Five times as many English captions as there are of photos that can be seen."""
+        pairs = [dice.sample(row["en"], 2) for row in dice.sample(self.rows, n)]
+        ids = [[self.writer.ids(text, "en")[:LONGEST] for text in pair] for pair in pairs]
+        return self.alone(net, [(self.writer.source(one, "en"), self.writer.text(self.writer.named["en"], other)) for one, other in ids])
+
     def fillings(self, net, n, dice):
         made = [self.gaps.make(dice.choice(row["en"]), "en", dice) for row in dice.sample(self.rows, n)]
         return self.alone(net, [lesson for lesson in made if lesson])
 
     @staticmethod
     def alone(net, lessons):
-        """Sentences that are about as long go together: padding costs time."""
+        """Sentences that are about as long go together: padding costs a CPU time, and a GPU less than a second pass."""
         lessons = sorted(lessons, key=lambda lesson: len(lesson[0]))
+        together = len(lessons) if net.tokens.weight.is_cuda else ALIKE
         loss = written = 0
-        for at in range(0, len(lessons), ALIKE):
-            sources, texts = zip(*lessons[at : at + ALIKE])
+        for at in range(0, len(lessons), together):
+            sources, texts = zip(*lessons[at : at + together])
             memory, seen = net.read(sources)
             n = sum(len(text) - 2 for text in texts)
             loss, written = loss + n * entropy(net, texts, memory, seen=seen), written + n
@@ -247,11 +253,11 @@ class LabelLessons:
         return entropy(net, [self.text(self.pictures.nouns[row], dice) for row in rows], memory)
 
     def practice(self, net, n, dice):
-        classes = torch.randint(len(self.concepts), (n, N_CONCEPT_TOKENS))
+        classes = torch.randint(len(self.concepts), (n, N_CONCEPT_TOKENS), device="cpu")
         probabilities = torch.rand(n, N_CONCEPT_TOKENS)
         probabilities = (probabilities / probabilities.sum(1, keepdim=True)).sort(descending=True)[0]
         probabilities *= torch.empty(n, 1).uniform_(LEAST_SURE, 1)
-        memory = net.encode(probabilities, classes, torch.empty(n, 0, net.config.width))
+        memory = net.encode(probabilities, classes.to(probabilities.device), torch.empty(n, 0, net.config.width))
         return entropy(net, [self.text(self.concepts[c], dice) for c in classes[:, 0].tolist()], memory)
 
 
@@ -260,13 +266,14 @@ class Lessons:
 
     PHOTO_GAPS, GAPS, LABELLED, PRACTISED = 40, 8, 8, 16
     WEIGHTS = {"captions": 1.0, "kept captions": 3.0, "regions": 1.0, "fillings": 2.0, "translations beside": 0.2,
-               "translations": 1.0, "text fillings": 0.2, "labels": 0.3, "practice": 0.15}
+               "translations": 1.0, "paraphrases": 0.5, "text fillings": 0.2, "labels": 0.3, "practice": 0.15}
 
-    def __init__(self, photos, multi30k, pictures, writer, taught=None, sentences=64):
-        """taught: {language: {photo: what a teacher says of it}}; sentences: translations without a photo."""
+    def __init__(self, photos, multi30k, pictures, writer, taught=None, sentences=64, size=1):
+        """taught: {language: {photo: what a teacher says of it}}; sentences: translations without a photo; size: times as much of
+        the other rehearsals."""
         spoken = [("en", text) for row in photos.train for text in photos.captions[row]]
         gaps = Gaps(writer, spoken)
-        self.writer, self.gaps, self.pictures, self.sentences = writer, gaps, pictures, sentences
+        self.writer, self.gaps, self.pictures, self.sentences, self.size = writer, gaps, pictures, sentences, size
         self.photo = PhotoLessons(photos, multi30k, writer, gaps, taught or {})
         self.text = TextLessons(multi30k, writer, gaps)
         self.label = LabelLessons(pictures, writer)
@@ -294,14 +301,15 @@ class Lessons:
 
     def rehearsals(self, net, maps, memory, rows, dice):
         """All but captions; `memory` of the photos `rows`."""
-        labelled = dice.sample(self.pictures.train, self.LABELLED)
+        labelled = dice.sample(self.pictures.train, self.LABELLED * self.size)
         return {
-            "fillings": self.photo.fillings(net, memory, rows, self.PHOTO_GAPS, dice),
+            "fillings": self.photo.fillings(net, memory, rows, self.PHOTO_GAPS * self.size, dice),
             "translations beside": self.photo.translations(net, memory, rows, dice),
             "translations": self.text.translations(net, self.sentences, dice),
-            "text fillings": self.text.fillings(net, self.GAPS, dice),
+            "paraphrases": self.text.paraphrases(net, self.sentences // 2, dice),
+            "text fillings": self.text.fillings(net, self.GAPS * self.size, dice),
             "labels": self.label.labels(net, net.memory(maps.labelled(labelled)), labelled, dice),
-            "practice": self.label.practice(net, self.PRACTISED, dice),
+            "practice": self.label.practice(net, self.PRACTISED * self.size, dice),
         }
 
     def total(self, losses):

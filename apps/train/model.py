@@ -4,8 +4,8 @@ Hybrid vision transformer (Dosovitskiy et al. 2021, section 3.1): the 9 x 9 x 12
 81 tokens; class token, concept tokens (below), positions, `vit_layers` encoder layers and a norm follow. The decoder is
 GPT-2's with cross-attention in each layer (pre-norm, tanh GELU, output matrix tied to the token embeddings).
 
-The stem is in two parts. Its trunk (90 % of the time, 20 % of the weights) is never trained, so its 120 x 18 x 18 maps are
-cached; its end is a part of Net."""
+The stem is in two parts, both of Net. The trunk (90 % of the time, 20 % of the weights) rests unless training sees the pictures
+themselves, so that its 120 x 18 x 18 maps can be cached."""
 import math
 from dataclasses import dataclass
 
@@ -56,12 +56,23 @@ def photo_pixels(path, part=(0, 0, 1, 1)):
     return (torch.tensor(np.array(photo)).permute(2, 0, 1).float() - 127) / 128
 
 
-def trunk(stem, pixels):
-    """[n, 3, 288, 288] -> the maps [n, 120, 18, 18] in which the trunk ends."""
-    maps = stem._swish(stem._bn0(stem._conv_stem(pixels.contiguous(memory_format=torch.channels_last))))
-    for block in stem._blocks[:TRUNK_BLOCKS]:
-        maps = block(maps)
-    return maps
+class Trunk(nn.Module):
+    """The beginning of a stem, sharing its weights. Batch norm keeps the statistics of ImageNet."""
+
+    def __init__(self, stem):
+        super().__init__()
+        self.conv, self.norm, self.blocks = stem._conv_stem, stem._bn0, stem._blocks[:TRUNK_BLOCKS]
+        self.requires_grad_(False)
+
+    def train(self, mode=True):
+        return super().train(False)
+
+    def forward(self, pixels):
+        """[n, 3, 288, 288] -> the maps [n, 120, 18, 18] in which the trunk ends."""
+        maps = F.relu6(self.norm(self.conv(pixels.contiguous(memory_format=torch.channels_last))))
+        for block in self.blocks:
+            maps = block(maps)
+        return maps
 
 
 class StemEnd(nn.Module):
@@ -105,7 +116,7 @@ class Concepts(nn.Module):
     def embeddings(self, words):
         """[classes, width] from word embeddings [vocab, width]."""
         weight = (self.names >= 0) * PIECE_WEIGHT ** torch.arange(LONGEST_NAME)
-        mean = (words[self.names.clamp(0)] * weight.unsqueeze(-1)).sum(1) / weight.sum(1, keepdim=True)
+        mean = (F.embedding(self.names.clamp(0), words) * weight.unsqueeze(-1)).sum(1) / weight.sum(1, keepdim=True)
         return self.turn(mean)
 
     def seen(self, features):
@@ -114,7 +125,7 @@ class Concepts(nn.Module):
 
     def forward(self, probabilities, classes, words):
         """[photos, 3] each -> [photos, 3, width]."""
-        return self.embeddings(words)[classes] + probabilities.unsqueeze(-1) * self.certainty
+        return F.embedding(classes, self.embeddings(words)) + probabilities.unsqueeze(-1) * self.certainty
 
 
 class DecoderLayer(nn.Module):
@@ -162,7 +173,7 @@ class DecoderLayer(nn.Module):
 
         q, k, v = self.heads_of(unpack(self.self_qkv(self.ln_self(x))))
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
-        return self.rest(x, attended, keys, group, lambda t: t.reshape(captions * time, d)[real], unpack, seen)
+        return self.rest(x, attended, keys, group, lambda t: t.reshape(captions * time, d).index_select(0, real), unpack, seen)
 
     def step(self, x, keys, group, past, seen=None):
         """One more token for each caption. x [captions, 1, d]; returns x and the grown cache."""
@@ -197,7 +208,7 @@ class Net(nn.Module):
         super().__init__()
         c, d = config, config.width
         self.config = c
-        self.stem_end = StemEnd(stem)
+        self.trunk, self.stem_end = Trunk(stem), StemEnd(stem)
         self.proj = nn.Linear(FEATURE_CHANNELS, d)
         self.cls = nn.Parameter(torch.randn(d) * 0.02)
         self.concepts = Concepts(stem._fc, d)
@@ -235,7 +246,7 @@ class Net(nn.Module):
 
     def region_words(self, memory):
         """Logits [photos, words] of which words a photo's captions use: a soft maximum over the image tokens."""
-        return torch.logsumexp(memory @ self.word_w.T, 1) - math.log(memory.shape[1]) + self.word_bias
+        return torch.logsumexp((memory @ self.word_w.T).float(), 1) - math.log(memory.shape[1]) + self.word_bias
 
     def logits(self, x):
         return self.norm(x) @ self.tokens.weight.T
@@ -244,7 +255,7 @@ class Net(nn.Module):
         """Logits [real tokens, vocab] of the next token; ids [captions, time], `group` captions a photo. `seen` [photos, tokens]
         says which tokens of the memory are real; None: all."""
         captions, time = ids.shape
-        x = self.drop(self.tokens(ids.view(-1)[real]) + self.positions.weight[real % time])
+        x = self.drop(self.tokens(ids.view(-1)[real]) + self.positions(real % time))
         seen = None if seen is None else seen[:, None, None]
         for layer in self.blocks:
             x = layer(x, layer.cross_keys(memory), group, captions, time, real, seen)

@@ -3,13 +3,24 @@
 What is written starts END <|language|>; a source is <|language|> words END. The decoder cross-attends to the picture's tokens, to
 what the reader makes of a source, or to both, one after the other, through the same keys and values. A picture and a language give a
 caption, a source and a language a translation, with a picture or without. A source with gaps and <|fill|> give what is missing."""
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from model import Net
+from model import END, Net
 
 READER_LAYERS = 5
+
+
+def padded(sequences):
+    """Lists of ids -> ids [n, longest], END behind their ends, and which of them are real."""
+    ids = np.full((len(sequences), max(map(len, sequences))), END)
+    seen = np.zeros(ids.shape, bool)
+    for i, sequence in enumerate(sequences):
+        ids[i, : len(sequence)] = sequence
+        seen[i, : len(sequence)] = True
+    return ids, seen
 
 
 class ReaderLayer(nn.Module):
@@ -42,20 +53,17 @@ class Polyglot(Net):
 
     def read(self, sources):
         """Lists of ids -> (memory [n, longest, width], seen [n, longest]: which of its tokens are real)."""
-        n, time = len(sources), max(map(len, sources))
-        ids, seen = torch.zeros(n, time, dtype=torch.long), torch.zeros(n, time, dtype=torch.bool)
-        for i, source in enumerate(sources):
-            ids[i, : len(source)] = torch.tensor(source)
-            seen[i, : len(source)] = True
-        real = seen.view(-1).nonzero()[:, 0]
+        ids, seen = padded(sources)
+        n, time = ids.shape
+        ids, seen, real = torch.tensor(ids), torch.tensor(seen), torch.tensor(np.flatnonzero(seen))
 
         def pack(t):
-            return t.reshape(n * time, -1)[real]
+            return t.reshape(n * time, -1).index_select(0, real)
 
         def unpack(rows):
             return rows.new_zeros(n * time, rows.shape[1]).index_copy(0, real, rows).view(n, time, -1)
 
-        x = self.drop(self.tokens(ids.view(-1)[real]) + self.reader_positions.weight[real % time])
+        x = self.drop(self.tokens(ids.view(-1)[real]) + self.reader_positions(real % time))
         for layer in self.reader:
             x = layer(x, pack, unpack, seen[:, None, None])
         return unpack(self.reader_norm(x)), seen

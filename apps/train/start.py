@@ -12,7 +12,7 @@ from export import ELSEWHERE, EMBEDDINGS, gguf_name
 from gguf_file import read_gguf
 from golden import bare_stem, tokenizer_of
 from languages import SPECIALS
-from model import END, LONGEST_NAME, N_CONCEPT_TOKENS, PIECE_WEIGHT, SIDE, StemEnd, load_stem
+from model import END, LONGEST_NAME, N_CONCEPT_TOKENS, PIECE_WEIGHT, SIDE, StemEnd, Trunk, load_stem
 
 READER_PARTS = ("ln_self", "ln_mlp", "self_qkv", "self_out", "fc1", "fc2")
 UNKNOWN_SPREAD = 0.3
@@ -78,4 +78,5 @@ def start_from(net, tokenizer, names, path):
             raise ValueError(f"{path}: {gguf_name(name)} has another shape: {tuple(source.shape)}, not {tuple(value.shape)}")
     state["tokens.weight"].copy_(embeddings_of(tokenizer, theirs, tokens, SPECIALS[1:]))
     state["concepts.turn.weight"].copy_(turn_of(theirs, names, tokens, known[EMBEDDINGS]))
-    net.stem_end = StemEnd(bare_stem(tensors, load_stem()))
+    stem = bare_stem(tensors, load_stem())
+    net.trunk, net.stem_end = Trunk(stem), StemEnd(stem)

@@ -141,7 +141,7 @@ def main():
     stem.requires_grad_(False)
     pixels = torch.stack([model.photo_pixels(photo) for photo in photos])
     spread(stem, pixels)
-    lessons = Lessons(tokenizer, net.stem_end(model.trunk(stem, pixels)))
+    lessons = Lessons(tokenizer, net.stem_end(net.trunk(pixels)))
     optimiser = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=RATE)
     for step in range(STEPS):
         loss = lessons.loss(net)
@@ -165,7 +165,7 @@ def write(folder, photos, net, stem, tokenizer, config):
     write_gguf(folder / "languages.gguf", strings, tensors)
     strings, tensors = golden.read_gguf(folder / "languages.gguf")
     stem = golden.bare_stem(tensors, stem)
-    oracle = golden.Oracle(golden.bare_polyglot(strings, tensors, stem), stem, tokenizer, generation, LANGUAGES)
+    oracle = golden.Oracle(golden.bare_polyglot(strings, tensors, stem), tokenizer, generation, LANGUAGES)
     cases = golden.golden_cases(oracle, photos, lambda photo: os.path.relpath(photo, folder))
     with open(folder / "languages.json", "w", encoding="utf-8") as out:
         out.write('{"cases": [\n' + ",\n".join(json.dumps(case, ensure_ascii=False) for case in cases) + "\n]}\n")
