@@ -18,7 +18,7 @@ from polyglot import join, padded
 SMOOTHING, REGION_LOSS = 0.1, 0.3 / 20
 ENGLISH_A_PHOTO, FOREIGN_A_PHOTO, TAUGHT = 3, 4, 2
 LONGEST = 44  # tokens of a text; longer ones are left out
-FROM_ENGLISH, INTO_GERMAN = 0.8, 10  # of the translations; as often as into another language
+FROM_ENGLISH, INTO_GERMAN, INTO_ENGLISH = 0.6, 10, 4  # of the translations; from English and from others, as often as into another language
 N_COMMONEST = 20  # words too common to say anything about a place in the photo
 N_FUNCTION_WORDS = 60  # of a language: too common to be worth a gap
 ENGLISH_LABELS = 0.5
@@ -95,10 +95,11 @@ class Writer:
 
 
 def direction(languages, dice):
-    """(source, target): mostly from English, and mostly into German."""
+    """(source, target): mostly from English into German, or from another language into English."""
     source = "en" if dice.random() < FROM_ENGLISH else dice.choice(languages[1:])
     targets = [code for code in languages if code != source]
-    return source, dice.choices(targets, [INTO_GERMAN if code == "de" else 1 for code in targets])[0]
+    favoured = ("de", INTO_GERMAN) if source == "en" else ("en", INTO_ENGLISH)
+    return source, dice.choices(targets, [favoured[1] if code == favoured[0] else 1 for code in targets])[0]
 
 
 class Gaps:
@@ -268,12 +269,13 @@ class Lessons:
     WEIGHTS = {"captions": 1.0, "kept captions": 3.0, "regions": 1.0, "fillings": 2.0, "translations beside": 0.2,
                "translations": 1.0, "paraphrases": 0.5, "text fillings": 0.2, "labels": 0.3, "practice": 0.15}
 
-    def __init__(self, photos, multi30k, pictures, writer, taught=None, sentences=64, size=1):
+    def __init__(self, photos, multi30k, pictures, writer, taught=None, sentences=64, size=1, paraphrased=0):
         """taught: {language: {photo: what a teacher says of it}}; sentences: translations without a photo; size: times as much of
-        the other rehearsals."""
+        the other rehearsals; paraphrased: sentences that are said in other words."""
         spoken = [("en", text) for row in photos.train for text in photos.captions[row]]
         gaps = Gaps(writer, spoken)
         self.writer, self.gaps, self.pictures, self.sentences, self.size = writer, gaps, pictures, sentences, size
+        self.paraphrased = paraphrased
         self.photo = PhotoLessons(photos, multi30k, writer, gaps, taught or {})
         self.text = TextLessons(multi30k, writer, gaps)
         self.label = LabelLessons(pictures, writer)
@@ -302,11 +304,12 @@ class Lessons:
     def rehearsals(self, net, maps, memory, rows, dice):
         """All but captions; `memory` of the photos `rows`."""
         labelled = dice.sample(self.pictures.train, self.LABELLED * self.size)
+        said_again = {"paraphrases": self.text.paraphrases(net, self.paraphrased, dice)} if self.paraphrased else {}
         return {
+            **said_again,
             "fillings": self.photo.fillings(net, memory, rows, self.PHOTO_GAPS * self.size, dice),
             "translations beside": self.photo.translations(net, memory, rows, dice),
             "translations": self.text.translations(net, self.sentences, dice),
-            "paraphrases": self.text.paraphrases(net, self.sentences // 2, dice),
             "text fillings": self.text.fillings(net, self.GAPS * self.size, dice),
             "labels": self.label.labels(net, net.memory(maps.labelled(labelled)), labelled, dice),
             "practice": self.label.practice(net, self.PRACTISED * self.size, dice),

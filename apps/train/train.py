@@ -193,6 +193,8 @@ def main():
     options.add_argument("--teacher", metavar="CODE=CAPTIONS.jsonl", action="append", default=[])
     options.add_argument("--languages", type=lambda codes: codes.split(","), default=LANGUAGES, help="en,de for two")
     options.add_argument("--sentences", type=int, default=64, help="translations without a photo in a step")
+    options.add_argument("--paraphrases", type=int, default=0,
+                         help="English sentences said in other words in a step: captions gain, translations into English lose")
     options.add_argument("--drill", type=int, default=0, help="steps of translation alone after each whole one")
     options.add_argument("--rate", type=float, default=PEAK_RATE, help="the highest learning rate behind the stem")
     options.add_argument("--stem-rate", type=float, default=STEM_RATE, help="that of the stem")
@@ -208,7 +210,7 @@ def main():
     tokenizer = Tokenizer.from_file(str(out / "tokenizer.json"))
     taught = taught_captions(given.teacher, photos)
     lessons = Lessons(photos, Multi30k(given.data_dir, photos), pictures, Writer(tokenizer, given.languages), taught,
-                      given.sentences, max(1, given.photos // PHOTOS_A_STEP))
+                      given.sentences, max(1, given.photos // PHOTOS_A_STEP), given.paraphrases)
     net = Polyglot(Config(vocab=tokenizer.get_vocab_size(), dropout=given.dropout), load_stem())
     net.concepts.name(tokenizer, pictures.concepts())
     if given.start and given.start.endswith(".pt"):
@@ -246,7 +248,7 @@ def main():
     scores = evaluate(net, lessons.writer, maps, photos, pictures, photos.val, out / "val.jsonl")
     print("validation", scores, flush=True)
     log_run(out, run="train", steps=run.step, epochs=given.epochs, start=given.start, teacher=given.teacher, keep=given.keep, drill=given.drill,
-            sentences=given.sentences, rate=given.rate, stem_rate=given.stem_rate, photos=given.photos, pixels=given.pixels,
+            sentences=given.sentences, paraphrases=given.paraphrases, rate=given.rate, stem_rate=given.stem_rate, photos=given.photos, pixels=given.pixels,
             seed=given.seed, **scores)
 
 
