@@ -100,14 +100,17 @@ def batches(looksay, folder):
 def halved(looksay):
     """A batch that memory does not hold is halved until it does, which is told."""
     photos = sorted(str(path) for path in (ROOT / "assets/photos").glob("*.jpg"))
-    cpu, told = run(looksay, *photos), False
-    for memory in range(42_000_000, 44_000_000, 20_000):
+    cpu, least = run(looksay, *photos), None
+    too_little, enough = 30_000_000, 60_000_000
+    while enough - too_little > 20_000:  # with the least that suffices a batch is a single photo
+        memory = (too_little + enough) // 2
         done = run(looksay, "--device", "cuda", *photos, status=None, LOOKSAY_EMULATED_MEMORY=str(memory))
         if done.returncode == 0:
-            expect("smaller batches say something else", done.stdout == cpu.stdout)
-            told = "memory does not hold" in done.stderr
-            break
-    expect("no batch was halved", told)
+            least, enough = done, memory
+        else:
+            too_little = memory
+    expect("smaller batches say something else", least.stdout == cpu.stdout)
+    expect(f"no batch was halved: {least.stderr}", "memory does not hold" in least.stderr)
 
 
 def numbers(value):
