@@ -46,7 +46,7 @@ static bool optional(size_t offset)
     return offset == offsetof(lks_ops, linear_widen) || offset == offsetof(lks_ops, depthwise_scratch) ||
            offset == offsetof(lks_ops, inverted_residual) || offset == offsetof(lks_ops, residual_scratch) ||
            offset == offsetof(lks_ops, block_fits) || offset == offsetof(lks_ops, block) ||
-           offset == offsetof(lks_ops, linear_rounded);
+           offset == offsetof(lks_ops, linear_rounded) || offset == offsetof(lks_ops, resample);
 }
 
 static void tables(void **state)
