@@ -56,7 +56,7 @@ const option option_table[] = {
     FLAG("watch", 0, GROUP_INPUT, watch, "then wait for photos to come into the folders, until interrupted"),
     FLAG("dry-run", 0, GROUP_INPUT, dry_run, "print which images would be captioned, and stop"),
 
-    NUMBER("batch", 0, KIND_INT, GROUP_INPUT | GROUP_DATA, n_batch, "N", 1, 256, "photos captioned together; captions do not depend on it; default: 8, or more where there are more threads; 64 on a GPU"),
+    NUMBER("batch", 0, KIND_INT, GROUP_INPUT | GROUP_DATA, n_batch, "N", 1, 256, "photos captioned together; captions do not depend on it, on a GPU but for rounding; default: 8, or more where there are more threads; 64 on a GPU"),
     TEXT("format", 'f', KIND_CHOICE, GROUP_CAPTION_OUTPUT, format, "text|jsonl|csv|html|txt|xmp|embed", "html is a page with thumbnails; txt writes PHOTO.txt beside every photo, xmp PHOTO.jpg.xmp, embed XMP into it"),
     FLAG("details", 0, GROUP_CAPTION_OUTPUT, details, "with jsonl: tokens, log-probabilities, sizes and timings"),
     TEXT("existing", 0, KIND_CHOICE, GROUP_CAPTION_OUTPUT, existing, "skip|overwrite|append|prepend", "what to do with captions that are there; default: skip, where xmp and embed fill what is empty"),

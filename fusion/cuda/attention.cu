@@ -4,8 +4,8 @@
  * key, then the lanes share out the width of the head. Keys stand in shared memory, a float beside each row so that lanes that read
  * down a column do not meet in a bank.
  * `split`: for few queries, as in decoding, and for wide heads. A block takes one query and a part of the keys; its warps take turns
- * at 32 keys, whose numbers are read once, 16 bytes a lane: what it takes is the time to read them. How many parts there are depends on the number of keys alone, so that a row does not depend on the rows beside it;
- * `join` puts the parts together.
+ * at 32 keys, whose numbers are read once, 16 bytes a lane: what it takes is the time to read them. How many parts there are depends
+ * on the number of keys alone, so that a row does not depend on the rows beside it; `join` puts the parts together.
  *
  * Both keep the running softmax of Milakov & Gimelshein (2018). A map takes the scores first and is normalised when the sum is known. */
 #include <type_traits>
