@@ -231,6 +231,17 @@ static bool measure_model(figures *out, engine *e, const settings *s, const char
     return done;
 }
 
+json_t *bench_json_of_model(const figures *f, const engine *e)
+{
+    return json_pack("{s:s, s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "model",
+                     e->name, "dtype", lks_model_dtype(e->model), "tokens", f->n_steps, "beams", f->n_beams, "read_ms",
+                     f->read_ms, "encode_ms", f->encode_ms, "encode_floor_ms", f->encode_floor_ms,
+                     "decode_ms_per_token", f->decode_ms_per_token, "decode_floor_ms_per_token",
+                     f->decode_floor_ms_per_token, "caption_ms", f->caption_ms, "floor_ms", f->floor_ms, "maps_ms",
+                     f->maps_ms, "greedy_ms", f->greedy_ms, "three_beams_ms", f->three_beams_ms, "photos_per_s",
+                     f->folder_photos_per_s, "start_to_caption_ms", f->start_ms);
+}
+
 static void print_json(const lks_machine_speed *m, const figures *f, const engine *e)
 {
     json_t *layers = json_array();
@@ -244,14 +255,8 @@ static void print_json(const lks_machine_speed *m, const figures *f, const engin
         json_array_append_new(rows, json_pack("{s:i, s:f, s:f, s:f, s:f}", "rows", m->rows[i].n_rows, "f32_gbps",
                                               m->rows[i].f32_gbps, "bf16_gbps", m->rows[i].bf16_gbps, "int8_gbps",
                                               m->rows[i].int8_gbps, "int4_gbps", m->rows[i].int4_gbps));
-    json_t *model =
-        json_pack("{s:s, s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "model",
-                  e->name, "dtype", lks_model_dtype(e->model), "tokens", f->n_steps, "beams", f->n_beams, "read_ms",
-                  f->read_ms, "encode_ms", f->encode_ms, "encode_floor_ms", f->encode_floor_ms, "decode_ms_per_token",
-                  f->decode_ms_per_token, "decode_floor_ms_per_token", f->decode_floor_ms_per_token, "caption_ms",
-                  f->caption_ms, "floor_ms", f->floor_ms, "maps_ms", f->maps_ms, "greedy_ms", f->greedy_ms,
-                  "three_beams_ms", f->three_beams_ms, "photos_per_s", f->folder_photos_per_s, "start_to_caption_ms",
-                  f->start_ms, "peak_mib", f->peak_mib);
+    json_t *model = bench_json_of_model(f, e);
+    json_object_set_new(model, "peak_mib", json_real(f->peak_mib));
     json_t *root =
         json_pack("{s:{s:i, s:s, s:f, s:f, s:f, s:f, s:o, s:o}, s:[o]}", "machine", "threads", m->n_threads, "isa",
                   m->isa, "f32_gflops", m->f32_gflops, "bf16_gflops", m->bf16_gflops, "int8_gops", m->int8_gops,

@@ -2,6 +2,8 @@
 #ifndef LOOKSAY_CLI_BENCH_H
 #define LOOKSAY_CLI_BENCH_H
 
+#include <jansson.h>
+
 #include "apps/cli/engine.h"
 
 typedef struct figures {
@@ -19,6 +21,7 @@ typedef struct peaks {
 
 double bench_median(double *values, int n); /* of values that may be sorted */
 bool bench_wants_json(const settings *s);
+json_t *bench_json_of_model(const figures *f, const engine *e); /* what was measured of it on any machine */
 
 /* What no implementation in the model's precision could do faster on this machine, by arithmetic or by memory reads. */
 void bench_find_floors(figures *out, const lks_model *model, const peaks *machine);

@@ -105,14 +105,7 @@ static void print_json(const lks_gpu *gpu, const lks_gpu_speed *g, const figures
                               json_of_block(&g->layers[i].bf16), "int8_gops", json_of_block(&g->layers[i].int8),
                               "heads", g->layers[i].n_heads, "f32_attention_gflops", g->layers[i].f32_attention_gflops,
                               "bf16_attention_gflops", g->layers[i].bf16_attention_gflops));
-    json_t *model =
-        json_pack("{s:s, s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "model", e->name,
-                  "dtype", lks_model_dtype(e->model), "tokens", f->n_steps, "beams", f->n_beams, "read_ms", f->read_ms,
-                  "encode_ms", f->encode_ms, "encode_floor_ms", f->encode_floor_ms, "decode_ms_per_token",
-                  f->decode_ms_per_token, "decode_floor_ms_per_token", f->decode_floor_ms_per_token, "caption_ms",
-                  f->caption_ms, "floor_ms", f->floor_ms, "maps_ms", f->maps_ms, "greedy_ms", f->greedy_ms,
-                  "three_beams_ms", f->three_beams_ms, "photos_per_s", f->folder_photos_per_s, "start_to_caption_ms",
-                  f->start_ms);
+    json_t *model = bench_json_of_model(f, e);
     json_object_set_new(model, "batch",
                         json_pack("{s:i, s:f, s:f}", "photos", b->n_photos, "photos_per_s", b->photos_per_s,
                                   "encode_photos_per_s", b->encode_photos_per_s));
