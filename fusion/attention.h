@@ -18,8 +18,10 @@
 #ifndef LKS_ATTENTION_H
 #define LKS_ATTENTION_H
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 typedef enum lks_attention_kind { LKS_ATTENTION_SOFTMAX, LKS_ATTENTION_LINEAR } lks_attention_kind;
 
@@ -51,5 +53,23 @@ typedef struct lks_attention {
     float *log_sum_exp; /* [n_batch, n_heads, n_queries] or NULL */
     float *map;         /* [n_batch, n_heads, n_queries, n_keys] or NULL */
 } lks_attention;
+
+/* Shape, scale and strides of self-attention of rows qkv [n_batch, n_tokens, 3 d] that hold queries, keys and values side by side,
+ * into [n_batch, n_tokens, d]: of the first n_heads heads of them. Where they lie is left to the caller. */
+static inline lks_attention lks_attention_of_qkv(int n_batch, int n_tokens, int n_heads, int d_head, int d)
+{
+    lks_attention a;
+    memset(&a, 0, sizeof a);
+    a.n_batch = n_batch;
+    a.n_heads = a.n_kv_heads = n_heads;
+    a.d_head = d_head;
+    a.n_queries = a.n_keys = n_tokens;
+    a.scale = 1.0f / sqrtf((float)d_head);
+    a.query_row_stride = a.kv_row_stride = 3 * d;
+    a.query_batch_stride = a.kv_batch_stride = (int64_t)n_tokens * 3 * d;
+    a.out_row_stride = d;
+    a.out_batch_stride = (int64_t)n_tokens * d;
+    return a;
+}
 
 #endif

@@ -1,6 +1,5 @@
 /* A transformer's layer from the ops of the table, for tables that do not have it as one: see lks_block. */
 #include <assert.h>
-#include <math.h>
 
 #include "fusion/ops.h"
 
@@ -29,26 +28,12 @@ size_t lks_block_scratch(const lks_ops *ops, const lks_block *block, int n_batch
 static void attend(const lks_compute *compute, const lks_block *block, float *mixed, const float *qkv, int n_batch,
                    int n_tokens)
 {
-    int d = block->qkv.d_in, d_head = d / block->n_heads;
-    lks_attention attention = {
-        .n_batch = n_batch,
-        .n_heads = block->n_heads,
-        .n_kv_heads = block->n_heads,
-        .d_head = d_head,
-        .n_queries = n_tokens,
-        .n_keys = n_tokens,
-        .scale = 1.0f / sqrtf((float)d_head),
-        .query = qkv,
-        .query_row_stride = 3 * d,
-        .query_batch_stride = (int64_t)n_tokens * 3 * d,
-        .key = qkv + d,
-        .value = qkv + 2 * d,
-        .kv_row_stride = 3 * d,
-        .kv_batch_stride = (int64_t)n_tokens * 3 * d,
-        .out = mixed,
-        .out_row_stride = d,
-        .out_batch_stride = (int64_t)n_tokens * d,
-    };
+    int d = block->qkv.d_in;
+    lks_attention attention = lks_attention_of_qkv(n_batch, n_tokens, block->n_heads, d / block->n_heads, d);
+    attention.query = qkv;
+    attention.key = qkv + d;
+    attention.value = qkv + 2 * d;
+    attention.out = mixed;
     compute->ops->attention(compute, &attention);
 }
 

@@ -200,24 +200,11 @@ static void queue_linear(bench *b, const work *w, int n)
 static void queue_attention(bench *b, const work *w, int n)
 {
     int n_heads = n < N_HEADS ? n : N_HEADS;
-    const lks_attention a = {.kind = LKS_ATTENTION_SOFTMAX,
-                             .n_batch = n / n_heads,
-                             .n_heads = n_heads,
-                             .n_kv_heads = n_heads,
-                             .d_head = D_HEAD,
-                             .n_queries = w->n_tokens,
-                             .n_keys = w->n_tokens,
-                             .scale = 0.125f,
-                             .query = b->x,
-                             .query_row_stride = 3 * WIDTH,
-                             .query_batch_stride = (int64_t)w->n_tokens * 3 * WIDTH,
-                             .key = b->x + WIDTH,
-                             .value = b->x + 2 * WIDTH,
-                             .kv_row_stride = 3 * WIDTH,
-                             .kv_batch_stride = (int64_t)w->n_tokens * 3 * WIDTH,
-                             .out = b->y,
-                             .out_row_stride = WIDTH,
-                             .out_batch_stride = (int64_t)w->n_tokens * WIDTH};
+    lks_attention a = lks_attention_of_qkv(n / n_heads, w->n_tokens, n_heads, D_HEAD, WIDTH);
+    a.query = b->x;
+    a.key = b->x + WIDTH;
+    a.value = b->x + 2 * WIDTH;
+    a.out = b->y;
     b->compute.rounds = w->rounds;
     b->compute.ops->attention(&b->compute, &a);
 }

@@ -100,21 +100,11 @@ static double time_linear(const bench *b, const lks_linear *layers, int n)
 static double time_attention(const bench *b, int n)
 {
     double began = now();
-    lks_attention a = {.kind = LKS_ATTENTION_SOFTMAX,
-                       .n_batch = 1,
-                       .n_heads = N_HEADS,
-                       .n_kv_heads = N_HEADS,
-                       .d_head = D_HEAD,
-                       .n_queries = n,
-                       .n_keys = n,
-                       .scale = 0.125f,
-                       .query = b->x,
-                       .query_row_stride = 3 * WIDTH,
-                       .key = b->x + WIDTH,
-                       .value = b->x + 2 * WIDTH,
-                       .kv_row_stride = 3 * WIDTH,
-                       .out = b->y,
-                       .out_row_stride = WIDTH};
+    lks_attention a = lks_attention_of_qkv(1, n, N_HEADS, D_HEAD, WIDTH);
+    a.query = b->x;
+    a.key = b->x + WIDTH;
+    a.value = b->x + 2 * WIDTH;
+    a.out = b->y;
     b->compute.ops->attention(&b->compute, &a);
     return 4.0 * n * n * WIDTH / (now() - began) * 1e-9;
 }

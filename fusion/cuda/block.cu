@@ -122,18 +122,9 @@ static void attend(const lks_compute *compute, const lks_block *block, uint16_t 
                    int n_batch, int n_tokens)
 {
     const int d = block->qkv.d_in;
-    lks_attention a = {};
-    a.n_batch = n_batch;
-    a.n_heads = a.n_kv_heads = block->n_heads;
-    a.d_head = d / block->n_heads;
-    a.n_queries = a.n_keys = n_tokens;
-    a.scale = 1.0f / sqrtf((float)a.d_head);
+    lks_attention a = lks_attention_of_qkv(n_batch, n_tokens, block->n_heads, d / block->n_heads, d);
     a.key_bf16 = qkv + d;
     a.value_bf16 = qkv + 2 * d;
-    a.query_row_stride = a.kv_row_stride = 3 * d;
-    a.query_batch_stride = a.kv_batch_stride = (int64_t)n_tokens * 3 * d;
-    a.out_row_stride = d;
-    a.out_batch_stride = (int64_t)n_tokens * d;
     lks_cuda_attention_bf16(compute, &a, qkv, mixed);
 }
 

@@ -3,16 +3,15 @@
 #include "fusion/cuda/linear.cuh"
 
 constexpr int ROWS = 8, PARTS = 4, GROUP = LKS_INT4_GROUP, COLUMNS = LKS_INT4_COLUMNS;
-constexpr float SMALLEST_RANGE = 1e-30f, LARGEST = 3.402823466e38f;
 
 /* A warp rounds a group: groups [n, n_groups] of 32 numbers. */
 static __global__ void round_groups(lks_int4_inputs *groups, int n_groups, const float *x, int64_t x_stride, int d_in)
 {
     int g = (int)blockIdx.x, lane = (int)threadIdx.x, k = g * GROUP + lane;
     float value = k < d_in ? x[blockIdx.y * x_stride + k] : 0.0f;
-    float odd = lks_warp_max(fabsf(value) <= LARGEST ? 0.0f : 1.0f);
+    float odd = lks_warp_max(fabsf(value) <= LKS_LARGEST ? 0.0f : 1.0f);
     float largest = odd > 0.0f ? 0.0f : lks_warp_max(fabsf(value));
-    float inverse = largest < SMALLEST_RANGE ? 0.0f : 127.0f / largest;
+    float inverse = largest < LKS_SMALLEST_RANGE ? 0.0f : 127.0f / largest;
     int whole = odd > 0.0f ? 0 : __float2int_rn(value * inverse), sum = whole;
     for (int step = LKS_WARP / 2; step > 0; step /= 2)
         sum += __shfl_xor_sync(LKS_WHOLE_WARP, sum, step);

@@ -12,6 +12,8 @@
 
 constexpr unsigned LKS_WHOLE_WARP = 0xFFFFFFFFu;
 constexpr int LKS_WARP = 32;
+/* Of what is quantised: below it is 0, beyond it nothing finite. */
+constexpr float LKS_SMALLEST_RANGE = 1e-30f, LKS_LARGEST = 3.402823466e38f;
 
 #ifdef LKS_CUDA_EMULATED
 #define LKS_SHARED(type, name) type *name = (type *)lks_emulated_shared()

@@ -5,7 +5,6 @@
 #include "fusion/cuda/linear.cuh"
 
 constexpr int WARPS = 8, THREADS = WARPS * LKS_WARP;
-constexpr float SMALLEST_RANGE = 1e-30f, LARGEST = 3.402823466e38f;
 
 /* How a row is quantised; zero is z - 128. */
 struct row_scale {
@@ -36,7 +35,7 @@ __device__ __forceinline__ row_scale quantise(int *words, int n_words, const flo
         for (int c = 0; c < 4; c++) {
             low = four.at[c] < low ? four.at[c] : low;
             high = four.at[c] > high ? four.at[c] : high;
-            odd = fabsf(four.at[c]) <= LARGEST ? odd : 1.0f;
+            odd = fabsf(four.at[c]) <= LKS_LARGEST ? odd : 1.0f;
         }
     }
     low = -lks_warp_max(-low);
@@ -44,9 +43,9 @@ __device__ __forceinline__ row_scale quantise(int *words, int n_words, const flo
     odd = lks_warp_max(odd);
     float range = high - low, inverse = 0.0f;
     row_scale row = {0.0f, 0};
-    if (odd > 0.0f || !(range <= LARGEST)) {
+    if (odd > 0.0f || !(range <= LKS_LARGEST)) {
         row.scale = CUDART_NAN_F;
-    } else if (range >= SMALLEST_RANGE) {
+    } else if (range >= LKS_SMALLEST_RANGE) {
         inverse = 255.0f / range;
         row.scale = range / 255.0f;
         row.zero = __float2int_rn(-low * inverse);
