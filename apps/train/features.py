@@ -6,7 +6,6 @@ maps_cropped_mirrored.npy (Flickr8k, as it is, in a mirror, and a random part of
 The trunk rests in training from maps, so one pass serves it all; OpenVINO runs it five times as fast as torch, on one core for each
 process. Rows already cached are kept when it is started again."""
 import argparse
-import math
 import random
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 
 from data import CROPPED, FILES, MIRRORED, VIEWS, Labelled, Photos
 from model import IMAGE_SIZE, TRUNK_SHAPE, Trunk, load_stem, photo_pixels
-from pixels import LEAST_AREA, LEAST_RATIO
+from pixels import random_part
 
 BATCH = 4
 
@@ -30,14 +29,6 @@ def compiled_trunk():
                "ENABLE_CPU_PINNING": False}  # or several processes would share one core
     run = openvino.compile_model(model, "CPU", options)
     return lambda pixels: run([pixels])[0]
-
-
-def random_part(dice):
-    """Left, top, right and bottom, as shares of the photo."""
-    side, ratio = math.sqrt(dice.uniform(LEAST_AREA, 1)), math.exp(dice.uniform(math.log(LEAST_RATIO), -math.log(LEAST_RATIO)) / 2)
-    width, height = min(1, side * ratio), min(1, side / ratio)
-    left, top = dice.uniform(0, 1 - width), dice.uniform(0, 1 - height)
-    return left, top, left + width, top + height
 
 
 def view_of(pictures, row, view):

@@ -45,15 +45,25 @@ def load_stem():
     return EfficientNet.from_pretrained("efficientnet-lite2", weights_path=weights).eval()
 
 
-def photo_pixels(path, part=(0, 0, 1, 1)):
-    """[3, 288, 288] as the stem wants them: squashed to the square, (x - 127) / 128. `part`: left, top, right and bottom of what is
-    seen, as shares of the width and height."""
+def photo_bytes(path, part=(0, 0, 1, 1)):
+    """[3, 288, 288] on the CPU: squashed to the square. `part`: left, top, right and bottom of what is seen, as shares of the width and
+    height."""
     from PIL import Image
 
     photo = Image.open(path).convert("RGB")
     box = [share * length for share, length in zip(part, photo.size * 2)]
     photo = photo.resize((IMAGE_SIZE, IMAGE_SIZE), Image.BICUBIC, box)
-    return (torch.tensor(np.array(photo)).permute(2, 0, 1).float() - 127) / 128
+    return torch.from_numpy(np.array(photo)).permute(2, 0, 1)
+
+
+def pixels_of(photo_bytes):
+    """As the stem wants them."""
+    return (photo_bytes.float() - 127) / 128
+
+
+def photo_pixels(path, part=(0, 0, 1, 1)):
+    """[3, 288, 288], see photo_bytes."""
+    return pixels_of(photo_bytes(path, part))
 
 
 class Trunk(nn.Module):

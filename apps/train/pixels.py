@@ -4,32 +4,25 @@ All pictures stay in the device's memory, 250 kB each. A view of a photo is one 
 photo each time, in a little other light."""
 import math
 import os
+import random
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
 from data import CROPPED, MIRRORED, VIEWS
-from model import IMAGE_SIZE
+from model import IMAGE_SIZE, photo_bytes, pixels_of
 
 LEAST_AREA, LEAST_RATIO = 0.65, 0.85  # of what is cropped: shares of the photo, and of its width to height against the photo's
 LIGHT = 0.1  # the most that contrast and brightness change
-
-
-def squashed(path):
-    """Bytes [3, 288, 288]."""
-    from PIL import Image
-
-    return np.asarray(Image.open(path).convert("RGB").resize((IMAGE_SIZE, IMAGE_SIZE), Image.BICUBIC)).transpose(2, 0, 1)
 
 
 def read_pictures(paths):
     """Bytes [n, 3, 288, 288] on the default device."""
     pictures = torch.empty(len(paths), 3, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8, device="cpu")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for row, picture in enumerate(pool.map(squashed, paths)):
-            pictures[row] = torch.from_numpy(picture.copy())
+        for row, picture in enumerate(pool.map(photo_bytes, paths)):
+            pictures[row] = picture
     return pictures.to(torch.get_default_device())
 
 
@@ -37,14 +30,20 @@ def uniform(n, low, high):
     return torch.rand(n) * (high - low) + low
 
 
+def random_part(dice):
+    """Left, top, right and bottom, as shares of the photo."""
+    side, ratio = math.sqrt(dice.uniform(LEAST_AREA, 1)), math.exp(dice.uniform(math.log(LEAST_RATIO), -math.log(LEAST_RATIO)) / 2)
+    width, height = min(1, side * ratio), min(1, side / ratio)
+    left, top = dice.uniform(0, 1 - width), dice.uniform(0, 1 - height)
+    return left, top, left + width, top + height
+
+
 def parts(n):
     """The affine maps [n, 2, 3] of random parts of pictures."""
-    side, ratio = uniform(n, LEAST_AREA, 1).sqrt(), (uniform(n, -1, 1) * math.log(1 / LEAST_RATIO) / 2).exp()
-    width, height = (side * ratio).clamp(max=1), (side / ratio).clamp(max=1)
-    maps = torch.zeros(n, 2, 3)
-    maps[:, 0, 0], maps[:, 1, 1] = width, height
-    maps[:, 0, 2], maps[:, 1, 2] = (1 - width) * uniform(n, -1, 1), (1 - height) * uniform(n, -1, 1)
-    return maps
+    dice = random.Random(torch.randint(2**31, (), device="cpu").item())
+    edges = [random_part(dice) for _ in range(n)]
+    return torch.tensor([[[right - left, 0, left + right - 1], [0, bottom - top, top + bottom - 1]]
+                         for left, top, right, bottom in edges])
 
 
 class Pixels:
@@ -67,7 +66,7 @@ class Pixels:
     @staticmethod
     def view(pictures, views):
         """Bytes [n, 3, 288, 288] -> numbers as the stem wants them."""
-        pixels = (pictures.float() - 127) / 128
+        pixels = pixels_of(pictures)
         cropped = [i for i, view in enumerate(views) if view & CROPPED]
         if cropped:
             shape = (len(cropped), *pixels.shape[1:])

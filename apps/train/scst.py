@@ -26,7 +26,7 @@ from languages import LANGUAGES
 from lessons import Lessons, Writer, make_dice, pad
 from model import END, Config, load_stem
 from polyglot import Polyglot
-from train import Run, add_device, log_run, move, pictures_of, reduced, save, share_done
+from train import Run, add_common, log_run, move, pictures_of, reduced, save, share_done
 
 PHOTOS_A_STEP, SAMPLES, LONGEST, TEMPERATURE = 20, 5, 24, 0.6
 RATE, WARM_UP, LAST_RATE = 4e-5, 20, 0.05
@@ -98,7 +98,7 @@ def main():
     options.add_argument("--photos", type=int, default=PHOTOS_A_STEP, help="in a step; what is rehearsed grows with it")
     options.add_argument("--workers", type=int, default=0, help="processes that compute rewards")
     options.add_argument("--languages", type=lambda codes: codes.split(","), default=LANGUAGES, help="as for train.py")
-    add_device(options)
+    add_common(options)
     options.add_argument("--seed", type=int, default=1)
     given = options.parse_args()
     out, photos, pictures = given.out_dir, Photos(given.data_dir), Labelled(given.data_dir)

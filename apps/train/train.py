@@ -84,7 +84,8 @@ def save(state, path):
     part.rename(path)
 
 
-def add_device(options):
+def add_common(options):
+    """What train.py and scst.py are both told."""
     options.add_argument("--device", default="cpu", help="torch's name of what to train on, such as cuda")
     options.add_argument("--minutes", type=float, default=math.inf, help="the most it may take: rates fall with the clock, too")
     options.add_argument("--pixels", action="store_true", help="train on pictures, the trunk too, not on cached maps")
@@ -202,7 +203,7 @@ def main():
     options.add_argument("--dropout", type=float, default=0.1)
     options.add_argument("--rest-stem", action="store_true", help="leave the stem as it is")
     options.add_argument("--keep", metavar="WEIGHTS.pt", help="learn captions from what this model would say; implies --rest-stem")
-    add_device(options)
+    add_common(options)
     options.add_argument("--seed", type=int, default=0)
     given = options.parse_args()
     torch.manual_seed(given.seed)
