@@ -1,11 +1,7 @@
 # The module for NVIDIA GPUs. LKS_CUDA: ON asks for it, AUTO builds it where nvcc is found, OFF leaves it out.
 set(LKS_CUDA "AUTO" CACHE STRING "Module for NVIDIA GPUs: ON, OFF, or AUTO: where nvcc is found")
 set_property(CACHE LKS_CUDA PROPERTY STRINGS AUTO ON OFF)
-set(architectures "75-real;80-real;86-real;90")
-if(DEFINED ENV{LKS_CUDA_ARCHITECTURES}) # fewer are compiled in a fraction of the time
-    set(architectures $ENV{LKS_CUDA_ARCHITECTURES})
-endif()
-set(LKS_CUDA_ARCHITECTURES "${architectures}" CACHE STRING "GPUs the module is compiled for; the last one as PTX, too")
+set(LKS_CUDA_ARCHITECTURES "75-real;80-real;86-real;90" CACHE STRING "GPUs the module is compiled for; the last one as PTX, too")
 
 set(LKS_HAVE_CUDA OFF)
 if(LKS_CUDA STREQUAL "ON" OR (LKS_CUDA STREQUAL "AUTO" AND NOT LKS_PORTABLE AND NOT LKS_SANITIZE AND NOT LKS_FUZZ))

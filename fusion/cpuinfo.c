@@ -28,6 +28,13 @@ static uint64_t saved_states(void)
     return (uint64_t)high << 32 | low;
 }
 
+/* vdpbf16ps is twice as fast as multiply-adds of f32 on AMD's cores (Zen 4), and half as fast on Intel's (Sapphire and Emerald Rapids). */
+static bool is_amd(void)
+{
+    unsigned a, words[3];
+    return __get_cpuid(0, &a, &words[0], &words[2], &words[1]) && memcmp(words, "AuthenticAMD", sizeof words) == 0;
+}
+
 static void detect_features(lks_cpu *cpu)
 {
     unsigned a, b, c, d;
@@ -47,6 +54,7 @@ static void detect_features(lks_cpu *cpu)
     if (n_subleaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) {
         cpu->avx_vnni = cpu->avx2_fma && bit(a, 4);
         cpu->avx512_bf16 = cpu->avx512 && bit(a, 5);
+        cpu->bf16_outruns_f32 = cpu->avx512_bf16 && is_amd();
     }
 }
 

@@ -46,9 +46,11 @@ static const lks_ops *best_table(void)
 {
     static const lks_isa order[] = {LKS_ISA_AVX512_BF16, LKS_ISA_AVX512_VNNI,  LKS_ISA_AVX512, LKS_ISA_AVX_VNNI,
                                     LKS_ISA_AVX2,        LKS_ISA_NEON_DOTPROD, LKS_ISA_NEON,   LKS_ISA_BLAS};
+    lks_cpu cpu;
+    lks_cpu_detect(&cpu);
     for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
         const lks_ops *ops = lks_ops_get(order[i]);
-        if (ops)
+        if (ops && (ops->isa != LKS_ISA_AVX512_BF16 || cpu.bf16_outruns_f32))
             return ops;
     }
     return &lks_ops_ref;
