@@ -22,7 +22,7 @@ typedef enum lks_isa {
 typedef struct lks_cpu {
     bool avx2_fma, avx512, avx512_vnni, avx512_bf16, avx_vnni, f16c, neon, neon_dotprod;
     bool bf16_outruns_f32; /* avx512_bf16, and it adds more products in a cycle than f32 instructions do */
-    int n_cpus; /* CPUs this process may run on (affinity) */
+    int n_cpus;            /* CPUs this process may run on (affinity) */
     char brand[64];
 } lks_cpu;
 

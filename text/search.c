@@ -185,34 +185,37 @@ static lks_status team_open(team *t, lks_error *err)
     return st;
 }
 
-static lks_status not_finite(lks_error *err)
+static lks_status check_finite(float log_sum_exp, lks_error *err)
 {
-    return lks_error_set(err, LKS_ERR_MODEL,
-                         "the decoder's scores are not finite; the model file is damaged or not a captioner");
+    return isfinite(log_sum_exp)
+               ? LKS_OK
+               : lks_error_set(err, LKS_ERR_MODEL,
+                               "the decoder's scores are not finite; the model file is damaged or not "
+                               "a captioner");
 }
 
-/* The rows' log-sum-exp, found in two passes (maximum, then sum in double), if it is not there already; a decoder that yields NaN
- * is refused. */
+lks_status lks_search_log_sum_exp(float *out, const float *logits, int n, lks_error *err)
+{
+    float max = logits[0];
+    for (int i = 1; i < n; i++)
+        max = logits[i] > max ? logits[i] : max;
+    double sum = 0.0;
+    for (int i = 0; i < n; i++)
+        sum += (double)expf(logits[i] - max);
+    *out = max + (float)log(sum);
+    return check_finite(*out, err);
+}
+
+/* The rows' log-sum-exp, if it is not there already. */
 static lks_status normalise(team *t, int n_rows, lks_error *err)
 {
-    int vocab = t->top.k > 0 ? 0 : t->model->vocab_size;
-    for (int row = 0; row < n_rows; row++) {
-        if (vocab == 0 && !isfinite(t->log_sum_exp[row]))
-            return not_finite(err);
-        if (vocab == 0)
-            continue;
-        const float *x = t->logits + (size_t)row * (size_t)vocab;
-        float max = x[0];
-        for (int i = 1; i < vocab; i++)
-            max = x[i] > max ? x[i] : max;
-        double sum = 0.0;
-        for (int i = 0; i < vocab; i++)
-            sum += (double)expf(x[i] - max);
-        t->log_sum_exp[row] = max + (float)log(sum);
-        if (!isfinite(t->log_sum_exp[row]))
-            return not_finite(err);
-    }
-    return LKS_OK;
+    int vocab = t->model->vocab_size;
+    lks_status st = LKS_OK;
+    for (int row = 0; row < n_rows && st == LKS_OK; row++)
+        st = t->top.k > 0
+                 ? check_finite(t->log_sum_exp[row], err)
+                 : lks_search_log_sum_exp(&t->log_sum_exp[row], t->logits + (size_t)row * (size_t)vocab, vocab, err);
+    return st;
 }
 
 /* Feeds t->tokens [n_rows, n_tokens], and shows each search its rows of the outcome. */

@@ -89,6 +89,12 @@ typedef struct lks_hypothesis {
  * lks_hypotheses_free. When one search fails, all do. */
 lks_status lks_search_run(lks_hypothesis **hypotheses, int *n_hypotheses, const lks_step_model *model,
                           const lks_search_options *options, int n_images, lks_error *err);
+
+/* scores [n] = the log-probabilities, raw logits' at all tokens together, that `model` gives to hypotheses of one image. It need not be what
+ * they were found by: it may attend to something else. Of the options the start token, the prompt and `stop` count. Hypotheses have
+ * tokens, n > 0, and the model takes n rows. */
+lks_status lks_search_score(double *scores, const lks_step_model *model, const lks_search_options *options,
+                            const lks_hypothesis *hypotheses, int n, lks_error *err);
 void lks_hypotheses_free(lks_hypothesis *hypotheses);
 
 #endif

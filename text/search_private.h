@@ -54,6 +54,9 @@ struct lks_search {
 /* scores[row] = the row's raw logits (normalised: log-probabilities) after all processors, given the path's history. */
 void lks_search_process(lks_search *search, int row, const lks_path *path, bool normalised);
 
+/* Of logits [n], in two passes: maximum, then sum in double. A decoder that yields NaN is refused. */
+lks_status lks_search_log_sum_exp(float *out, const float *logits, int n, lks_error *err);
+
 /* Whether a token of s->top may follow: what lks_search_process forbids there. */
 bool lks_search_allows(const lks_search *search, const lks_path *path, int32_t token);
 

@@ -1,6 +1,9 @@
 /* Filling gaps: the text with its gaps is read by the bidirectional encoder, the picture stands beside it, and the decoder says
  * what was masked, gap after gap (the objective of T5, Raffel et al. 2020, section 3.1.4, with a picture). A filling may be several
- * tokens long, and the score of a beam is the joint log-probability of all of them. */
+ * tokens long, and the score of a beam is the joint log-probability of all of them. What was found is then read once more without
+ * the picture, so that words which the text alone suggests do not hide what the picture shows (classifier-free guidance, Ho and
+ * Salimans 2022, of a whole text). */
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,12 +11,15 @@
 #include "apps/captioner/session.h"
 #include "apps/captioner/source.h"
 
-enum { MAX_BEAMS = 256, MAX_GAPS = 16, TOKENS_A_GAP = 8 };
+enum { MAX_BEAMS = 256, MAX_GAPS = 16, TOKENS_A_GAP = 8, MAX_GUIDANCE = 10 };
+
+/* With more of it right words are found less often (tests/quality/README.md). */
+#define GUIDANCE 0.5f
 
 void lks_fill_options_init(lks_fill_options *options, const lks_model *model)
 {
     (void)model;
-    *options = (lks_fill_options){.size = sizeof *options, .n_best = 5, .n_beams = 10};
+    *options = (lks_fill_options){.size = sizeof *options, .n_best = 5, .n_beams = 10, .guidance = GUIDANCE};
 }
 
 static bool should_stop(void *context)
@@ -93,6 +99,8 @@ static lks_status check(const lks_model *model, const char *text, const lks_fill
         return lks_error_set(err, LKS_ERR_ARGUMENT, "options were not set up with lks_fill_options_init");
     if (o->n_best < 1 || o->n_beams > MAX_BEAMS || o->n_beams < o->n_best)
         return lks_error_set(err, LKS_ERR_ARGUMENT, "n-best must lie in 1..beams, and beams in 1..%d", MAX_BEAMS);
+    if (!(o->guidance >= 0.0f && o->guidance <= (float)MAX_GUIDANCE))
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "guidance must lie in 0..%d", MAX_GUIDANCE);
     lks_status st = lks_source_check(model, "fill gaps", err);
     if (st != LKS_OK)
         return st;
@@ -188,11 +196,27 @@ static int by_probability(const void *a, const void *b)
     return (p < q) - (p > q);
 }
 
-/* Collects the hypotheses, likeliest first; the same words from other tokens count as one. */
-static lks_status collect(lks_fillings *out, const gap_watch *w, const lks_hypothesis *hypotheses, int n,
-                          const char *text, int n_best, lks_error *err)
+/* Lets what the picture has changed count for more: see lks_filling. alone [n]: probabilities without it. */
+static void apply_guidance(lks_filling *items, const double *alone, int n, double guidance)
+{
+    double before = 0.0, after = 0.0;
+    for (int i = 0; i < n; i++) {
+        double p = items[i].probability;
+        before += p;
+        items[i].probability = p > 0.0 ? p * pow(p / fmax(alone[i], DBL_MIN), guidance) : 0.0;
+        after += items[i].probability;
+    }
+    for (int i = 0; i < n && after > 0.0; i++)
+        items[i].probability *= before / after;
+}
+
+/* Collects the hypotheses, likeliest first; the same words from other tokens count as one. scores [n]: their log-probabilities without
+ * the picture, or NULL. */
+static lks_status collect(lks_fillings *out, const gap_watch *w, const lks_hypothesis *hypotheses, const double *scores,
+                          int n, const char *text, const lks_fill_options *options, lks_error *err)
 {
     lks_filling *items = (lks_filling *)(uintptr_t)out->items;
+    double alone[MAX_BEAMS];
     for (int i = 0; i < n; i++) {
         lks_filling *item = &items[out->n];
         lks_status st = read_hypothesis(item, w, &hypotheses[i], text, err);
@@ -203,15 +227,19 @@ static lks_status collect(lks_fillings *out, const gap_watch *w, const lks_hypot
         int twin = 0;
         while (twin < out->n && strcmp(items[twin].text, item->text) != 0)
             twin++;
+        double score = scores ? exp(scores[i]) : 0.0;
         if (twin < out->n) {
             items[twin].probability += item->probability;
+            alone[twin] += score;
             release(item, out->n_gaps);
         } else {
-            out->n++;
+            alone[out->n++] = score;
         }
     }
+    if (scores)
+        apply_guidance(items, alone, out->n, (double)options->guidance);
     qsort(items, (size_t)out->n, sizeof *items, by_probability);
-    while (out->n > n_best)
+    while (out->n > options->n_best)
         release(&items[--out->n], out->n_gaps);
     return LKS_OK;
 }
@@ -248,7 +276,8 @@ lks_status lks_fill(lks_session *session, lks_fillings **out, const char *text, 
     watch->n_gaps = fillings->n_gaps;
     watch->max_tokens = tokens_a_gap(model, fillings->n_gaps);
     st = lks_source_attend(session, &n_memory, NULL, &fillings->read_ms, &fillings->encode_ms, &source, picture, err);
-    double began = lks_now_ms();
+    double began = lks_now_ms(), scores[MAX_BEAMS];
+    const bool guided = picture && options->guidance > 0.0f;
     if (st == LKS_OK) {
         lks_search_options search = lks_source_search(model, &model->languages.fill_token);
         search.n_beams = search.n_best = options->n_beams;
@@ -258,9 +287,11 @@ lks_status lks_fill(lks_session *session, lks_fillings **out, const char *text, 
         search.stop_context = (void *)(uintptr_t)options;
         const lks_guide guide = {watch, follow_gaps, reorder_gaps};
         st = lks_session_search(session, &hypotheses, &n, n_memory, &search, &guide, err);
+        if (st == LKS_OK && guided && n > 0)
+            st = lks_session_score(session, scores, n_memory - source.n, source.n, hypotheses, n, &search, &guide, err);
     }
     if (st == LKS_OK)
-        st = collect(fillings, watch, hypotheses, n, text, options->n_best, err);
+        st = collect(fillings, watch, hypotheses, guided ? scores : NULL, n, text, options, err);
     fillings->decode_ms = lks_now_ms() - began;
     lks_hypotheses_free(hypotheses);
     lks_source_release(&source);

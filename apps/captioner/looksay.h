@@ -322,6 +322,7 @@ typedef struct lks_fill_options {
     const char *language; /* of the text; NULL: the model's default */
     int n_best;           /* fillings to return at most */
     int n_beams;          /* of the search behind them, at least n_best */
+    float guidance;       /* how much more what the picture changes counts; 0: as the model has it. See lks_filling */
     int (*stop)(void *context);
     void *stop_context;
 } lks_fill_options;
@@ -331,7 +332,9 @@ LKS_API void lks_fill_options_init(lks_fill_options *options, const lks_model *m
 typedef struct lks_filling {
     const char *text;         /* the whole text with its gaps filled, UTF-8 */
     const char *const *words; /* [n_gaps] what stands in each gap */
-    double probability;       /* of these words in these gaps together */
+    /* Of these words in these gaps together. With p that of the model, q that without the picture, and guidance g, it is
+     * proportional to p (p / q)^g, and all fillings that were found have together what they have in the model. */
+    double probability;
 } lks_filling;
 
 typedef struct lks_fillings {

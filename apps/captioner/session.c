@@ -195,8 +195,9 @@ lks_status lks_session_prepare(lks_session *s, int n_images, int n_memory, const
     return st;
 }
 
-lks_status lks_session_find(lks_session *s, lks_hypothesis **hypotheses, int *n, const int32_t *images, int n_images,
-                            const lks_search_options *options, const lks_guide *guide, lks_error *err)
+/* The decoder as the search sees it, with a guide beside it, if there is one, kept in *with_guide. */
+static lks_step_model step_model(const lks_session *s, const lks_search_options *options, const lks_guide *guide,
+                                 guided *with_guide)
 {
     lks_step_model steps = {.context = s->state,
                             .vocab_size = lks_decoder_describe(s->model->decoder)->vocab_size,
@@ -205,24 +206,51 @@ lks_status lks_session_find(lks_session *s, lks_hypothesis **hypotheses, int *n,
                             .step_top = lks_decoder_step_top,
                             .max_top = LKS_DECODER_MAX_TOP,
                             .reorder = lks_decoder_reorder};
-    guided with_guide = {s->state, guide};
     if (guide) {
-        steps.context = &with_guide;
+        *with_guide = (guided){s->state, guide};
+        steps.context = with_guide;
         steps.step = guided_step;
         steps.step_top = NULL; /* a guide looks at all words */
         steps.reorder = guided_reorder;
     }
+    return steps;
+}
+
+lks_status lks_session_find(lks_session *s, lks_hypothesis **hypotheses, int *n, const int32_t *images, int n_images,
+                            const lks_search_options *options, const lks_guide *guide, lks_error *err)
+{
+    guided with_guide;
+    const lks_step_model steps = step_model(s, options, guide, &with_guide);
     lks_decoder_begin(s->state, images, n_images);
     return lks_search_run(hypotheses, n, &steps, options, n_images, err);
+}
+
+/* The session will attend to n_memory tokens of the memory behind the first n_before. */
+static lks_status attend(lks_session *s, int n_before, int n_memory, const lks_search_options *options, lks_error *err)
+{
+    lks_status st = lks_session_prepare(s, 1, n_memory, options, false, err);
+    size_t d = (size_t)lks_vit_width(s->model->vit);
+    return st == LKS_OK ? lks_decoder_look(&s->compute, s->state, 0, 1, s->memory + (size_t)n_before * d, err) : st;
 }
 
 lks_status lks_session_search(lks_session *s, lks_hypothesis **hypotheses, int *n, int n_memory,
                               const lks_search_options *options, const lks_guide *guide, lks_error *err)
 {
-    lks_status st = lks_session_prepare(s, 1, n_memory, options, false, err);
-    if (st == LKS_OK)
-        st = lks_decoder_look(&s->compute, s->state, 0, 1, s->memory, err);
+    lks_status st = attend(s, 0, n_memory, options, err);
     return st == LKS_OK ? lks_session_find(s, hypotheses, n, NULL, 1, options, guide, err) : st;
+}
+
+lks_status lks_session_score(lks_session *s, double *scores, int n_before, int n_memory,
+                             const lks_hypothesis *hypotheses, int n, const lks_search_options *options,
+                             const lks_guide *guide, lks_error *err)
+{
+    lks_status st = attend(s, n_before, n_memory, options, err);
+    if (st != LKS_OK)
+        return st;
+    guided with_guide;
+    const lks_step_model steps = step_model(s, options, guide, &with_guide);
+    lks_decoder_begin(s->state, NULL, 1);
+    return lks_search_score(scores, &steps, options, hypotheses, n, err);
 }
 
 lks_status lks_session_looker(lks_session *s, lks_looker *out, const lks_vit_shape *shape, int n, int n_before,

@@ -68,4 +68,10 @@ lks_status lks_session_find(lks_session *s, lks_hypothesis **hypotheses, int *n,
 lks_status lks_session_search(lks_session *s, lks_hypothesis **hypotheses, int *n, int n_memory,
                               const lks_search_options *options, const lks_guide *guide, lks_error *err);
 
+/* scores [n] = the log-probabilities of what a search with these options has found when the n_memory tokens of the memory behind the
+ * first n_before are attended to instead. */
+lks_status lks_session_score(lks_session *s, double *scores, int n_before, int n_memory,
+                             const lks_hypothesis *hypotheses, int n, const lks_search_options *options,
+                             const lks_guide *guide, lks_error *err);
+
 #endif

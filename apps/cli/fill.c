@@ -1,5 +1,6 @@
 /* looksay fill: what may stand in the gaps of a text, given a picture. */
 #include <jansson.h>
+#include <math.h>
 #include <string.h>
 
 #include "apps/cli/commands.h"
@@ -48,6 +49,8 @@ static int run(const engine *e, const settings *s)
         options.n_beams = s->n_beams;
     else if (options.n_beams < 2 * options.n_best) /* not every beam fills every gap */
         options.n_beams = 2 * options.n_best > 256 ? 256 : 2 * options.n_best;
+    if (!isnan(s->guidance))
+        options.guidance = (float)s->guidance;
     options.stop = stop;
     lks_fillings *fillings;
     lks_error err;

@@ -57,7 +57,7 @@ typedef struct settings {
     int n_threads, n_batch;
     /* search; unset: the model's own */
     int n_beams, max_tokens, min_tokens, n_best, no_repeat_ngram, top_k, seed;
-    double length_penalty, repetition_penalty, temperature, top_p;
+    double length_penalty, guidance, repetition_penalty, temperature, top_p;
     bool sample;
     const char *prompt, *language;
     char *trimmed_prompt; /* owned: the prompt where it ended in white space */

@@ -38,6 +38,7 @@ const option option_table[] = {
     TEXT("must", 0, KIND_WORDS, GROUP_SEARCH, required, "WORDS", "words or phrases that all appear; commas between, may be repeated"),
     NUMBER("no-repeat-ngram", 0, KIND_INT, GROUP_SEARCH, no_repeat_ngram, "N", 0, 1000, "no run of N tokens appears twice; 0: off"),
     NUMBER("length-penalty", 0, KIND_REAL, GROUP_SEARCH | GROUP_TRANSLATE, length_penalty, "X", -100, 100, "above 0 beam search prefers long captions, below 0 short ones"),
+    NUMBER("guidance", 0, KIND_REAL, GROUP_FILL, guidance, "X", 0, 10, "above 0 words that the picture makes likelier come first; 0: the model's own order; default: 0.5"),
     NUMBER("repetition-penalty", 0, KIND_REAL, GROUP_SEARCH, repetition_penalty, "X", 1e-3, 1000, "above 1 tokens already used become less likely"),
     FLAG("sample", 0, GROUP_SEARCH, sample, "draw tokens at random; implied by --temperature, --top-k, --top-p and --seed"),
     NUMBER("temperature", 0, KIND_REAL, GROUP_SEARCH, temperature, "X", 1e-3, 1000, "below 1 draws likely tokens more often"),

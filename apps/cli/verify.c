@@ -171,6 +171,7 @@ static bool filling_agrees(verification *v, const json_t *golden, const lks_capt
     lks_fill_options_init(&options, v->engine.model);
     options.language = args->language;
     options.n_best = options.n_beams = args->n_beams;
+    options.guidance = 0.0f;
     lks_fillings *fillings;
     lks_error err;
     if (lks_fill(v->engine.session, &fillings, json_string_value(json_object_get(golden, "fill")), picture, &options,

@@ -70,16 +70,25 @@ static void assert_translation(bench *b, const char *from, const char *to, const
     lks_caption_free(caption);
 }
 
-static lks_fillings *fill(bench *b, const char *text, const lks_image_source *picture, int n_best)
+static lks_fillings *fill_guided(bench *b, const char *text, const lks_image_source *picture, int n_best,
+                                 float guidance)
 {
     lks_fill_options options;
     lks_fillings *fillings = NULL;
     lks_fill_options_init(&options, b->model);
     options.n_best = n_best;
     options.n_beams = 2 * n_best;
+    options.guidance = guidance;
     if (lks_fill(b->session, &fillings, text, picture, &options, &b->err) != LKS_OK)
         fail_msg("%s", b->err.message);
     return fillings;
+}
+
+static lks_fillings *fill(bench *b, const char *text, const lks_image_source *picture, int n_best)
+{
+    lks_fill_options options;
+    lks_fill_options_init(&options, b->model);
+    return fill_guided(b, text, picture, n_best, options.guidance);
 }
 
 static void test_languages_are_listed_and_the_first_is_the_default(void **state)
@@ -180,6 +189,60 @@ static void test_gaps_are_filled_with_what_the_picture_shows(void **state)
     bench_close(&b);
 }
 
+static double probability_of(const lks_fillings *fillings, const char *text)
+{
+    for (int i = 0; i < fillings->n; i++)
+        if (strcmp(fillings->items[i].text, text) == 0)
+            return fillings->items[i].probability;
+    return 0.0;
+}
+
+static double all_of(const lks_fillings *fillings)
+{
+    double sum = 0.0;
+    for (int i = 0; i < fillings->n; i++)
+        sum += fillings->items[i].probability;
+    return sum;
+}
+
+/* p (p / q)^g, up to a factor, from p with the picture and q without, which are asked for by themselves. */
+static void test_guidance_counts_what_the_picture_changes(void **state)
+{
+    (void)state;
+    enum { N_BEST = 40 };
+    const char *text = "two young [MASK] are near a tree";
+    const float guidance = 0.7f;
+    bench b;
+    bench_open(&b, MODEL);
+    lks_fillings *seen = fill_guided(&b, text, &wide, N_BEST, 0.0f), *blind = fill_guided(&b, text, NULL, N_BEST, 0.0f);
+    lks_fillings *guided = fill_guided(&b, text, &wide, N_BEST, guidance),
+                 *again = fill_guided(&b, text, NULL, N_BEST, guidance);
+    double factor = 0.0;
+    int n_compared = 0, n_moved = 0;
+    for (int i = 0; i < guided->n; i++) {
+        const char *filling = guided->items[i].text;
+        double p = probability_of(seen, filling), q = probability_of(blind, filling);
+        n_moved += strcmp(filling, seen->items[i].text) != 0;
+        if (p == 0.0 || q == 0.0) /* not among the likeliest of one */
+            continue;
+        double found = guided->items[i].probability / (p * pow(p / q, (double)guidance));
+        factor = n_compared++ == 0 ? found : factor;
+        if (fabs(found / factor - 1.0) > 2e-3)
+            fail_msg("'%s' has %g times what it should have, others %g", filling, found, factor);
+    }
+    assert_true(n_compared >= 5);
+    assert_true(n_moved > 0);
+    assert_true(fabs(all_of(guided) - all_of(seen)) < 0.02);
+    assert_int_equal(again->n, blind->n); /* without a picture there is nothing to count */
+    for (int i = 0; i < again->n; i++)
+        assert_true(again->items[i].probability == blind->items[i].probability);
+    lks_fillings_free(seen);
+    lks_fillings_free(blind);
+    lks_fillings_free(guided);
+    lks_fillings_free(again);
+    bench_close(&b);
+}
+
 static void test_mistakes_are_named(void **state)
 {
     (void)state;
@@ -208,6 +271,10 @@ static void test_mistakes_are_named(void **state)
     assert_non_null(strstr(b.err.message, "[MASK]"));
     options.n_beams = 1;
     assert_int_equal(lks_fill(b.session, &fillings, "a [MASK]", NULL, &options, &b.err), LKS_ERR_ARGUMENT);
+    lks_fill_options_init(&options, b.model);
+    options.guidance = -1.0f;
+    assert_int_equal(lks_fill(b.session, &fillings, "a [MASK]", NULL, &options, &b.err), LKS_ERR_ARGUMENT);
+    assert_non_null(strstr(b.err.message, "guidance"));
     assert_null(fillings);
     bench_close(&b);
 }
@@ -284,6 +351,7 @@ int main(void)
         cmocka_unit_test(test_sentences_are_translated_and_end_as_they_did),
         cmocka_unit_test(test_tasks_share_a_session),
         cmocka_unit_test(test_gaps_are_filled_with_what_the_picture_shows),
+        cmocka_unit_test(test_guidance_counts_what_the_picture_changes),
         cmocka_unit_test(test_mistakes_are_named),
         cmocka_unit_test(test_a_model_of_one_language_says_so),
         cmocka_unit_test(test_an_end_token_inside_a_gap_is_the_models_fault),

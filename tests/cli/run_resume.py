@@ -28,6 +28,10 @@ N_PHOTOS = int(os.environ.get("LOOKSAY_TEST_PHOTOS", "15" if PORTABLE else "60")
 SAMPLES = sorted((program.ROOT / "assets/photos").glob("*.jpg"))
 
 
+def size_of(path):
+    return path.stat().st_size if path.exists() else 0
+
+
 def chunk(kind, data):
     return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
 
@@ -217,10 +221,10 @@ class Kill(Batch):
         named = []
         for shard in ("1/2", "2/2"):
             out = self.work / f"{shard[0]}.jsonl"
-            part = Path(f"{out}.part")
+            part, journal = Path(f"{out}.part"), Path(f"{out}.journal")
             words = self.command("-r", "-f", "jsonl", "-t", "1", "--shard", shard, "--resume", "-o", out, folder, model=None)
             killed = subprocess.Popen(words, stderr=subprocess.DEVNULL)
-            while killed.poll() is None and not (part.exists() and part.stat().st_size > 150000):  # a fifth, and some of it journaled
+            while killed.poll() is None and not (size_of(part) > 150000 and size_of(journal) > 1000):  # a fifth, and some of it journaled
                 time.sleep(0.001)
             killed.kill()
             self.assertEqual(killed.wait(), -signal.SIGKILL)
