@@ -11,9 +11,9 @@ static inline __attribute__((always_inline)) void v_prefetch(const float *p)
     _mm_prefetch((const char *)(const void *)p, _MM_HINT_T0);
 }
 
-static inline __attribute__((always_inline)) void v_prefetch_far(const float *p)
+static inline __attribute__((always_inline)) void v_prefetch_far(const void *p)
 {
-    _mm_prefetch((const char *)(const void *)p, _MM_HINT_T1);
+    _mm_prefetch((const char *)p, _MM_HINT_T1);
 }
 
 /* to [4][to_stride]: row k holds number k of each of the four rows. */
