@@ -77,35 +77,19 @@ class Default(torch.nn.Module):
     def __init__(self, path):
         super().__init__()
         sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "train"))
-        from export import ELSEWHERE, EMBEDDINGS, gguf_name
         from gguf_file import read_gguf
-        from golden import bare_stem, tokenizer_of
+        from golden import bare_polyglot, bare_stem, languages_of, tokenizer_of
         from languages import language_token
-        from model import END, Config, Net, load_stem, trunk
-        from polyglot import Polyglot
+        from model import END, load_stem
 
         strings, tensors = read_gguf(path)
-        config = json.loads(strings["looksay.config"])
-        text, vision, languages = config["text"], config["vision"], config.get("languages")
-        self.trunk, self.stem = trunk, bare_stem(tensors, load_stem())
-        self.net = (Polyglot if languages else Net)(
-            Config(vocab=text["vocab_size"], width=text["n_embd"], heads=text["n_head"], positions=text["n_positions"],
-                   decoder_layers=text["n_layer"], decoder_mlp=text["n_inner"], vit_layers=vision["num_hidden_layers"],
-                   vit_mlp=vision["intermediate_size"]), self.stem)
-        self.net.load_state_dict({
-            name: value if name.startswith(ELSEWHERE) else torch.from_numpy(tensors[gguf_name(name)])
-            for name, value in self.net.state_dict().items()
-        })
-        embeddings = torch.from_numpy(tensors[EMBEDDINGS])
-        self.net.concepts.embeddings = lambda words: embeddings
-        self.end, self.start = END, [END]
-        if languages:
-            self.start.append(tokenizer_of(strings).token_to_id(language_token(languages[0]["code"])))
+        self.net = bare_polyglot(strings, tensors, bare_stem(tensors, load_stem()))
+        self.end, self.start = END, [END, tokenizer_of(strings).token_to_id(language_token(languages_of(strings)[0]))]
         self.eval()
 
     def forward(self, pixels):
-        """[photos, 3, 256, 256] -> image tokens [photos, 68, width]."""
-        return self.net.memory(self.trunk(self.stem, pixels))
+        """[photos, 3, 288, 288] -> image tokens [photos, 85, width]."""
+        return self.net.memory(self.net.trunk(pixels))
 
 
 if __name__ == "__main__":
