@@ -123,8 +123,7 @@ void lks_linear_rounded(const lks_compute *compute, uint16_t *const *y, float *e
 /* Whether the table does it in one go. */
 static bool is_fused(const lks_ops *ops, const lks_inverted_residual *args)
 {
-    return ops->inverted_residual && lks_linear_precision(args->project) == LKS_PRECISION_F32 &&
-           (!args->expand || lks_linear_precision(args->expand) == LKS_PRECISION_F32);
+    return ops->inverted_residual && ops->residual_fits(args);
 }
 
 /* Floats of the maps behind the expansion, none without one, and behind the filter. */

@@ -221,9 +221,13 @@ typedef struct lks_ops {
     void (*conv2d)(const lks_compute *compute, const lks_conv2d *conv);
     void (*depthwise_conv2d)(const lks_compute *compute, const lks_conv2d *conv);
     size_t (*depthwise_scratch)(int n_threads, const lks_conv2d *conv); /* that it takes; NULL: none */
-    /* Of f32 layers, without room for whole maps, and the scratch that it takes. NULL: step by step only. */
+    /* lks_inverted_residual_run of those that residual_fits, without room for whole expanded maps, and the scratch that it takes. NULL:
+     * step by step only. */
+    bool (*residual_fits)(const lks_inverted_residual *args);
     void (*inverted_residual)(const lks_compute *compute, const lks_inverted_residual *args);
     size_t (*residual_scratch)(int n_threads, const lks_inverted_residual *args);
+
+    const struct lks_expander *expander; /* of int8 layers inside them; private to fusion/cpu. NULL: none */
 
     /* lks_block_run of blocks that block_fits, without room for what lies between the steps, which is rounded as the layers' inputs
      * are. NULL: step by step only. */

@@ -24,6 +24,8 @@ static inline void i_quantise(uint32_t *words, const vec *x, vec inverse, ivec z
 
 #include "fusion/cpu/kernels_words_peak.inc"
 
+const lks_expander lks_avx512_vnni_expander = {I_WORDS, quantise_rows, expand_panel};
+
 void lks_avx512_vnni_linear_int8(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args)
 {
     run_layer(compute, layer, args, layer->int8.panels);

@@ -3,6 +3,7 @@
 #ifndef LKS_CPU_WORD_ROWS_H
 #define LKS_CPU_WORD_ROWS_H
 
+#include "fusion/cpu/planes.h"
 #include "fusion/ops.h"
 
 enum { LKS_ROW_CHUNK = 16 }; /* inputs that are converted at a time; rows are padded to whole chunks */
@@ -16,6 +17,30 @@ int lks_chunk_rows(size_t row_words);
 
 /* Scratch bytes that such layers with up to max_d inputs take at most, whatever the number of rows. */
 size_t lks_rows_scratch(int max_d);
+
+/* Rows of inputs of an int8 layer, quantised. */
+typedef struct lks_byte_rows {
+    uint32_t *words;    /* [n, stride] */
+    lks_int8_row *rows; /* [n] */
+    size_t stride;      /* lks_row_words(d_in, LKS_INT8_GROUP, n_words) */
+} lks_byte_rows;
+
+enum { LKS_EXPANDER_INPUTS = 512 };
+
+/* An int8 layer of up to LKS_EXPANDER_INPUTS inputs in two steps, the outputs in planes. */
+typedef struct lks_expander {
+    int n_words; /* of a group of inputs */
+    /* The rows of x [n, d_in of the layer], on all threads. */
+    void (*quantise)(const lks_compute *compute, const lks_linear *layer, const lks_byte_rows *rows, const float *x,
+                     int n);
+    /* Rows [begin, end) of a map, one panel of outputs: activation(x w^T + bias), from the inputs of its pixels, the first of them at
+     * `rows`. Whole vectors are written; a plane's lanes beyond the last output are zero before the activation. */
+    void (*expand)(const lks_linear *layer, lks_activation activation, const lks_byte_rows *rows,
+                   const lks_planes *planes, int panel, int begin, int end);
+} lks_expander;
+
+extern const lks_expander lks_avx2_expander, lks_avx_vnni_expander, lks_avx512_expander, lks_avx512_vnni_expander,
+    lks_neon_expander, lks_neon_dotprod_expander;
 
 typedef void lks_linear_function(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
 

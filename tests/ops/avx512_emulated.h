@@ -295,6 +295,7 @@ static inline emulated_m512i emulated_dpbusd_epi32(emulated_m512i sum, emulated_
 #define lks_ops_avx512_bf16 emulated_ops_avx512_bf16
 #define lks_avx512_run_fma emulated_run_fma
 #define lks_avx512_vnni_linear_int8 emulated_avx512_linear_int8
+#define lks_avx512_vnni_expander emulated_avx512_expander
 #define lks_avx512_vnni_run_int8 emulated_avx512_run_int8
 #define lks_avx512_vnni_linear_int4 emulated_avx512_linear_int4
 #define lks_avx512_linear_bf16 emulated_avx512_linear_bf16

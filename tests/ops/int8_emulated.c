@@ -5,6 +5,7 @@
 #include "tests/ops/dpbusd_emulated.h"
 
 #define lks_avx_vnni_linear_int8 linear_int8_with_avx2
+#define lks_avx_vnni_expander expander_with_avx2
 #define lks_avx_vnni_run_int8 run_int8_with_avx2
 #include "fusion/cpu/int8_avx_vnni.c"
 

@@ -44,7 +44,8 @@ static void names(void **state)
 static bool optional(size_t offset)
 {
     return offset == offsetof(lks_ops, linear_widen) || offset == offsetof(lks_ops, depthwise_scratch) ||
-           offset == offsetof(lks_ops, inverted_residual) || offset == offsetof(lks_ops, residual_scratch) ||
+           offset == offsetof(lks_ops, inverted_residual) || offset == offsetof(lks_ops, residual_fits) ||
+           offset == offsetof(lks_ops, expander) || offset == offsetof(lks_ops, residual_scratch) ||
            offset == offsetof(lks_ops, block_fits) || offset == offsetof(lks_ops, block) ||
            offset == offsetof(lks_ops, linear_rounded) || offset == offsetof(lks_ops, resample);
 }
