@@ -49,7 +49,7 @@ class DefaultModel(TestCase):
         doctor = {c["check"]: c for c in json.loads(run("doctor", "--format", "json", model=None)[1])}
         found = doctor["instruction sets"]["found"]
         others = ["blas"] * doctor["OpenBLAS"]["ok"]
-        photo = ROOT / "assets/photos/camera.jpg"
+        photo = ROOT / "assets/photos/astronaut.jpg"
         golden = rows_of(run("-f", "jsonl", "--details", "--isa", "ref", photo, model=None, check=OK)[1])[0]
         tolerance = json.loads((ROOT / "assets/golden/looksay.json").read_text()).get("tolerance", 2e-3)
         for isa in others + [i for i in ("avx2", "avx512") if i in found.lower().replace("-", "")]:
