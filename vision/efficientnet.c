@@ -164,16 +164,34 @@ void lks_efficientnet_grid(const lks_efficientnet *net, int *rows, int *columns)
     *columns = net->blocks[net->n_blocks - 1].columns.out;
 }
 
-int64_t lks_efficientnet_multiply_adds(const lks_efficientnet *net)
+/* Those of a layer on n pixels; of_int8: none unless it is int8. */
+static int64_t layer_products(const lks_linear *layer, int64_t n, bool of_int8)
 {
-    int64_t total = (int64_t)net->stem_rows.out * net->stem_columns.out * net->c_stem * 27;
+    return of_int8 && !layer->int8.panels ? 0 : n * layer->d_in * layer->d_out;
+}
+
+/* All multiply-adds of one image, or those of int8 layers. */
+static int64_t count_products(const lks_efficientnet *net, bool of_int8)
+{
+    int64_t total = of_int8 ? 0 : (int64_t)net->stem_rows.out * net->stem_columns.out * net->c_stem * 27;
     for (int i = 0; i < net->n_blocks; i++) {
         const net_block *b = &net->blocks[i];
         int64_t in = (int64_t)b->rows.in * b->columns.in, out = (int64_t)b->rows.out * b->columns.out;
-        total += (b->expands ? in * b->c_in * b->c_hidden : 0) + out * b->c_hidden * (b->kernel * b->kernel + b->c_out);
+        total += (b->expands ? layer_products(&b->expand, in, of_int8) : 0) +
+                 layer_products(&b->project, out, of_int8) + (of_int8 ? 0 : out * b->c_hidden * b->kernel * b->kernel);
     }
     const net_block *last = &net->blocks[net->n_blocks - 1];
-    return total + (int64_t)last->rows.out * last->columns.out * last->c_out * net->c_head;
+    return total + layer_products(&net->head, (int64_t)last->rows.out * last->columns.out, of_int8);
+}
+
+int64_t lks_efficientnet_multiply_adds(const lks_efficientnet *net)
+{
+    return count_products(net, false);
+}
+
+int64_t lks_efficientnet_int8_multiply_adds(const lks_efficientnet *net)
+{
+    return count_products(net, true);
 }
 
 /* Floats of the largest map between blocks. */

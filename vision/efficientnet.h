@@ -24,6 +24,7 @@ lks_status lks_efficientnet_bind(lks_efficientnet *net, lks_binder *binder, lks_
 int lks_efficientnet_channels(const lks_efficientnet *net); /* of the feature map */
 void lks_efficientnet_grid(const lks_efficientnet *net, int *rows, int *columns);
 int64_t lks_efficientnet_multiply_adds(const lks_efficientnet *net);
+int64_t lks_efficientnet_int8_multiply_adds(const lks_efficientnet *net); /* those of them that int8 layers do */
 size_t lks_efficientnet_scratch(const lks_efficientnet *net, int n, int n_threads);
 
 /* features [n, rows * columns, channels] = network(pixels [n, height, width, 3]). */

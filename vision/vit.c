@@ -302,7 +302,7 @@ int64_t lks_vit_int8_multiply_adds(const lks_vit *vit)
     const vit_embedding *embedding = &vit->embedding;
     int64_t n = vit->usual.n_tokens;
     return n * per_token + (n - vit->config.n_prefix) * int8_products(&embedding->patch) +
-           int8_products(&embedding->classifier);
+           int8_products(&embedding->classifier) + (vit->stem ? lks_efficientnet_int8_multiply_adds(vit->stem) : 0);
 }
 
 /* Where n images are embedded. */
