@@ -370,6 +370,8 @@ static lks_status bind_linear(lks_binder *binder, lks_linear *out, const parts *
     for (int t = 0; t < n_threads; t++)
         if (job.bad_part[t])
             return not_finite(binder, found->weight[job.bad_part[t] - 1], err);
+    for (int i = 0; i < found->n; i++)
+        lks_weights_forget(binder->weights, found->weight[i]);
     layer.packed = job.packed;
     *out = layer;
     return LKS_OK;

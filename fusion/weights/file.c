@@ -68,6 +68,16 @@ void lks_map_close(lks_map *map)
     map->size = 0;
 }
 
+void lks_map_forget(const lks_map *map, const void *data, size_t n)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)data, base = (uintptr_t)map->data;
+    if (first < base || first - base > map->size || n > map->size - (first - base))
+        return;
+    const uintptr_t begin = (first + page - 1) / page * page, end = (first + n) / page * page;
+    if (begin < end)
+        (void)madvise((void *)begin, end - begin, MADV_DONTNEED); /* read-only and private: nothing is lost */
+}
+
 /* buffer [n] = the file's first n bytes, fewer when it has become shorter: returns how many, -1 on failure. */
 static ssize_t read_up_to(int fd, char *buffer, size_t n)
 {

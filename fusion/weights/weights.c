@@ -303,6 +303,17 @@ const lks_tensor *lks_weights_find(const lks_weights *w, const char *name)
     return w->list.n_tensors == 0 ? NULL : bsearch(&key, w->list.tensors, w->list.n_tensors, sizeof key, by_name);
 }
 
+void lks_weights_forget(const lks_weights *weights, const lks_tensor *tensor)
+{
+    int64_t last = 0;
+    if (lks_tensor_count(tensor) == 0)
+        return;
+    for (int d = 0; d < tensor->n_dims; d++)
+        last += (tensor->shape[d] - 1) * tensor->stride[d];
+    for (size_t i = 0; i < weights->n_maps; i++)
+        lks_map_forget(&weights->maps[i], tensor->data, (size_t)(last + 1) * lks_dtype_size(tensor->dtype));
+}
+
 const char *lks_weights_format(const lks_weights *w)
 {
     return w->format;

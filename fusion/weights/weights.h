@@ -25,6 +25,10 @@ const char *lks_weights_format(const lks_weights *weights); /* "safetensors", "t
 const char *lks_weights_path(const lks_weights *weights);   /* as given to open */
 size_t lks_weights_bytes(const lks_weights *weights);       /* total size of the mapped files */
 
+/* Gives back the memory that reading a tensor took, once it has been copied: a file's pages count as this process's as long as they are
+ * mapped. It may be read again. */
+void lks_weights_forget(const lks_weights *weights, const lks_tensor *tensor);
+
 /* A GGUF string value, not terminated, *n bytes; NULL when absent or no string (always NULL for other formats). */
 const char *lks_weights_string(const lks_weights *weights, const char *key, size_t *n);
 

@@ -169,11 +169,60 @@ static void test_read_limit(void **state)
     remove_folder(folder);
 }
 
+/* Pages of files that this process has in memory. */
+static long mapped_pages(void)
+{
+    long total, resident, shared;
+    FILE *file = fopen("/proc/self/statm", "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%ld %ld %ld", &total, &resident, &shared), 3);
+    fclose(file);
+    return shared;
+}
+
+static uint32_t sum_of(const lks_map *map)
+{
+    uint32_t sum = 0;
+    for (size_t i = 0; i < map->size; i++)
+        sum = sum * 31 + map->data[i];
+    return sum;
+}
+
+static void test_what_is_forgotten_is_read_again(void **state)
+{
+    (void)state;
+    enum { N_PAGES = 2000, PAGE = 4096, N = N_PAGES * PAGE };
+    char *folder = make_folder(), path[512];
+    unsigned char *content = malloc(N);
+    assert_non_null(content);
+    for (int i = 0; i < N; i++)
+        content[i] = (unsigned char)(i * 7 + i / 5000);
+    store(path_in(path, folder, "weights"), content, N);
+    lks_map map;
+    assert_int_equal(lks_map_open(&map, path, NULL), LKS_OK);
+    const uint32_t sum = sum_of(&map);
+    const long before = mapped_pages();
+    lks_map_forget(&map, map.data + 100, N - 200); /* all pages but the first and the last */
+    const long after = mapped_pages();
+    assert_in_range(before - after, N_PAGES / 2, N_PAGES);
+    assert_int_equal(sum_of(&map), sum);
+
+    lks_map_forget(&map, content, N); /* not the map's: left alone */
+    lks_map_forget(&map, map.data + 100, N);
+    lks_map_forget(&map, map.data + N, 0);
+    for (int i = 0; i < N; i++)
+        assert_int_equal(content[i], (unsigned char)(i * 7 + i / 5000));
+    lks_map_close(&map);
+    free(content);
+    remove_folder(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_special), cmocka_unit_test(test_contents),   cmocka_unit_test(test_names),
-        cmocka_unit_test(test_indexes), cmocka_unit_test(test_read_limit),
+        cmocka_unit_test(test_special),    cmocka_unit_test(test_contents),
+        cmocka_unit_test(test_names),      cmocka_unit_test(test_indexes),
+        cmocka_unit_test(test_read_limit), cmocka_unit_test(test_what_is_forgotten_is_read_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
