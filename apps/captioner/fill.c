@@ -216,7 +216,7 @@ static lks_status collect(lks_fillings *out, const gap_watch *w, const lks_hypot
                           int n, const char *text, const lks_fill_options *options, lks_error *err)
 {
     lks_filling *items = (lks_filling *)(uintptr_t)out->items;
-    double alone[MAX_BEAMS];
+    double alone[MAX_BEAMS] = {0.0};
     for (int i = 0; i < n; i++) {
         lks_filling *item = &items[out->n];
         lks_status st = read_hypothesis(item, w, &hypotheses[i], text, err);
