@@ -100,10 +100,11 @@ static bool init_nearest(lks_taps *taps, int in, int out, int begin, int n)
     double at = scale * 0.5;
     for (int i = 0; i < begin; i++)
         at += scale;
-    for (int i = 0; i < n; i++, at += scale) {
+    for (int i = 0; i < n; i++) {
         const bool inside = (int)at < in;
         tap[i] = (lks_tap){inside ? (int)at : in, inside ? 1 : 0};
         weights[i] = 1 << LKS_WEIGHT_BITS;
+        at += scale; /* as Pillow does, rounding included */
     }
     return true;
 }

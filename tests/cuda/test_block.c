@@ -64,7 +64,7 @@ static void open_with(device_bench *b, lks_block *block, const block_case *c)
 /* x [n_batch, n_tokens, d] by the device and step by step by the reference. */
 static void check(device_bench *b, const lks_block *block, int n_batch, int n_tokens)
 {
-    size_t n = (size_t)(n_batch * n_tokens * block->qkv.d_in);
+    size_t n = (size_t)n_batch * (size_t)n_tokens * (size_t)block->qkv.d_in;
     lks_arena scratch;
     lks_error err;
     size_t bytes = lks_block_scratch(b->reference.ops, block, n_batch, n_tokens) + lks_ops_scratch(1, 256, 128, 4096);
@@ -151,9 +151,9 @@ static void rounded_layers(void **state)
     device_mirror(&b, layers[0], (int)COUNT(widths) * LAYERS);
     for (size_t i = 0; i < COUNT(widths); i++)
         for (int n = 1; n <= 700; n += 699) { /* more rows of the widest than there is room for */
-            size_t count = (size_t)(n * widths[i][1]);
-            float *x = random_floats((size_t)(n * widths[i][0]), 3), *y = constant_floats(count, 0.0f);
-            float *device_x = device_put(&b, x, (size_t)(n * widths[i][0]) * sizeof *x);
+            size_t count = (size_t)n * (size_t)widths[i][1], n_inputs = (size_t)n * (size_t)widths[i][0];
+            float *x = random_floats(n_inputs, 3), *y = constant_floats(count, 0.0f);
+            float *device_x = device_put(&b, x, n_inputs * sizeof *x);
             float *exact = device_put(&b, NULL, count * sizeof *exact);
             const lks_linear *some[LAYERS];
             uint16_t *to[LAYERS];

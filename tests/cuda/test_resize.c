@@ -37,7 +37,7 @@ static bool check(device_bench *b, const lks_preprocess *p, int image_width, int
         assert_int_equal(lks_arena_mark(&b->room), mark);
         float *actual = device_get(b, pixels, n * sizeof *actual);
         for (size_t i = 0; i < n; i++)
-            if (memcmp(&actual[i], &expected[i], sizeof *actual) != 0)
+            if (!(actual[i] == expected[i]))
                 fail_msg("%d x %d, filter %d: pixel %zu, %zu of %d x %d is %g, not %g", image_width, image_height,
                          (int)p->resample, i / 3 % (size_t)width, i / 3 / (size_t)width, width, height,
                          (double)actual[i], (double)expected[i]);
