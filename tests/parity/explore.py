@@ -187,6 +187,8 @@ def random_requests(rng, photos):
                        {"length_penalty": rng.choice([-1.0, 0.0, 0.5, 3.0])}]:
             if rng.random() < 0.4:
                 args |= chance
+        if args["beams"] == 1:
+            args.pop("length_penalty", None)  # which would do nothing, and is refused
         if args["beams"] > 1 and rng.random() < 0.5:
             args["n_best"] = rng.randint(2, args["beams"])
         more.append(args)
