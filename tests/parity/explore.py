@@ -197,7 +197,7 @@ def random_requests(rng, photos):
 
 
 def try_model(looksay, folder, spec, requests, photos):
-    """Returns (cases, failures, cases too close to judge)."""
+    """Returns (cases, failures, cases too close to judge or refused by transformers)."""
     zoo.build(spec, folder)
     judge = oracle.Oracle(folder)
     cases, n_close = [], 0
@@ -205,6 +205,10 @@ def try_model(looksay, folder, spec, requests, photos):
         try:
             cases.append(judge.case(photo, args, photos))
         except oracle.Undecided:
+            n_close += 1
+        except ValueError as refusal:  # of a prompt that is longer than what the model's own files allow
+            if "max_length" not in str(refusal):
+                raise
             n_close += 1
     (folder / "golden.json").write_text(json.dumps({"cases": cases}, ensure_ascii=False, indent=1), encoding="utf-8")
     (folder / "spec.json").write_text(json.dumps(spec, indent=1))
@@ -237,7 +241,7 @@ def main():
             differing.append(folder.name)
         else:
             shutil.rmtree(folder)
-    print(f"{totals[0] - totals[1]} agreed, {totals[1]} disagreed ({options.n} models; {totals[2]} cases too close to judge)")
+    print(f"{totals[0] - totals[1]} agreed, {totals[1]} disagreed ({options.n} models; {totals[2]} cases too close to judge, or refused by transformers)")
     if differing:
         print(f"differing: {' '.join(differing)} in {keep}")
     return 1 if differing else 0
