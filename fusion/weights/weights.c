@@ -39,6 +39,8 @@ static const char *detect_format(const lks_map *map, const char **why)
         return "gguf";
     else if (n >= 4 && (memcmp(p, "PK\3\4", 4) == 0 || memcmp(p, "PK\5\6", 4) == 0))
         return "torch";
+    else if (n > 8 && p[8] == '{' && lks_le64(p) <= n - 8) /* whatever bytes the length of its header has */
+        return "safetensors";
     else if (n >= 2 + sizeof legacy && p[0] == 0x80 && memcmp(p + 2, legacy, sizeof legacy) == 0)
         *why = "is in the torch format of before 2020; convert it in Python: torch.save(torch.load(FILE), FILE)";
     else if (n >= 2 && p[0] == 0x80 && p[1] >= 2 && p[1] <= 5)

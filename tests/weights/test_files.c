@@ -55,6 +55,29 @@ static void test_special(void **state)
     remove_folder(folder);
 }
 
+/* A header of 640 bytes begins as a pickle does. */
+static void test_lengths_that_look_like_a_pickle(void **state)
+{
+    (void)state;
+    char *folder = make_folder(), path[512];
+    for (int protocol = 2; protocol <= 5; protocol++) {
+        const size_t n_header = 0x80 + 0x100 * (size_t)protocol;
+        unsigned char file[8 + 0x80 + 0x500 + 4] = {0x80, (unsigned char)protocol};
+        memset(file + 8, ' ', n_header);
+        static const char header[] = "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}";
+        memcpy(file + 8, header, sizeof header - 1);
+        store(path_in(path, folder, "weights"), file, 8 + n_header + 4);
+        lks_weights *w = NULL;
+        lks_error err = {0};
+        if (lks_weights_open(&w, path, &err) != LKS_OK)
+            fail_msg("%s", err.message);
+        assert_string_equal(lks_weights_format(w), "safetensors");
+        assert_non_null(lks_weights_find(w, "a"));
+        lks_weights_close(w);
+    }
+    remove_folder(folder);
+}
+
 static void test_contents(void **state)
 {
     (void)state;
@@ -222,9 +245,13 @@ static void test_what_is_forgotten_is_read_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_special),    cmocka_unit_test(test_contents),
-        cmocka_unit_test(test_names),      cmocka_unit_test(test_indexes),
-        cmocka_unit_test(test_read_limit), cmocka_unit_test(test_what_is_forgotten_is_read_again),
+        cmocka_unit_test(test_special),
+        cmocka_unit_test(test_contents),
+        cmocka_unit_test(test_lengths_that_look_like_a_pickle),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_indexes),
+        cmocka_unit_test(test_read_limit),
+        cmocka_unit_test(test_what_is_forgotten_is_read_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
