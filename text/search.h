@@ -95,6 +95,7 @@ lks_status lks_search_run(lks_hypothesis **hypotheses, int *n_hypotheses, const 
  * tokens, n > 0, and the model takes n rows. */
 lks_status lks_search_score(double *scores, const lks_step_model *model, const lks_search_options *options,
                             const lks_hypothesis *hypotheses, int n, lks_error *err);
+
 void lks_hypotheses_free(lks_hypothesis *hypotheses);
 
 #endif

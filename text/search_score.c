@@ -32,10 +32,11 @@ lks_status lks_search_score(double *scores, const lks_step_model *model, const l
             const lks_hypothesis *h = &hypotheses[i];
             const float *row = logits + (at > 0 ? (size_t)i * vocab : 0);
             float log_sum_exp;
-            tokens[i] = h->tokens[at < h->n_tokens ? at : h->n_tokens - 1]; /* one that has ended goes along */
-            if (at < h->n_tokens)
-                st = lks_search_log_sum_exp(&log_sum_exp, row, model->vocab_size, err);
-            if (at < h->n_tokens && st == LKS_OK)
+            if (at >= h->n_tokens) /* it goes along with its last token */
+                continue;
+            tokens[i] = h->tokens[at];
+            st = lks_search_log_sum_exp(&log_sum_exp, row, model->vocab_size, err);
+            if (st == LKS_OK)
                 scores[i] += (double)(row[tokens[i]] - log_sum_exp);
         }
         if (st == LKS_OK && at == 0)
