@@ -53,7 +53,7 @@ void lks_block_run(const lks_compute *compute, const lks_block *block, float *x,
 {
     const lks_ops *ops = compute->ops;
     if (is_fused(ops, block, n_tokens)) {
-        ops->block(compute, block, x, n_batch, n_tokens);
+        ops->block(compute, block, x, n_batch, n_tokens, LKS_BLOCK_ALL);
         return;
     }
     const size_t mark = lks_arena_mark(compute->scratch);

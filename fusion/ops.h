@@ -117,6 +117,9 @@ typedef struct lks_block {
     float eps;
 } lks_block;
 
+/* The parts of such a layer: projections and MLP with biases, activation and residuals; attention; both norms. */
+enum { LKS_BLOCK_LINEAR = 1, LKS_BLOCK_ATTENTION = 2, LKS_BLOCK_NORMS = 4, LKS_BLOCK_ALL = 7 };
+
 /* to[to_index[i], j, :] = from[i, j, :] for rows of d floats, i < n_outer, j < n_inner; the two do not overlap. to_index [n_outer]
  * in the memory of the table; NULL: i. */
 typedef struct lks_copy {
@@ -143,7 +146,8 @@ typedef struct lks_taps {
 } lks_taps;
 
 /* An image resized in two passes, with bytes between them, and placed among pixels: pixels[top + y, left + x, c] is
- * table[c, byte y, x, c], and table[c, 0] where the result does not lie. All have fewer than 2^31 elements. */
+ * table[c, byte y, x, c], and table[c, 0] where the result does not lie. All have fewer than 2^31 elements. pixels NULL: no image,
+ * nothing is done. */
 typedef struct lks_resample {
     const uint8_t *from; /* [n_rows, width, 3] */
     int n_rows, width;
@@ -177,6 +181,9 @@ typedef struct lks_ops {
     lks_status (*arena_open)(const lks_compute *compute, lks_arena *arena, size_t size, lks_error *err);
     void (*arena_close)(const lks_compute *compute, lks_arena *arena);
     void (*upload)(const lks_compute *compute, void *to, const void *host, size_t n_bytes);
+    /* n_bytes of the host's memory that a device reads by itself: uploads from there are not copied first, and what was uploaded stays
+     * as it is until the call after the next, which gives the same memory again. NULL: there is none left; as an entry: none at all. */
+    void *(*stage)(const lks_compute *compute, size_t n_bytes);
     void (*download)(const lks_compute *compute, void *host, const void *from, size_t n_bytes);
     /* Waits for all that was queued; the first failure since the last sync. */
     lks_status (*sync)(const lks_compute *compute, lks_error *err);
@@ -230,9 +237,10 @@ typedef struct lks_ops {
     const struct lks_expander *expander; /* of int8 layers inside them; private to fusion/cpu. NULL: none */
 
     /* lks_block_run of blocks that block_fits, without room for what lies between the steps, which is rounded as the layers' inputs
-     * are. NULL: step by step only. */
+     * are. Fewer parts than LKS_BLOCK_ALL are for measuring them: x is then of no use. NULL: step by step only. */
     bool (*block_fits)(const lks_block *block, int n_tokens);
-    void (*block)(const lks_compute *compute, const lks_block *block, float *x, int n_batch, int n_tokens);
+    void (*block)(const lks_compute *compute, const lks_block *block, float *x, int n_batch, int n_tokens,
+                  unsigned parts);
 
     /* y [n, d] = table[ids[i], :] * scale.  ids must be valid rows. */
     void (*embed)(const lks_compute *compute, float *y, lks_table table, const int32_t *ids, int n, int d, float scale);
@@ -245,8 +253,8 @@ typedef struct lks_ops {
     /* y [d] = the weighted sum of n rows of bytes, x [n] `stride` bytes apart; weights have LKS_WEIGHT_BITS fractional bits. Rounded
      * and clamped to 0..255; sums must fit 32 bits. Of a host only. */
     void (*weigh_bytes)(uint8_t *y, const uint8_t *x, size_t stride, const int32_t *weights, int n, size_t d);
-    /* NULL: images are resized on the host. */
-    void (*resample)(const lks_compute *compute, const lks_resample *args);
+    /* n images; args [n] and all that they name are in the memory of the table. NULL: images are resized on the host. */
+    void (*resample)(const lks_compute *compute, const lks_resample *args, int n);
 
     /* y = activation(x), n floats; y may be x. */
     void (*activate)(const lks_compute *compute, float *y, const float *x, size_t n, lks_activation activation);

@@ -32,22 +32,6 @@ lks_status lks_preprocess_size(const lks_preprocess *preprocess, int *width, int
 lks_status lks_preprocess_run(const lks_preprocess *preprocess, float *pixels, const lks_image *image,
                               const lks_compute *compute, lks_error *err);
 
-/* What a device makes the tensor of an image from: bytes of it, and how they are weighed and placed. */
-typedef struct lks_resampling {
-    lks_arena block;   /* of the host, base NULL: none */
-    lks_resample args; /* from, taps and table lie in the block; between and pixels come with the device's memory */
-    size_t n_between;  /* bytes */
-} lks_resampling;
-
-/* lks_preprocess_run for a device that resamples, in two steps: threads may plan many images, while one of them queues. The plan is
- * empty for an image that is better preprocessed on the host. pixels, of the device, will equal those of lks_preprocess_run; queuing
- * takes lks_resampling_scratch bytes for a tensor of width x height. */
-lks_status lks_resampling_plan(lks_resampling *out, const lks_preprocess *preprocess, const lks_image *image,
-                               lks_error *err);
-void lks_resampling_queue(const lks_resampling *resampling, float *pixels, const lks_compute *compute);
-size_t lks_resampling_scratch(int width, int height);
-void lks_resampling_release(lks_resampling *resampling);
-
 /* Where that tensor lies on an image of width x height pixels, in those pixels; where the crop pads, it reaches beyond the
  * image. Of an image too elongated to resize, the whole. */
 typedef struct lks_view {

@@ -7,13 +7,13 @@
  * rows it has. On a CPU every number comes out of the same operations in the same order as for the picture alone. A model whose
  * pictures differ in shape captions them singly. No more pictures than threads have their pixels in memory, or than a device encodes
  * at once, unless these are kept. */
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "apps/captioner/caption.h"
 #include "apps/captioner/features.h"
+#include "vision/staging.h"
 
 enum { MAX_ROWS = 256, TOKENS_AT_ONCE = 1 << 15 }; /* of pictures that a device encodes together: enough to fill it */
 
@@ -32,20 +32,18 @@ typedef struct batch {
     lks_seen seen[MAX_ROWS];
     int32_t images[MAX_ROWS]; /* which of the decoder's each picture is */
     const lks_features *kept[MAX_ROWS];
-    lks_error *errors;        /* [n] */
-    lks_caption **captions;   /* [n] */
-    const lks_looker *looker; /* of a device, and how many pictures of this round it was sent */
-    pthread_mutex_t sending;
-    int n_sent;
-    atomic_int next; /* up to `end`: what the threads take, a picture each */
-    int first, end;
+    lks_error *errors;      /* [n] */
+    lks_caption **captions; /* [n] */
+    lks_staging staging;    /* of a device: this round's pictures */
+    atomic_int next;        /* up to `end`: what the threads take, a picture each */
+    int end;
 } batch;
 
 void lks_desks_close(lks_desk *desks, int n)
 {
     for (int i = 0; desks && i < n; i++) {
         lks_arena_release(&desks[i].scratch);
-        free(desks[i].looker.pixels);
+        free(desks[i].looker.image);
         free(desks[i].looker.tokens);
     }
     free(desks);
@@ -59,13 +57,12 @@ static lks_status open_desk(lks_desk *desk, const lks_model *model, lks_error *e
     const lks_vit_shape *shape = lks_vit_usual_shape(model->vit);
     size_t look = lks_vit_scratch(model->vit, shape, 1, 1);
     size_t attend = lks_decoder_scratch(model->decoder, 1, 1, shape->n_tokens, 1);
-    if (!desk->looker.pixels)
-        desk->looker.pixels = malloc(lks_look_pixels(shape) * sizeof(float));
+    if (!desk->looker.image)
+        desk->looker.image = malloc(lks_look_pixels(shape) * sizeof(float));
     if (!desk->looker.tokens)
         desk->looker.tokens = malloc(lks_look_tokens(model, shape) * sizeof(float));
-    if (!desk->looker.pixels || !desk->looker.tokens)
+    if (!desk->looker.image || !desk->looker.tokens)
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for a picture");
-    desk->looker.image = desk->looker.pixels;
     desk->looker.compute = (lks_compute){.ops = model->ops, .scratch = &desk->scratch};
     return lks_arena_init(&desk->scratch, look > attend ? look : attend, err);
 }
@@ -74,7 +71,6 @@ static lks_status open_desk(lks_desk *desk, const lks_model *model, lks_error *e
 static void run_apart(batch *b, lks_job job, int first, int end)
 {
     atomic_store(&b->next, first);
-    b->first = first;
     b->end = end;
     lks_threads_run(b->session->threads, job, b);
 }
@@ -160,46 +156,40 @@ static lks_status look_at_all(batch *b, const lks_looker *together, lks_error *e
 
 /* ---- on a device ---- */
 
-/* Reads pictures and sends their pixels to the device: those that are ready first come first. */
-static void send_apart(void *argument, int thread, int n_threads)
+/* Reads pictures and stages them: those that are ready first come first. */
+static void stage_apart(void *argument, int thread, int n_threads)
 {
     (void)thread;
     (void)n_threads;
     batch *b = argument;
     const lks_model *model = b->session->model;
-    const lks_looker *with = b->looker;
     const lks_compute compute = {.ops = model->ops};
     for (int i; take_next(&i, b);) {
         read_picture(b, i);
-        lks_seen *seen = &b->seen[i];
-        if (b->errors[i].status == LKS_OK && !b->pictures[i].features) {
-            size_t n = lks_look_pixels(&seen->shape);
-            float *pixels = with->pixels + (size_t)(i - b->first) * n;
-            if (lks_look_preprocess(seen, pixels, model, &compute, &b->errors[i]) == LKS_OK) {
-                pthread_mutex_lock(&b->sending);
-                b->images[i] = b->n_sent++;
-                lks_look_place(seen, with->image + (size_t)b->images[i] * n, pixels, &with->compute);
-                pthread_mutex_unlock(&b->sending);
-            }
-        }
+        double began = lks_now_ms();
+        if (b->errors[i].status == LKS_OK && !b->pictures[i].features)
+            lks_staging_put(&b->staging, &b->images[i], &model->preprocess, &b->seen[i].image, &compute, &b->errors[i]);
+        b->seen[i].read_ms += lks_now_ms() - began;
         if (!b->options->keep_picture)
-            lks_image_release(&seen->image);
+            lks_image_release(&b->seen[i].image);
     }
 }
 
-/* Queues the looking at pictures first..end-1, of which n_sent are to be encoded; the first is image n_images of the decoder, which is
- * advanced. */
-static lks_status look_together(batch *b, int *n_images, int first, int end, lks_error *err)
+/* Queues the looking at pictures first..end-1, of which the staged ones are to be encoded; the first is image n_images of the decoder,
+ * which is advanced. */
+static lks_status look_together(batch *b, const lks_looker *with, int *n_images, int first, int end, lks_error *err)
 {
     const lks_model *model = b->session->model;
-    const lks_compute *compute = &b->looker->compute;
+    const lks_compute *compute = &with->compute;
     const lks_vit_shape *shape = lks_vit_usual_shape(model->vit);
     const size_t of_tokens = lks_look_tokens(model, shape);
-    float *tokens = b->looker->tokens;
-    int n = b->n_sent;
+    float *tokens = with->tokens;
+    int n = b->staging.n;
     lks_status st = LKS_OK;
-    if (n > 0)
-        st = lks_vit_encode(model->vit, compute, tokens, b->looker->image, shape, n, err);
+    if (n > 0) {
+        lks_staging_queue(&b->staging, with->image, compute);
+        st = lks_vit_encode(model->vit, compute, tokens, with->image, shape, n, err);
+    }
     for (int i = first; i < end; i++) {
         const lks_features *kept = b->pictures[i].features;
         if (b->errors[i].status != LKS_OK)
@@ -232,25 +222,25 @@ static int count_together(const lks_vit_shape *shape, int n)
 /* As look_at_all, `at_once` pictures at a time. The time that queueing takes and the device is waited for is shared out evenly. */
 static lks_status look_on_device(batch *b, const lks_looker *with, int at_once, lks_error *err)
 {
+    const lks_vit_shape *shape = lks_vit_usual_shape(b->session->model->vit);
     lks_status st = LKS_OK;
-    b->looker = with;
-    if (pthread_mutex_init(&b->sending, NULL) != 0)
-        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
     double ms = 0.0;
     int n_images = 0, n_encoded = 0;
     for (int i = 0, end; i < b->n && st == LKS_OK; i = end) {
         end = b->n - i < at_once ? b->n : i + at_once;
-        b->n_sent = 0;
-        run_apart(b, send_apart, i, end);
+        st = lks_staging_open(&b->staging, &with->compute, shape->width, shape->height, at_once, err);
+        if (st != LKS_OK)
+            break;
+        run_apart(b, stage_apart, i, end);
         double began = lks_now_ms();
-        st = look_together(b, &n_images, i, end, err);
+        st = look_together(b, with, &n_images, i, end, err);
         ms += lks_now_ms() - began;
+        lks_staging_close(&b->staging);
     }
     double began = lks_now_ms();
     if (st == LKS_OK)
         st = with->compute.ops->sync(&with->compute, err);
     ms += lks_now_ms() - began;
-    pthread_mutex_destroy(&b->sending);
     for (int i = 0; i < b->n; i++)
         n_encoded += b->errors[i].status == LKS_OK && !b->pictures[i].features;
     for (int i = 0; i < b->n; i++)

@@ -27,10 +27,10 @@ static const struct {
     int d_in, d_out;
     lks_activation activation;
     bool residual;
-} block[N_LAYERS] = {{WIDTH, 3 * WIDTH, LKS_ACT_NONE, false},
-                     {WIDTH, WIDTH, LKS_ACT_NONE, true},
-                     {WIDTH, D_MLP, LKS_ACT_GELU, false},
-                     {D_MLP, WIDTH, LKS_ACT_NONE, true}};
+} shapes[N_LAYERS] = {{WIDTH, 3 * WIDTH, LKS_ACT_NONE, false},
+                      {WIDTH, WIDTH, LKS_ACT_NONE, true},
+                      {WIDTH, D_MLP, LKS_ACT_GELU, false},
+                      {D_MLP, WIDTH, LKS_ACT_NONE, true}};
 
 typedef struct bench {
     lks_device *device;
@@ -38,6 +38,7 @@ typedef struct bench {
     lks_arena weights, room; /* of the host, mirrored; of the device */
     lks_compute compute;
     lks_linear layers[N_PRECISIONS][N_LAYERS];
+    lks_block block; /* of the bf16 ones */
     float *x, *y;    /* [n_floats] of the device: x holds random numbers in its first n_filled */
     float *random;   /* [N_RANDOM] */
     size_t n_floats; /* MAX_PHOTOS of the longest, or as many as there is memory for */
@@ -45,12 +46,14 @@ typedef struct bench {
     bool bf16; /* it computes with them */
 } bench;
 
-/* What is timed: a linear layer on rows, or attention of heads, N_HEADS a photo. */
+/* What is timed: a linear layer on rows, attention of heads, N_HEADS a photo, or parts of a whole block on photos. */
 typedef struct work {
-    const lks_linear *layer; /* NULL: attention */
-    int i;                   /* of block */
-    int n_tokens;            /* of attention */
-    bool rounds;             /* see lks_compute */
+    enum { LINEAR, ATTENTION, BLOCK } kind;
+    const lks_linear *layer; /* LINEAR */
+    int i;                   /* of shapes */
+    int n_tokens;            /* of attention and block */
+    bool rounds;             /* of attention, see lks_compute */
+    unsigned parts;          /* of the block */
 } work;
 
 static double now(void)
@@ -73,9 +76,9 @@ static void fill_random(float *x, size_t n)
 
 static size_t weight_bytes(const lks_ops *ops)
 {
-    size_t bytes = LKS_ALIGNMENT;
+    size_t bytes = LKS_ALIGNMENT + lks_arena_cost(2 * WIDTH, sizeof(float));
     for (int i = 0; i < N_LAYERS; i++) {
-        int d_in = block[i].d_in, d_out = block[i].d_out;
+        int d_in = shapes[i].d_in, d_out = shapes[i].d_out;
         bytes += lks_arena_cost(ops->linear_packed_count(d_in, d_out), sizeof(float)) +
                  lks_arena_cost(lks_int8_panel_bytes(d_in, d_out), 1) +
                  lks_arena_cost(lks_bf16_panel_count(d_in, d_out), sizeof(uint16_t)) +
@@ -87,7 +90,7 @@ static size_t weight_bytes(const lks_ops *ops)
 /* Layer i in each precision, from w [d_out, d_in]. */
 static void make_layers(bench *b, int i, const lks_ops *ops, const float *w)
 {
-    int d_in = block[i].d_in, d_out = block[i].d_out;
+    int d_in = shapes[i].d_in, d_out = shapes[i].d_out;
     float *packed = lks_arena_take(&b->weights, ops->linear_packed_count(d_in, d_out), sizeof(float));
     float *bias = lks_arena_take(&b->weights, (size_t)d_out, sizeof(float));
     float *scales = lks_arena_take(&b->weights, (size_t)d_out, sizeof(float));
@@ -103,6 +106,24 @@ static void make_layers(bench *b, int i, const lks_ops *ops, const float *w)
     b->layers[BF16][i] = (lks_linear){.d_in = d_in, .d_out = d_out, .bias = bias, .bf16 = {pairs}};
 }
 
+/* The block of the bf16 layers. */
+static void make_block(bench *b)
+{
+    float *norm = lks_arena_take(&b->weights, 2 * WIDTH, sizeof *norm);
+    for (int i = 0; i < 2 * WIDTH; i++)
+        norm[i] = i < WIDTH ? 1.0f : 0.0f;
+    const lks_linear *layers = b->layers[BF16];
+    b->block = (lks_block){.norm1 = {norm, norm + WIDTH},
+                           .norm2 = {norm, norm + WIDTH},
+                           .qkv = layers[0],
+                           .proj = layers[1],
+                           .fc1 = layers[2],
+                           .fc2 = layers[3],
+                           .n_heads = N_HEADS,
+                           .activation = shapes[2].activation,
+                           .eps = 1e-6f};
+}
+
 static lks_status prepare_weights(bench *b, lks_error *err)
 {
     const lks_ops *ops = lks_device_ops(b->device);
@@ -114,6 +135,8 @@ static lks_status prepare_weights(bench *b, lks_error *err)
     lks_status st = lks_arena_init(&b->weights, weight_bytes(ops), err);
     for (int i = 0; st == LKS_OK && i < N_LAYERS; i++)
         make_layers(b, i, ops, w);
+    if (st == LKS_OK)
+        make_block(b);
     free(w);
     for (int i = 0; i < N_LAYERS * N_PRECISIONS && st == LKS_OK; i++)
         if (i / N_LAYERS == INT8 || (i / N_LAYERS == BF16 && b->bf16))
@@ -182,19 +205,38 @@ static lks_status open_bench(bench *b, const lks_device_info *info, lks_error *e
 
 static double floating_operations(const work *w, int n)
 {
-    return w->layer ? 2.0 * n * w->layer->d_in * w->layer->d_out : 4.0 * n * w->n_tokens * w->n_tokens * D_HEAD;
+    double of_linear = 0.0, of_attention = 4.0 * w->n_tokens * w->n_tokens;
+    switch (w->kind) {
+    case LINEAR:
+        return 2.0 * n * w->layer->d_in * w->layer->d_out;
+    case ATTENTION:
+        return n * of_attention * D_HEAD;
+    case BLOCK:
+        for (int i = 0; i < N_LAYERS; i++)
+            of_linear += 2.0 * w->n_tokens * shapes[i].d_in * shapes[i].d_out;
+        return n * ((w->parts & LKS_BLOCK_LINEAR ? of_linear : 0.0) +
+                    (w->parts & LKS_BLOCK_ATTENTION ? of_attention * WIDTH : 0.0));
+    }
+    return 0.0;
 }
 
 static size_t floats_needed(const work *w, int n)
 {
-    if (!w->layer)
+    switch (w->kind) {
+    case LINEAR:
+        return (size_t)n * (size_t)(w->layer->d_in > w->layer->d_out ? w->layer->d_in : w->layer->d_out);
+    case ATTENTION:
         return (size_t)((n + N_HEADS - 1) / N_HEADS) * (size_t)w->n_tokens * 3 * WIDTH;
-    return (size_t)n * (size_t)(w->layer->d_in > w->layer->d_out ? w->layer->d_in : w->layer->d_out);
+    case BLOCK:
+        return (size_t)n * (size_t)w->n_tokens * WIDTH;
+    }
+    return 0;
 }
 
 static void queue_linear(bench *b, const work *w, int n)
 {
-    lks_linear_dense(&b->compute, w->layer, b->y, b->x, n, block[w->i].activation, block[w->i].residual ? b->y : NULL);
+    lks_linear_dense(&b->compute, w->layer, b->y, b->x, n, shapes[w->i].activation,
+                     shapes[w->i].residual ? b->y : NULL);
 }
 
 static void queue_attention(bench *b, const work *w, int n)
@@ -209,14 +251,20 @@ static void queue_attention(bench *b, const work *w, int n)
     b->compute.ops->attention(&b->compute, &a);
 }
 
-/* Seconds of a run on n rows or heads, in the fastest of n_turns; n_queued runs are queued before they are waited for. */
+static void queue_block(bench *b, const work *w, int n)
+{
+    b->compute.ops->block(&b->compute, &b->block, b->y, n, w->n_tokens, w->parts);
+}
+
+/* Seconds of a run on n rows, heads or photos, in the fastest of n_turns; n_queued runs are queued before they are waited for. */
 static lks_status time_runs(double *seconds, bench *b, const work *w, int n, int n_turns, int n_queued, lks_error *err)
 {
+    void (*const queue[])(bench *, const work *, int) = {queue_linear, queue_attention, queue_block};
     lks_status st = LKS_OK;
     for (int turn = 0; turn < n_turns && st == LKS_OK; turn++) {
         double began = now();
         for (int run = 0; run < n_queued; run++)
-            (w->layer ? queue_linear : queue_attention)(b, w, n);
+            queue[w->kind](b, w, n);
         st = b->compute.ops->sync(&b->compute, err);
         double taken = (now() - began) / n_queued;
         *seconds = turn == 0 || taken < *seconds ? taken : *seconds;
@@ -224,13 +272,13 @@ static lks_status time_runs(double *seconds, bench *b, const work *w, int n, int
     return st;
 }
 
-/* 10^9 operations per second on `most` rows or heads, or on the fewest of an eighth, an eighth of that ... which take long. *n is how
+/* 10^9 operations per second on `most` rows, heads or photos, or on the fewest of an eighth, an eighth of that ... which take long. *n is how
  * many. */
 static lks_status measure_work(double *rate, int *n, bench *b, const work *w, int most, lks_error *err)
 {
     for (int shift = 12;; shift -= 3) {
         *n = most >> shift;
-        if (!w->layer && *n > N_HEADS)
+        if (w->kind == ATTENTION && *n > N_HEADS)
             *n -= *n % N_HEADS;
         if (*n == 0)
             continue;
@@ -253,7 +301,7 @@ static lks_status measure_block(lks_block_speed *out, int *n_rows, bench *b, con
     double *const rates[N_LAYERS] = {&out->qkv, &out->proj, &out->fc1, &out->fc2};
     double multiplied = 0.0, seconds = 0.0; /* of a row */
     for (int i = 0; i < N_LAYERS; i++) {
-        const work w = {.layer = &layers[i], .i = i};
+        const work w = {.kind = LINEAR, .layer = &layers[i], .i = i};
         lks_status st = measure_work(rates[i], n_rows, b, &w, most, err);
         if (st != LKS_OK)
             return st;
@@ -264,11 +312,26 @@ static lks_status measure_block(lks_block_speed *out, int *n_rows, bench *b, con
     return LKS_OK;
 }
 
+static lks_status measure_whole(lks_whole_speed *out, int *n_photos, bench *b, int n_tokens, int most, lks_error *err)
+{
+    const struct {
+        double *rate;
+        unsigned parts;
+    } parts[] = {{&out->all, LKS_BLOCK_ALL}, {&out->linear, LKS_BLOCK_LINEAR}, {&out->attention, LKS_BLOCK_ATTENTION}};
+    lks_status st = LKS_OK;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts && st == LKS_OK; i++) {
+        const work w = {.kind = BLOCK, .n_tokens = n_tokens, .parts = parts[i].parts};
+        st = measure_work(parts[i].rate, n_photos, b, &w, most, err);
+    }
+    return st;
+}
+
 static lks_status measure_length(lks_gpu_speed *speed, int k, bench *b, lks_error *err)
 {
     int n_tokens = lengths[k], fit = (int)(b->n_floats / ((size_t)n_tokens * D_MLP));
     int most = fit < MAX_PHOTOS ? fit : MAX_PHOTOS, rows = most * n_tokens, heads = most * N_HEADS;
-    const work exact = {.n_tokens = n_tokens}, rounded = {.n_tokens = n_tokens, .rounds = true};
+    const work exact = {.kind = ATTENTION, .n_tokens = n_tokens};
+    const work rounded = {.kind = ATTENTION, .n_tokens = n_tokens, .rounds = true};
     speed->layers[k].n_tokens = n_tokens;
     lks_status st = measure_block(&speed->layers[k].f32, &speed->layers[k].n_rows, b, b->layers[F32], rows, err);
     if (st == LKS_OK)
@@ -279,6 +342,8 @@ static lks_status measure_length(lks_gpu_speed *speed, int k, bench *b, lks_erro
         st = measure_work(&speed->layers[k].f32_attention_gflops, &speed->layers[k].n_heads, b, &exact, heads, err);
     if (st == LKS_OK && b->bf16)
         st = measure_work(&speed->layers[k].bf16_attention_gflops, &speed->layers[k].n_heads, b, &rounded, heads, err);
+    if (st == LKS_OK && b->bf16 && b->compute.ops->block_fits(&b->block, n_tokens))
+        st = measure_whole(&speed->layers[k].block, &speed->layers[k].n_photos, b, n_tokens, most, err);
     return st;
 }
 

@@ -7,6 +7,7 @@
 
 #include "apps/captioner/features.h"
 #include "apps/captioner/picture.h"
+#include "vision/staging.h"
 
 double lks_now_ms(void)
 {
@@ -115,39 +116,35 @@ lks_status lks_look_read(lks_seen *out, const lks_model *model, const lks_image_
     return LKS_OK;
 }
 
-lks_status lks_look_preprocess(lks_seen *seen, float *pixels, const lks_model *model, const lks_compute *compute,
-                               lks_error *err)
+/* Queues what makes with->image of the picture. */
+static lks_status preprocess(const lks_seen *seen, const lks_model *model, const lks_looker *with, lks_error *err)
 {
-    double began = lks_now_ms();
-    lks_status st = LKS_OK;
-    if (compute->ops->resample)
-        st = lks_resampling_plan(&seen->resampling, &model->preprocess, &seen->image, err);
-    if (st == LKS_OK && !seen->resampling.block.base)
-        st = lks_preprocess_run(&model->preprocess, pixels, &seen->image, compute, err);
-    seen->read_ms += lks_now_ms() - began;
+    const lks_compute *compute = &with->compute;
+    if (!compute->ops->stage)
+        return lks_preprocess_run(&model->preprocess, with->image, &seen->image, compute, err);
+    lks_staging staging;
+    int index;
+    lks_status st = lks_staging_open(&staging, compute, seen->shape.width, seen->shape.height, 1, err);
+    if (st != LKS_OK)
+        return st;
+    st = lks_staging_put(&staging, &index, &model->preprocess, &seen->image, compute, err);
+    if (st == LKS_OK)
+        lks_staging_queue(&staging, with->image, compute);
+    lks_staging_close(&staging);
     return st;
-}
-
-void lks_look_place(lks_seen *seen, float *image, const float *pixels, const lks_compute *compute)
-{
-    if (seen->resampling.block.base)
-        lks_resampling_queue(&seen->resampling, image, compute);
-    else if (image != pixels)
-        compute->ops->upload(compute, image, pixels, lks_look_pixels(&seen->shape) * sizeof *pixels);
-    lks_resampling_release(&seen->resampling);
 }
 
 static lks_status encode(lks_seen *seen, const lks_model *model, const lks_looker *with, lks_error *err)
 {
-    lks_status st = lks_look_preprocess(seen, with->pixels, model, &with->compute, err);
     double began = lks_now_ms();
-    if (st == LKS_OK) {
-        lks_look_place(seen, with->image, with->pixels, &with->compute);
+    lks_status st = preprocess(seen, model, with, err);
+    double ready = lks_now_ms();
+    seen->read_ms += ready - began;
+    if (st == LKS_OK)
         st = lks_vit_encode(model->vit, &with->compute, with->tokens, with->image, &seen->shape, 1, err);
-    }
     if (st == LKS_OK)
         st = with->compute.ops->sync(&with->compute, err);
-    seen->encode_ms = lks_now_ms() - began;
+    seen->encode_ms = lks_now_ms() - ready;
     return st;
 }
 

@@ -8,17 +8,15 @@
 /* What encoding takes, with room for some pictures of some shape: threads that look at pictures of their own have one each. */
 typedef struct lks_looker {
     lks_compute compute;
-    float *pixels; /* [height, width, 3] of each on the host */
-    float *image;  /* the same where `compute` works: on a CPU `pixels` itself */
+    float *image;  /* [height, width, 3] of each, where `compute` works */
     float *tokens; /* [n_tokens, d] of each: where their tokens go, also there */
 } lks_looker;
 
 /* What was seen in a picture. */
 typedef struct lks_seen {
-    lks_vit_shape shape;       /* what the encoder makes of it */
-    lks_features features;     /* tokens: the looker's, or those that were given */
-    lks_image image;           /* released by the caller; empty where given features made reading it needless */
-    lks_resampling resampling; /* of a device, from lks_look_preprocess to lks_look_place */
+    lks_vit_shape shape;   /* what the encoder makes of it */
+    lks_features features; /* tokens: the looker's, or those that were given */
+    lks_image image;       /* released by the caller; empty where given features made reading it needless */
     double read_ms, encode_ms;
 } lks_seen;
 
@@ -26,12 +24,6 @@ typedef struct lks_seen {
  * keep_picture. */
 lks_status lks_look_read(lks_seen *out, const lks_model *model, const lks_image_source *picture,
                          const lks_caption_options *options, lks_error *err);
-
-/* Makes pixels [height, width, 3], on the host, of a picture that was read, or plans how the device of `compute` is to make them. */
-lks_status lks_look_preprocess(lks_seen *seen, float *pixels, const lks_model *model, const lks_compute *compute,
-                               lks_error *err);
-/* Queues what brings them to `image`, where `compute` works; on a CPU that is `pixels`. */
-void lks_look_place(lks_seen *seen, float *image, const float *pixels, const lks_compute *compute);
 
 /* Encodes a picture that was read, or recalls what was kept of it; `with` has room for its shape. */
 lks_status lks_look_encode(lks_seen *seen, const lks_model *model, const lks_looker *with,

@@ -398,6 +398,13 @@ typedef struct lks_block_speed {
     double qkv, proj, fc1, fc2; /* proj and fc2 with a residual, fc1 with GELU */
 } lks_block_speed;
 
+/* 10^9 operations per second of a whole transformer block with bf16 weights, as an encoder computes it: all that takes time, and its
+ * linear layers (biases, GELU and residuals with them) and its attention each by themselves. */
+typedef struct lks_whole_speed {
+    double all;
+    double linear, attention;
+} lks_whole_speed;
+
 typedef struct lks_gpu_speed {
     double f32_gflops, bf16_gflops, int8_gops; /* products of large matrices: the peak; bf16 0: not on this GPU */
     double dram_gbps;                          /* a large copy within its memory, bytes read and written */
@@ -406,6 +413,8 @@ typedef struct lks_gpu_speed {
         int n_rows, n_heads; /* of linear layers and self-attention, of width 64: of 64 photos on a fast GPU */
         lks_block_speed f32, bf16, int8;                    /* with such weights, rounding their inputs included */
         double f32_attention_gflops, bf16_attention_gflops; /* as models of f32 attend, and those below */
+        int n_photos; /* of the block; 0: this GPU has none with bf16, or too little memory */
+        lks_whole_speed block;
     } layers[3];
 } lks_gpu_speed;
 

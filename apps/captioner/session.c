@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vision/staging.h"
+
 /* For looking at n_pictures at once, and for a search of `rows` rows. */
 static size_t scratch_bytes(const lks_session *s, const lks_vit_shape *shape, int n_pictures, int rows, int positions,
                             int n_memory)
@@ -14,7 +16,7 @@ static size_t scratch_bytes(const lks_session *s, const lks_vit_shape *shape, in
     size_t encode = lks_vit_scratch(model->vit, shape, n_pictures, n_threads);
     size_t look = lks_decoder_look_scratch(model->decoder, n_pictures, shape->n_tokens, n_threads);
     size_t decode = lks_decoder_scratch(model->decoder, rows, positions, n_memory, n_threads);
-    size_t place = s->queue ? lks_resampling_scratch(shape->width, shape->height) : 0;
+    size_t place = s->queue ? lks_staging_scratch(shape->width, shape->height, n_pictures) : 0;
     size_t read = model->reader ? lks_text_encoder_scratch(model->reader, n_threads) : 0;
     if (s->queue) /* a device writes logits, or the likeliest tokens, to memory of its own before the host has them */
         decode +=
@@ -26,19 +28,63 @@ static size_t scratch_bytes(const lks_session *s, const lks_vit_shape *shape, in
     return read > most ? read : most;
 }
 
-static lks_status reserve_pixels(lks_session *s, const lks_vit_shape *shape, int n_pictures, lks_error *err)
+/* Of a host. */
+static lks_status reserve_pixels(lks_session *s, size_t n, lks_error *err)
 {
-    size_t n = (size_t)n_pictures * lks_look_pixels(shape);
     if (n <= s->n_pixels)
         return LKS_OK;
     float *pixels = malloc(n * sizeof *pixels);
     if (!pixels)
-        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for %d images of %d x %d pixels", n_pictures,
-                             shape->width, shape->height);
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for images of %zu numbers", n);
     free(s->pixels);
     s->pixels = pixels;
     s->n_pixels = n;
     return LKS_OK;
+}
+
+/* Makes room for a memory of n_floats and, on a device, n_pixels; keeps what is in the memory. */
+static lks_status reserve_room(lks_session *s, size_t n_floats, size_t n_pixels, lks_error *err)
+{
+    size_t bytes;
+    if (s->memory && n_floats <= s->memory_floats && n_pixels <= s->n_pixels)
+        return LKS_OK;
+    if (n_floats < s->memory_floats)
+        n_floats = s->memory_floats;
+    if (n_pixels < s->n_pixels)
+        n_pixels = s->n_pixels;
+    const lks_ops *ops = s->compute.ops;
+    lks_arena room = {0};
+    if (!lks_size_add(&bytes, lks_arena_cost(n_floats, sizeof(float)),
+                      s->queue ? lks_arena_cost(n_pixels, sizeof(float)) : 0) ||
+        ops->arena_open(&s->compute, &room, bytes, NULL) != LKS_OK)
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for %zu numbers to attend to", n_floats);
+    float *memory = lks_arena_take(&room, n_floats, sizeof *memory);
+    const lks_copy keep = {.n_outer = 1, .n_inner = 1, .d = (int)s->memory_floats, .to = memory, .from = s->memory};
+    if (s->memory)
+        ops->copy(&s->compute, &keep);
+    lks_status st = ops->sync(&s->compute, err);
+    ops->arena_close(&s->compute, &s->room);
+    s->room = room;
+    s->memory = memory;
+    s->memory_floats = n_floats;
+    if (s->queue) {
+        s->pixels = lks_arena_take(&s->room, n_pixels, sizeof *s->pixels);
+        s->n_pixels = n_pixels;
+    }
+    return st;
+}
+
+lks_status lks_session_reserve_memory(lks_session *s, size_t n_floats, lks_error *err)
+{
+    return reserve_room(s, n_floats, s->n_pixels, err);
+}
+
+/* Both, for a memory of n_floats and n pictures of that shape. */
+static lks_status reserve_pictures(lks_session *s, size_t n_floats, const lks_vit_shape *shape, int n, lks_error *err)
+{
+    const size_t n_pixels = (size_t)n * lks_look_pixels(shape);
+    lks_status st = s->queue ? LKS_OK : reserve_pixels(s, n_pixels, err);
+    return st == LKS_OK ? reserve_room(s, n_floats, n_pixels, err) : st;
 }
 
 lks_status lks_session_open(lks_session **out, const lks_model *model, const lks_session_options *options,
@@ -49,16 +95,14 @@ lks_status lks_session_open(lks_session **out, const lks_model *model, const lks
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
     s->model = model;
     const lks_vit_shape *usual = lks_vit_usual_shape(model->vit);
-    lks_status st = reserve_pixels(s, usual, 1, err);
-    if (st == LKS_OK)
-        st = lks_threads_open(&s->threads, options ? options->n_threads : 0, err);
+    lks_status st = lks_threads_open(&s->threads, options ? options->n_threads : 0, err);
     if (st == LKS_OK && model->device)
         st = lks_queue_open(&s->queue, model->device, err);
     if (st == LKS_OK) {
         bool rounds = lks_decoder_precision(model->decoder) != LKS_PRECISION_F32;
         s->compute = (lks_compute){
             .ops = model->ops, .threads = s->threads, .scratch = &s->scratch, .queue = s->queue, .rounds = rounds};
-        st = lks_session_reserve_memory(s, lks_look_tokens(model, usual), err);
+        st = reserve_pictures(s, lks_look_tokens(model, usual), usual, 1, err);
     }
     if (st != LKS_OK) {
         lks_session_close(s);
@@ -78,9 +122,10 @@ void lks_session_close(lks_session *session)
         session->compute.ops->arena_close(&session->compute, &session->scratch);
         session->compute.ops->arena_close(&session->compute, &session->room);
     }
+    if (!session->queue)
+        free(session->pixels);
     lks_queue_close(session->queue);
     lks_threads_close(session->threads);
-    free(session->pixels);
     free(session);
 }
 
@@ -121,32 +166,6 @@ static lks_status reserve(lks_session *s, int rows, int positions, int n_images,
         s->state_maps = maps;
         s->state_half = half;
     }
-    return st;
-}
-
-lks_status lks_session_reserve_memory(lks_session *s, size_t n_floats, lks_error *err)
-{
-    size_t n_image = s->queue ? s->n_pixels : 0, bytes;
-    if (s->memory && n_floats <= s->memory_floats && n_image <= s->image_floats)
-        return LKS_OK;
-    if (n_floats < s->memory_floats)
-        n_floats = s->memory_floats;
-    const lks_ops *ops = s->compute.ops;
-    lks_arena room = {0};
-    if (!lks_size_add(&bytes, lks_arena_cost(n_floats, sizeof(float)), lks_arena_cost(n_image, sizeof(float))) ||
-        ops->arena_open(&s->compute, &room, bytes, NULL) != LKS_OK)
-        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for %zu numbers to attend to", n_floats);
-    float *memory = lks_arena_take(&room, n_floats, sizeof *memory);
-    s->image = s->queue ? lks_arena_take(&room, n_image, sizeof *s->image) : NULL;
-    const lks_copy keep = {.n_outer = 1, .n_inner = 1, .d = (int)s->memory_floats, .to = memory, .from = s->memory};
-    if (s->memory)
-        ops->copy(&s->compute, &keep);
-    lks_status st = ops->sync(&s->compute, err);
-    ops->arena_close(&s->compute, &s->room);
-    s->room = room;
-    s->memory = memory;
-    s->memory_floats = n_floats;
-    s->image_floats = n_image;
     return st;
 }
 
@@ -257,13 +276,11 @@ lks_status lks_session_looker(lks_session *s, lks_looker *out, const lks_vit_sha
                               lks_error *err)
 {
     size_t d = (size_t)lks_vit_width(s->model->vit), n_tokens = (size_t)n_before + (size_t)n * (size_t)shape->n_tokens;
-    lks_status st = reserve_pixels(s, shape, n, err);
-    if (st == LKS_OK)
-        st = lks_session_reserve_memory(s, n_tokens * d, err);
+    lks_status st = reserve_pictures(s, n_tokens * d, shape, n, err);
     if (st == LKS_OK)
         st = reserve_scratch(s, scratch_bytes(s, shape, n, 1, 1, n_before + shape->n_tokens), err);
     if (st == LKS_OK)
-        *out = (lks_looker){s->compute, s->pixels, s->queue ? s->image : s->pixels, s->memory + (size_t)n_before * d};
+        *out = (lks_looker){s->compute, s->pixels, s->memory + (size_t)n_before * d};
     return st;
 }
 

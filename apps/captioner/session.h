@@ -10,12 +10,10 @@ struct lks_session {
     lks_arena scratch;
     lks_compute compute;
     lks_queue *queue; /* of the model's device, or NULL */
-    float *pixels;    /* [n_pixels] on the host: those of pictures, [height, width, 3] each */
-    size_t n_pixels;
-    lks_arena room; /* in the memory of the table: `memory` and, on a device, `image` */
-    float *image;   /* see lks_looker; NULL without a queue */
-    float *memory;  /* [n, d]: the tokens that are attended to, of pictures first, then of a source text */
-    size_t memory_floats, image_floats;
+    lks_arena room;   /* in the memory of the table: `memory` and, on a device, `pixels` */
+    float *pixels;    /* [n_pixels] of pictures, [height, width, 3] each, where `compute` works */
+    float *memory;    /* [n, d]: the tokens that are attended to, of pictures first, then of a source text */
+    size_t n_pixels, memory_floats;
     lks_decoder_state *state;
     int state_rows, state_positions;
     int state_memory, state_total; /* tokens to attend to: of one image at most, of all images */

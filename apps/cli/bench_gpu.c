@@ -95,16 +95,26 @@ static json_t *json_of_block(const lks_block_speed *b)
                      b->fc2);
 }
 
+static json_t *json_of_length(const lks_gpu_speed *g, int i)
+{
+    json_t *layer = json_pack("{s:i, s:i, s:o, s:o, s:o, s:i, s:f, s:f}", "tokens", g->layers[i].n_tokens, "rows",
+                              g->layers[i].n_rows, "f32_gflops", json_of_block(&g->layers[i].f32), "bf16_gflops",
+                              json_of_block(&g->layers[i].bf16), "int8_gops", json_of_block(&g->layers[i].int8),
+                              "heads", g->layers[i].n_heads, "f32_attention_gflops", g->layers[i].f32_attention_gflops,
+                              "bf16_attention_gflops", g->layers[i].bf16_attention_gflops);
+    const lks_whole_speed *w = &g->layers[i].block;
+    if (g->layers[i].n_photos > 0)
+        json_object_set_new(layer, "bf16_block",
+                            json_pack("{s:i, s:f, s:f, s:f}", "photos", g->layers[i].n_photos, "gflops", w->all,
+                                      "linear_gflops", w->linear, "attention_gflops", w->attention));
+    return layer;
+}
+
 static void print_json(const lks_gpu *gpu, const lks_gpu_speed *g, const figures *f, const batch *b, const engine *e)
 {
     json_t *layers = json_array();
     for (int i = 0; i < 3; i++)
-        json_array_append_new(
-            layers, json_pack("{s:i, s:i, s:o, s:o, s:o, s:i, s:f, s:f}", "tokens", g->layers[i].n_tokens, "rows",
-                              g->layers[i].n_rows, "f32_gflops", json_of_block(&g->layers[i].f32), "bf16_gflops",
-                              json_of_block(&g->layers[i].bf16), "int8_gops", json_of_block(&g->layers[i].int8),
-                              "heads", g->layers[i].n_heads, "f32_attention_gflops", g->layers[i].f32_attention_gflops,
-                              "bf16_attention_gflops", g->layers[i].bf16_attention_gflops));
+        json_array_append_new(layers, json_of_length(g, i));
     json_t *model = bench_json_of_model(f, e);
     json_object_set_new(model, "batch",
                         json_pack("{s:i, s:f, s:f}", "photos", b->n_photos, "photos_per_s", b->photos_per_s,
@@ -130,6 +140,13 @@ static void print_block(const char *name, const lks_block_speed *b, double peak)
            share(b->fc2, peak));
 }
 
+static void print_whole(const lks_whole_speed *w, int n_photos, double peak)
+{
+    printf("  block    %6.1f TFLOP/s, %3.0f %% of peak, bf16, %d photos; its linear layers %3.0f %%, its attention "
+           "%3.0f %%\n",
+           w->all * 1e-3, share(w->all, peak), n_photos, share(w->linear, peak), share(w->attention, peak));
+}
+
 static void print_text(const lks_gpu *gpu, const lks_gpu_speed *g, const figures *f, const batch *b, const engine *e)
 {
     printf("machine    %s: %.1f TFLOP/s f32, %.1f bf16, %.1f TOP/s int8, %.0f GB/s copied\n", gpu->name,
@@ -143,6 +160,8 @@ static void print_text(const lks_gpu *gpu, const lks_gpu_speed *g, const figures
         print_block("f32", &g->layers[i].f32, g->f32_gflops);
         print_block("bf16", &g->layers[i].bf16, g->bf16_gflops);
         print_block("int8", &g->layers[i].int8, g->int8_gops);
+        if (g->layers[i].n_photos > 0)
+            print_whole(&g->layers[i].block, g->layers[i].n_photos, g->bf16_gflops);
     }
     printf("model      %s, %s, %d tokens a caption, %d beam%s\n", e->name, lks_model_dtype(e->model), f->n_steps,
            f->n_beams, f->n_beams == 1 ? "" : "s");

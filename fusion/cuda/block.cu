@@ -97,7 +97,7 @@ bool lks_cuda_linear_rounded(const lks_compute *compute, uint16_t *const *y, con
             return false;
     const int d_in = layers[0]->d_in;
     uint16_t *rounded = (uint16_t *)compute->queue->rooms[LKS_ROOM_INPUTS];
-    int most = (int)(LKS_ROOM_BYTES / sizeof *rounded / (size_t)d_in);
+    int most = (int)(compute->queue->room_bytes / sizeof *rounded / (size_t)d_in);
     for (int first = 0; first < n; first += most) {
         int some = n - first < most ? n - first : most;
         lks_cuda_round_bf16(compute, rounded, x + (int64_t)first * d_in, (size_t)some * (size_t)d_in);
@@ -128,10 +128,11 @@ static void attend(const lks_compute *compute, const lks_block *block, uint16_t 
     lks_cuda_attention_bf16(compute, &a, qkv, mixed);
 }
 
-static int most_rows(const lks_block *block)
+/* That go through the layer at once. */
+static int most_rows(const lks_block *block, size_t room_bytes)
 {
     int widest = block->qkv.d_out > block->fc1.d_out ? block->qkv.d_out : block->fc1.d_out;
-    return (int)(LKS_ROOM_BYTES / sizeof(uint16_t) / (size_t)widest);
+    return (int)(room_bytes / sizeof(uint16_t) / (size_t)widest);
 }
 
 bool lks_cuda_block_fits(const lks_block *block, int n_tokens)
@@ -141,24 +142,33 @@ bool lks_cuda_block_fits(const lks_block *block, int n_tokens)
         if (!runs_rounded(layers[i]))
             return false;
     return !block->scale1 && !block->scale2 && !block->gated && block->qkv.d_in <= LKS_MAX_NORM &&
-           block->qkv.d_in <= block->n_heads * MAX_HEAD && n_tokens <= most_rows(block);
+           block->qkv.d_in <= block->n_heads * MAX_HEAD && n_tokens <= most_rows(block, LKS_LEAST_ROOM);
 }
 
-void lks_cuda_block(const lks_compute *compute, const lks_block *block, float *x, int n_batch, int n_tokens)
+void lks_cuda_block(const lks_compute *compute, const lks_block *block, float *x, int n_batch, int n_tokens,
+                    unsigned parts)
 {
-    const int d = block->qkv.d_in, most = most_rows(block) / n_tokens;
+    const int d = block->qkv.d_in, most = most_rows(block, compute->queue->room_bytes) / n_tokens;
     const int n_parts = (n_batch + most - 1) / most, at_once = (n_batch + n_parts - 1) / n_parts; /* alike, nearly */
+    const bool linear = parts & LKS_BLOCK_LINEAR, norms = parts & LKS_BLOCK_NORMS;
     uint16_t *narrow = (uint16_t *)compute->queue->rooms[LKS_ROOM_INPUTS];
     uint16_t *wide = (uint16_t *)compute->queue->rooms[LKS_ROOM_OUTPUTS];
     for (int i = 0; i < n_batch; i += at_once) {
         int n_sequences = n_batch - i < at_once ? n_batch - i : at_once, n = n_sequences * n_tokens;
         float *rows = x + (int64_t)i * n_tokens * d;
-        lks_cuda_layer_norm_bf16(compute, narrow, rows, n, d, &block->norm1, block->eps);
-        run_rounded(compute, &block->qkv, wide, narrow, n, LKS_ACT_NONE);
-        attend(compute, block, narrow, wide, n_sequences, n_tokens);
-        add_layer(compute, &block->proj, rows, narrow, n);
-        lks_cuda_layer_norm_bf16(compute, narrow, rows, n, d, &block->norm2, block->eps);
-        run_rounded(compute, &block->fc1, wide, narrow, n, block->activation);
-        add_layer(compute, &block->fc2, rows, wide, n);
+        if (norms)
+            lks_cuda_layer_norm_bf16(compute, narrow, rows, n, d, &block->norm1, block->eps);
+        if (linear)
+            run_rounded(compute, &block->qkv, wide, narrow, n, LKS_ACT_NONE);
+        if (parts & LKS_BLOCK_ATTENTION)
+            attend(compute, block, narrow, wide, n_sequences, n_tokens);
+        if (linear)
+            add_layer(compute, &block->proj, rows, narrow, n);
+        if (norms)
+            lks_cuda_layer_norm_bf16(compute, narrow, rows, n, d, &block->norm2, block->eps);
+        if (linear) {
+            run_rounded(compute, &block->fc1, wide, narrow, n, block->activation);
+            add_layer(compute, &block->fc2, rows, wide, n);
+        }
     }
 }

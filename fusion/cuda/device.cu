@@ -115,13 +115,13 @@ static size_t rounded_bytes(const lks_linear *layer)
 static lks_status rearrange(lks_device *device, unsigned char *rounded, cudaStream_t stream, lks_error *err)
 {
     unsigned char *room = NULL;
-    cudaError_t error = cudaMalloc((void **)&room, LKS_ROOM_BYTES);
+    cudaError_t error = cudaMalloc((void **)&room, LKS_LEAST_ROOM);
     if (error != cudaSuccess)
         return lks_cuda_error(err, error, "room to rearrange weights");
     lks_status st = LKS_OK;
     for (int i = 0; i < device->n_expected && st == LKS_OK; i++) {
         const lks_linear *layer = &device->expected[i];
-        st = lks_cuda_rearrange(device, room, LKS_ROOM_BYTES, layer, stream, err);
+        st = lks_cuda_rearrange(device, room, LKS_LEAST_ROOM, layer, stream, err);
         if (st != LKS_OK || rounded_bytes(layer) == 0)
             continue;
         lks_rounded_bias *bias = &device->biases[device->n_biases++];
@@ -189,9 +189,13 @@ static void close_queue(lks_queue *queue)
         lks_cuda_forget_plans(queue);
     if (queue->blas)
         cublasLtDestroy(queue->blas);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         if (queue->up_free[i])
             cudaEventDestroy(queue->up_free[i]);
+        if (queue->stage_free[i])
+            cudaEventDestroy(queue->stage_free[i]);
+        cudaFreeHost(queue->stages[i]);
+    }
     if (queue->stream)
         cudaStreamDestroy(queue->stream);
     cudaFreeHost(queue->up);
@@ -202,20 +206,35 @@ static void close_queue(lks_queue *queue)
     free(queue);
 }
 
+/* As large as the GPU's memory suggests, or the least where that is not free. */
+static cudaError_t make_rooms(lks_queue *queue)
+{
+    size_t share = queue->device->info.memory_bytes / LKS_ROOM_SHARE / LKS_ALIGNMENT * LKS_ALIGNMENT;
+    queue->room_bytes = share < LKS_LEAST_ROOM ? LKS_LEAST_ROOM : share > LKS_MOST_ROOM ? LKS_MOST_ROOM : share;
+    cudaError_t error = cudaMalloc((void **)&queue->memory, LKS_BLAS_BYTES + LKS_ROOM_COUNT * queue->room_bytes);
+    if (error == cudaErrorMemoryAllocation && queue->room_bytes > LKS_LEAST_ROOM) {
+        (void)cudaGetLastError();
+        queue->room_bytes = LKS_LEAST_ROOM;
+        error = cudaMalloc((void **)&queue->memory, LKS_BLAS_BYTES + LKS_ROOM_COUNT * LKS_LEAST_ROOM);
+    }
+    return error;
+}
+
 static cudaError_t start_queue(lks_queue *queue)
 {
     cudaError_t error = cudaSetDevice(ORDINAL);
     if (error == cudaSuccess)
         error = cudaStreamCreateWithFlags(&queue->stream, cudaStreamNonBlocking);
-    for (int i = 0; i < 2 && error == cudaSuccess; i++)
+    for (int i = 0; i < 2 && error == cudaSuccess; i++) {
         error = cudaEventCreateWithFlags(&queue->up_free[i], cudaEventDisableTiming);
+        if (error == cudaSuccess)
+            error = cudaEventCreateWithFlags(&queue->stage_free[i], cudaEventDisableTiming);
+    }
     if (error == cudaSuccess)
         error = cudaMallocHost((void **)&queue->up, LKS_STAGE_BYTES);
     if (error == cudaSuccess)
         error = cudaMallocHost((void **)&queue->down, LKS_STAGE_BYTES);
-    if (error == cudaSuccess)
-        error = cudaMalloc((void **)&queue->memory, LKS_BLAS_BYTES + LKS_ROOM_COUNT * LKS_ROOM_BYTES);
-    return error;
+    return error == cudaSuccess ? make_rooms(queue) : error;
 }
 
 static lks_status open_queue(lks_queue **out, lks_device *device, lks_error *err)
@@ -241,7 +260,7 @@ static lks_status open_queue(lks_queue **out, lks_device *device, lks_error *err
     }
     queue->blas_room = queue->memory;
     for (int i = 0; i < LKS_ROOM_COUNT; i++)
-        queue->rooms[i] = queue->memory + LKS_BLAS_BYTES + i * LKS_ROOM_BYTES;
+        queue->rooms[i] = queue->memory + LKS_BLAS_BYTES + (size_t)i * queue->room_bytes;
     *out = queue;
     return LKS_OK;
 }
@@ -275,10 +294,51 @@ static void arena_close(const lks_compute *compute, lks_arena *arena)
     memset(arena, 0, sizeof *arena);
 }
 
-/* Through the two halves of the pinned memory: one is filled while the other is on its way. */
+/* Both stages anew; what is on its way from the old ones arrives first. */
+static bool grow_stages(lks_queue *queue, size_t n_bytes)
+{
+    lks_queue_note(queue, cudaStreamSynchronize(queue->stream), "upload");
+    queue->stage_bytes = 0;
+    cudaError_t error = cudaSuccess;
+    for (int i = 0; i < 2; i++) {
+        cudaFreeHost(queue->stages[i]);
+        queue->stages[i] = NULL;
+        if (error == cudaSuccess)
+            error = cudaMallocHost((void **)&queue->stages[i], n_bytes);
+    }
+    if (error != cudaSuccess) {
+        (void)cudaGetLastError(); /* the caller tells of it */
+        return false;
+    }
+    queue->stage_bytes = n_bytes;
+    return true;
+}
+
+static void *stage(const lks_compute *compute, size_t n_bytes)
+{
+    lks_queue *queue = compute->queue;
+    if (n_bytes > queue->stage_bytes && !grow_stages(queue, n_bytes))
+        return NULL;
+    queue->stage_turn = 1 - queue->stage_turn;
+    lks_queue_note(queue, cudaEventSynchronize(queue->stage_free[queue->stage_turn]), "upload");
+    return queue->stages[queue->stage_turn];
+}
+
+static bool is_staged(const lks_queue *queue, const void *host)
+{
+    const unsigned char *at = (const unsigned char *)host, *begin = queue->stages[queue->stage_turn];
+    return begin && at >= begin && at < begin + queue->stage_bytes;
+}
+
+/* What is not staged goes through the two halves of the pinned memory: one is filled while the other is on its way. */
 static void upload(const lks_compute *compute, void *to, const void *host, size_t n_bytes)
 {
     lks_queue *queue = compute->queue;
+    if (is_staged(queue, host)) {
+        lks_queue_note(queue, cudaMemcpyAsync(to, host, n_bytes, cudaMemcpyHostToDevice, queue->stream), "upload");
+        lks_queue_note(queue, cudaEventRecord(queue->stage_free[queue->stage_turn], queue->stream), "upload");
+        return;
+    }
     const size_t turn = LKS_STAGE_BYTES / 2;
     for (size_t at = 0; at < n_bytes; at += turn) {
         size_t n = n_bytes - at < turn ? n_bytes - at : turn;
@@ -392,6 +452,7 @@ static lks_ops make_ops(void)
     ops.arena_open = arena_open;
     ops.arena_close = arena_close;
     ops.upload = upload;
+    ops.stage = stage;
     ops.download = download;
     ops.sync = sync;
     ops.record = record;

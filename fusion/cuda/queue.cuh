@@ -15,11 +15,13 @@ extern "C" {
 
 constexpr int LKS_MAX_MIRRORS = 8, LKS_MAX_PLANS = 256, LKS_MAX_RECORDINGS = 512, LKS_MAX_DOWNLOADS = 16;
 constexpr size_t LKS_BLAS_BYTES = (size_t)32 << 20; /* cuBLASLt's */
+/* Of each room that ops work in: products of more rows use a large GPU better (on an H100 by a tenth, from 64 MiB to 256). */
 #ifdef LKS_CUDA_EMULATED
-constexpr size_t LKS_ROOM_BYTES = (size_t)2 << 20; /* small enough for tests to fill */
+constexpr size_t LKS_LEAST_ROOM = (size_t)2 << 20, LKS_MOST_ROOM = LKS_LEAST_ROOM; /* small enough for tests to fill */
 #else
-constexpr size_t LKS_ROOM_BYTES = (size_t)64 << 20; /* of each room that ops work in */
+constexpr size_t LKS_LEAST_ROOM = (size_t)64 << 20, LKS_MOST_ROOM = (size_t)256 << 20;
 #endif
+constexpr size_t LKS_ROOM_SHARE = 256; /* what part of the memory a room takes, within these limits */
 constexpr size_t LKS_STAGE_BYTES = (size_t)8 << 20; /* pinned memory of the host, in each direction */
 
 typedef struct lks_mirror {
@@ -61,12 +63,17 @@ struct lks_queue {
     cublasLtHandle_t blas;
     unsigned char *memory; /* one block of the device: */
     unsigned char *blas_room, *rooms[LKS_ROOM_COUNT];
+    size_t room_bytes;
     lks_product_plan *plans; /* [LKS_MAX_PLANS] */
     int n_plans;
 
     unsigned char *up; /* pinned: two halves that take turns */
     cudaEvent_t up_free[2];
     int up_turn;
+    unsigned char *stages[2]; /* pinned, [stage_bytes] each: see lks_ops.stage */
+    cudaEvent_t stage_free[2];
+    size_t stage_bytes;
+    int stage_turn; /* the one that was given last */
     unsigned char *down;
     size_t down_used;
     struct {
@@ -165,7 +172,8 @@ void lks_cuda_attention_mma(const lks_compute *compute, const lks_attention *att
 void lks_cuda_attention_bf16(const lks_compute *compute, const lks_attention *attention, const uint16_t *query,
                              uint16_t *out);
 bool lks_cuda_block_fits(const lks_block *block, int n_tokens);
-void lks_cuda_block(const lks_compute *compute, const lks_block *block, float *x, int n_batch, int n_tokens);
+void lks_cuda_block(const lks_compute *compute, const lks_block *block, float *x, int n_batch, int n_tokens,
+                    unsigned parts);
 void lks_cuda_layer_norm(const lks_compute *compute, float *y, const float *x, int n, int d, const float *weight,
                          const float *bias, float eps);
 /* The same into bf16, for d <= LKS_MAX_NORM that are multiples of 4 and rows at multiples of 16 bytes. */
@@ -179,7 +187,7 @@ void lks_cuda_conv2d(const lks_compute *compute, const lks_conv2d *conv);
 void lks_cuda_depthwise_conv2d(const lks_compute *compute, const lks_conv2d *conv);
 void lks_cuda_patches(const lks_compute *compute, float *x, const float *image, int height, int width, int patch_height,
                       int patch_width);
-void lks_cuda_resample(const lks_compute *compute, const lks_resample *args);
+void lks_cuda_resample(const lks_compute *compute, const lks_resample *args, int n);
 void lks_cuda_embed(const lks_compute *compute, float *y, lks_table table, const int32_t *ids, int n, int d,
                     float scale);
 void lks_cuda_activate(const lks_compute *compute, float *y, const float *x, size_t n, lks_activation activation);

@@ -2,7 +2,7 @@
  * the second, which looks its byte up and places it. */
 #include "fusion/cuda/kernels.cuh"
 
-constexpr int THREADS = 256;
+constexpr int THREADS = 256, BLOCKS = 512; /* of an image: it may have any size */
 
 /* Channel c of pixel (x, y) of an image that a pass makes of `from`, whose rows are `width` pixels. */
 template <bool DOWN>
@@ -20,44 +20,39 @@ __device__ __forceinline__ int weigh(const uint8_t *__restrict__ from, int width
     return sum < 0 ? 0 : sum > 255 ? 255 : sum;
 }
 
-template <bool DOWN>
-static __global__ void resample_bytes(uint8_t *to, int to_width, int n_bytes, const uint8_t *from, int width,
-                                      lks_taps taps)
+/* A row of blocks to an image. */
+static __global__ void resample_bytes(const lks_resample *images)
 {
-    for (int64_t at = (int64_t)blockIdx.x * THREADS + threadIdx.x; at < n_bytes; at += (int64_t)gridDim.x * THREADS) {
-        unsigned pixel = (unsigned)at / 3;
-        to[at] = (uint8_t)weigh<DOWN>(from, width, taps, (int)(pixel / (unsigned)to_width),
-                                      (int)(pixel % (unsigned)to_width), (int)((unsigned)at % 3));
+    const lks_resample r = images[blockIdx.y];
+    const int to_width = r.down_first ? r.width : r.across.n,
+              n_bytes = 3 * to_width * (r.down_first ? r.down.n : r.n_rows);
+    if (!r.pixels)
+        return;
+    for (int at = (int)(blockIdx.x * THREADS + threadIdx.x); at < n_bytes; at += (int)(gridDim.x * THREADS)) {
+        int pixel = at / 3, y = pixel / to_width, x = pixel % to_width, c = at % 3;
+        r.between[at] = (uint8_t)(r.down_first ? weigh<true>(r.from, r.width, r.down, y, x, c)
+                                               : weigh<false>(r.from, r.width, r.across, y, x, c));
     }
 }
 
-/* `from` is what is between, rows of `width` pixels. */
-template <bool DOWN>
-static __global__ void resample_pixels(lks_resample r, const uint8_t *from, int width, int n_floats)
+static __global__ void resample_pixels(const lks_resample *images)
 {
-    for (int64_t at = (int64_t)blockIdx.x * THREADS + threadIdx.x; at < n_floats; at += (int64_t)gridDim.x * THREADS) {
-        unsigned pixel = (unsigned)at / 3, c = (unsigned)at % 3;
-        int y = (int)(pixel / (unsigned)r.out_width) - r.top, x = (int)(pixel % (unsigned)r.out_width) - r.left;
-        bool inside = y >= 0 && y < r.down.n && x >= 0 && x < r.across.n;
-        int byte = inside ? weigh<DOWN>(from, width, DOWN ? r.down : r.across, y, x, (int)c) : 0;
-        r.pixels[at] = r.table[c * 256 + (unsigned)byte];
+    const lks_resample r = images[blockIdx.y];
+    const int width = r.down_first ? r.width : r.across.n, n_floats = 3 * r.out_width * r.out_height;
+    if (!r.pixels)
+        return;
+    for (int at = (int)(blockIdx.x * THREADS + threadIdx.x); at < n_floats; at += (int)(gridDim.x * THREADS)) {
+        int pixel = at / 3, c = at % 3, y = pixel / r.out_width - r.top, x = pixel % r.out_width - r.left, byte = 0;
+        if (y >= 0 && y < r.down.n && x >= 0 && x < r.across.n)
+            byte = r.down_first ? weigh<false>(r.between, width, r.across, y, x, c)
+                                : weigh<true>(r.between, width, r.down, y, x, c);
+        r.pixels[at] = r.table[c * 256 + byte];
     }
 }
 
-template <bool DOWN_FIRST> static void run(const lks_compute *compute, const lks_resample *r)
+void lks_cuda_resample(const lks_compute *compute, const lks_resample *args, int n)
 {
-    int width = DOWN_FIRST ? r->width : r->across.n, n_rows = DOWN_FIRST ? r->down.n : r->n_rows;
-    int n_bytes = 3 * width * n_rows, n_floats = 3 * r->out_width * r->out_height;
-    lks_launch(compute, "resizing", resample_bytes<DOWN_FIRST>, lks_blocks(n_bytes, THREADS), dim3(THREADS), 0,
-               r->between, width, n_bytes, r->from, r->width, DOWN_FIRST ? r->down : r->across);
-    lks_launch(compute, "resizing", resample_pixels<!DOWN_FIRST>, lks_blocks(n_floats, THREADS), dim3(THREADS), 0, *r,
-               r->between, width, n_floats);
-}
-
-void lks_cuda_resample(const lks_compute *compute, const lks_resample *args)
-{
-    if (args->down_first)
-        run<true>(compute, args);
-    else
-        run<false>(compute, args);
+    const dim3 grid(BLOCKS, (unsigned)n);
+    lks_launch(compute, "resizing", resample_bytes, grid, dim3(THREADS), 0, args);
+    lks_launch(compute, "resizing", resample_pixels, grid, dim3(THREADS), 0, args);
 }

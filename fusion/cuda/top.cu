@@ -82,7 +82,7 @@ void lks_cuda_top_k(const lks_compute *compute, float *values, int32_t *indices,
     key_type *found = (key_type *)compute->queue->rooms[LKS_ROOM_SUMS];
     int n_chunks = (d + CHUNK - 1) / CHUNK;
     size_t shared = THREADS / LKS_WARP * sizeof(key_type);
-    int64_t rows = (int64_t)(LKS_ROOM_BYTES / sizeof(key_type)) / ((int64_t)n_chunks * k);
+    int64_t rows = (int64_t)(compute->queue->room_bytes / sizeof(key_type)) / ((int64_t)n_chunks * k);
     for (int i = 0; i < n; i += (int)rows) {
         int some = n - i < rows ? n - i : (int)rows;
         lks_launch(compute, "top k of chunks", search_chunks, dim3((unsigned)n_chunks, (unsigned)some), dim3(THREADS),
@@ -96,7 +96,7 @@ void lks_cuda_top_k(const lks_compute *compute, float *values, int32_t *indices,
 void lks_cuda_linear_top(const lks_compute *compute, const lks_linear *layer, const lks_top *top, const float *x, int n)
 {
     float *outputs = (float *)compute->queue->rooms[LKS_ROOM_OUTPUTS];
-    int64_t rows = (int64_t)(LKS_ROOM_BYTES / sizeof *outputs) / layer->d_out;
+    int64_t rows = (int64_t)(compute->queue->room_bytes / sizeof *outputs) / layer->d_out;
     for (int i = 0; i < n; i += (int)rows) {
         int some = n - i < rows ? n - i : (int)rows;
         lks_linear_args args = {};

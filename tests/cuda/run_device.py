@@ -12,7 +12,8 @@ from pathlib import Path
 
 from on_gpu import why_not
 
-ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 PHOTO = str(ROOT / "assets/photos/coffee.jpg")
 BELOW_F32 = 1e-1  # such models attend in bf16 on a device, in f32 on a CPU
 TINY = str(ROOT / "tests/parity/models/vit-gpt2-bin")
@@ -97,20 +98,45 @@ def batches(looksay, folder):
     expect("a batch of which some features are kept says something else", some.stdout == run(looksay, *photos, status=1).stdout)
 
 
-def halved(looksay):
-    """A batch that memory does not hold is halved until it does, which is told."""
-    photos = sorted(str(path) for path in (ROOT / "assets/photos").glob("*.jpg"))
-    cpu, least = run(looksay, *photos), None
-    too_little, enough = 30_000_000, 60_000_000
-    while enough - too_little > 20_000:  # with the least that suffices a batch is a single photo
+def least_memory(attempt, too_little, enough, step):
+    """What attempt(bytes of memory) gives with the least that suffices but for `step`: there a batch is a single photo."""
+    least = None
+    while enough - too_little > step:
         memory = (too_little + enough) // 2
-        done = run(looksay, "--device", "cuda", *photos, status=None, LOOKSAY_EMULATED_MEMORY=str(memory))
+        done = attempt(memory)
         if done.returncode == 0:
             least, enough = done, memory
         else:
+            expect(f"too little memory, and another error: {done.stderr}", done.returncode in (1, 3) and "out of memory" in done.stderr)
             too_little = memory
+    expect("no memory was enough", least is not None)
+    return least
+
+
+def halved(attempt, cpu, *limits):
+    """A batch that memory does not hold is halved until it does, which is told."""
+    least = least_memory(attempt, *limits)
     expect("smaller batches say something else", least.stdout == cpu.stdout)
     expect(f"no batch was halved: {least.stderr}", "memory does not hold" in least.stderr)
+
+
+def halved_emulated(looksay):
+    photos = sorted(str(path) for path in (ROOT / "assets/photos").glob("*.jpg"))
+    halved(lambda memory: run(looksay, "--device", "cuda", *photos, status=None, LOOKSAY_EMULATED_MEMORY=str(memory)),
+           run(looksay, *photos), 30_000_000, 60_000_000, 20_000)
+
+
+def halved_on_gpu(looksay):
+    """Another process holds the rest of the memory."""
+    photos = 8 * sorted(str(path) for path in (ROOT / "assets/photos").glob("*.jpg"))
+    model = {"LOOKSAY_MODEL": str(ROOT / "assets/model/looksay.gguf")}
+
+    def attempt(memory):
+        with subprocess.Popen([sys.executable, HERE / "hold_memory.py", str(memory)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+            expect("the memory could not be held", other.stdout.readline().startswith(b"held"))
+            return run(looksay, "--device", "cuda", "--batch", "64", *photos, status=None, **model)
+
+    halved(attempt, run(looksay, "--device", "cuda", "--batch", "1", *photos, **model), 0, 8 << 30, 16 << 20)
 
 
 def numbers(value):
@@ -163,7 +189,7 @@ def emulated(looksay):
     run(looksay, "--device", "cuda", "--dtype", "int8", PHOTO, LOOKSAY_EMULATED_GPU="7.5")
     full = run(looksay, "--device", "cuda", PHOTO, status=3, LOOKSAY_EMULATED_MEMORY="100000")
     expect(f"a full GPU: {full.stderr}", "out of memory" in full.stderr)
-    halved(looksay)
+    halved_emulated(looksay)
     photos = sorted(str(path) for path in (ROOT / "assets/photos").glob("*.jpg"))
     apart, together = (run(looksay, "--device", "cuda", "--dtype", "bf16", "--batch", n, *photos) for n in ("1", "5"))
     expect("bf16: a batch says something else than its photos alone", together.stdout == apart.stdout)
@@ -184,6 +210,7 @@ def main():
         elif kind == "gpu":
             used(looksay)
             run(looksay, "bench", "--device", "cuda", "--repeat", "1")
+            halved_on_gpu(looksay)
             same(looksay, model=str(ROOT / "assets/model/looksay.gguf"), tolerance=BELOW_F32)
         else:
             emulated(looksay)

@@ -47,7 +47,8 @@ static bool optional(size_t offset)
            offset == offsetof(lks_ops, inverted_residual) || offset == offsetof(lks_ops, residual_fits) ||
            offset == offsetof(lks_ops, expander) || offset == offsetof(lks_ops, residual_scratch) ||
            offset == offsetof(lks_ops, block_fits) || offset == offsetof(lks_ops, block) ||
-           offset == offsetof(lks_ops, linear_rounded) || offset == offsetof(lks_ops, resample);
+           offset == offsetof(lks_ops, linear_rounded) || offset == offsetof(lks_ops, resample) ||
+           offset == offsetof(lks_ops, stage);
 }
 
 static void tables(void **state)
