@@ -22,7 +22,8 @@ pc=$(find "$prefix" -name looksay.pc)
 [ -n "$pc" ] || fail "no looksay.pc was installed"
 libdir=$(dirname "$(dirname "$pc")")
 export PKG_CONFIG_PATH=$libdir/pkgconfig
-if grep -q "$source\|$work/first" "$pc" "$libdir"/cmake/looksay/*; then
+# Where a path begins: of a checkout in /looksay, "lib/looksay" is no part.
+if grep -qE "(^|[^[:alnum:]_.}-])($source|$work/first)" "$pc" "$libdir"/cmake/looksay/*; then
     fail "an installed file names the build"
 fi
 model=$(find "$(pkg-config --variable=datadir looksay)" -name '*.gguf' | head -n 1)
