@@ -253,7 +253,7 @@ static __global__ void split(lks_attention a, float *parts, int n_parts)
         const int n = end - begin < KEYS ? end - begin : KEYS;
         float score = 0.0f;
 #pragma unroll 1
-        for (int batch = 0; batch < LANES; batch += BATCH) {
+        for (int batch = 0; batch < LANES && batch * ABREAST < n; batch += BATCH) {
             some keys[BATCH][CHUNKS];
             load_batch(keys, key, begin + batch * ABREAST, end);
 #pragma unroll
@@ -280,7 +280,7 @@ static __global__ void split(lks_attention a, float *parts, int n_parts)
             for (int k = 0; k < EACH; k++)
                 sums[s][k] *= older;
 #pragma unroll 1
-        for (int batch = 0; batch < LANES; batch += BATCH) {
+        for (int batch = 0; batch < LANES && batch * ABREAST < n; batch += BATCH) {
             some values[BATCH][CHUNKS];
             load_batch(values, value, begin + batch * ABREAST, end);
 #pragma unroll

@@ -100,17 +100,20 @@ static void run_few(const lks_compute *compute, const lks_finish &f, const INPUT
 
 /* bf16 on tensor cores, for d_in that are multiples of 8: a block has 16 outputs, its warps share the inputs. The weights are A, the
  * rows of x the columns of B. A product sums over 16 k in any order, the same for both: a lane takes 8 that lie side by side, which are
- * its part of two products. Reading the weights is all that takes time, so every lane has several of its 16 bytes on their way. */
-constexpr int MMA_WARPS = 8, MMA_OUTPUTS = 16, MMA_K = 8, MMA_AT_ONCE = 4, MMA_MOST_BLOCKS = 1024;
+ * its part of two products. Reading the weights is all that takes time, so every lane has several of its 16 bytes on their way; a long
+ * row has more warps for that. */
+constexpr int MMA_OUTPUTS = 16, MMA_K = 8, MMA_AT_ONCE = 4, MMA_MOST_BLOCKS = 1024;
+constexpr int MMA_OF_WARP = MMA_K * 4 * MMA_AT_ONCE; /* inputs that a warp has on their way */
 
-static __global__ void few_rows_mma(lks_finish f, const float *x, int64_t x_stride, const uint16_t *w, int n, int d_in,
-                                    int d_out)
+template <int WARPS>
+static __global__ void __launch_bounds__(WARPS *LKS_WARP)
+    few_rows_mma(lks_finish f, const float *x, int64_t x_stride, const uint16_t *w, int n, int d_in, int d_out)
 {
     typedef lks_vector<unsigned, MMA_K / 2> pairs;
     typedef lks_vector<float, MMA_K / 2> floats;
-    LKS_SHARED(float, shared); /* [MMA_WARPS, MMA_OUTPUTS, LKS_FEW_ROWS] */
+    LKS_SHARED(float, shared); /* [WARPS, MMA_OUTPUTS, LKS_FEW_ROWS] */
     const int warp = (int)threadIdx.x / LKS_WARP, lane = (int)threadIdx.x % LKS_WARP, g = lane / 4, t = lane % 4;
-    const int n_vectors = d_in / MMA_K, stride = MMA_WARPS * 4;
+    const int n_vectors = d_in / MMA_K, stride = WARPS * 4;
     const floats *row = (const floats *)(x + (g < n ? g : 0) * x_stride);
     for (int first = (int)blockIdx.x * MMA_OUTPUTS; first < d_out; first += (int)gridDim.x * MMA_OUTPUTS) {
         const pairs *upper =
@@ -147,7 +150,7 @@ static __global__ void few_rows_mma(lks_finish f, const float *x, int64_t x_stri
         const int o = (int)threadIdx.x % MMA_OUTPUTS, i = (int)threadIdx.x / MMA_OUTPUTS;
         if (i < n && first + o < d_out) {
             float sum = 0.0f;
-            for (int part = 0; part < MMA_WARPS; part++)
+            for (int part = 0; part < WARPS; part++)
                 sum += shared[(part * MMA_OUTPUTS + o) * LKS_FEW_ROWS + i];
             lks_finish_one(f, sum, i, first + o);
         }
@@ -155,13 +158,14 @@ static __global__ void few_rows_mma(lks_finish f, const float *x, int64_t x_stri
     }
 }
 
+template <int WARPS>
 static void run_few_mma(const lks_compute *compute, const lks_finish &f, const bf16_inputs &in, int n, int d_in,
                         int d_out)
 {
     int tiles = (d_out + MMA_OUTPUTS - 1) / MMA_OUTPUTS, rounds = (tiles + MMA_MOST_BLOCKS - 1) / MMA_MOST_BLOCKS;
-    lks_launch(compute, "layer of few rows", few_rows_mma, dim3((unsigned)((tiles + rounds - 1) / rounds)),
-               dim3(MMA_WARPS * LKS_WARP), MMA_WARPS * MMA_OUTPUTS * LKS_FEW_ROWS * sizeof(float), f, in.x, in.x_stride,
-               in.w, n, d_in, d_out);
+    lks_launch(compute, "layer of few rows", few_rows_mma<WARPS>, dim3((unsigned)((tiles + rounds - 1) / rounds)),
+               dim3(WARPS * LKS_WARP), WARPS * MMA_OUTPUTS * LKS_FEW_ROWS * sizeof(float), f, in.x, in.x_stride, in.w,
+               n, d_in, d_out);
 }
 
 /* ---- the layers ---- */
@@ -262,7 +266,9 @@ void lks_cuda_linear_bf16(const lks_compute *compute, const lks_linear *layer, c
         const lks_finish f = lks_finish_of(compute, layer, args, 0);
         const bf16_inputs in = {args->x, w, args->x_stride, width};
         if (in_fours && d_in % MMA_K == 0 && lks_is_aligned(w, MMA_K * sizeof *w))
-            run_few_mma(compute, f, in, args->n, d_in, layer->d_out);
+            (d_in <= MMA_OF_WARP * 8    ? run_few_mma<8>
+             : d_in <= MMA_OF_WARP * 16 ? run_few_mma<16>
+                                        : run_few_mma<24>)(compute, f, in, args->n, d_in, layer->d_out);
         else
             run_few<1>(compute, f, in, args->n, d_in, layer->d_out);
         return;

@@ -21,7 +21,7 @@ constexpr size_t LKS_LEAST_ROOM = (size_t)2 << 20, LKS_MOST_ROOM = LKS_LEAST_ROO
 #else
 constexpr size_t LKS_LEAST_ROOM = (size_t)64 << 20, LKS_MOST_ROOM = (size_t)256 << 20;
 #endif
-constexpr size_t LKS_ROOM_SHARE = 256; /* what part of the memory a room takes, within these limits */
+constexpr size_t LKS_ROOM_SHARE = 256;              /* what part of the memory a room takes, within these limits */
 constexpr size_t LKS_STAGE_BYTES = (size_t)8 << 20; /* pinned memory of the host, in each direction */
 
 typedef struct lks_mirror {

@@ -81,11 +81,41 @@ static __global__ void layer_norm_in_warps(T *y, const float *x, int n, int d, l
     }
 }
 
+/* A block to a row of d numbers, four a thread, for few rows: everything is read at once. */
+constexpr int LONG_THREADS = LKS_MAX_NORM / 4, FEW_ROWS = 64;
+
+template <class T> static __global__ void layer_norm_of_few(T *y, const float *x, int d, lks_norm norm, float eps)
+{
+    typedef lks_vector<float, 4> four;
+    LKS_SHARED(float, shared);
+    const int at = (int)threadIdx.x;
+    const bool there = at < d / 4;
+    const four weight = there ? ((const four *)norm.weight)[at] : four{};
+    const four bias = there && norm.bias ? ((const four *)norm.bias)[at] : four{};
+    const four own = there ? ((const four *)(x + (int64_t)blockIdx.x * d))[at] : four{};
+    const float mean = lks_block_reduce<false>((own.at[0] + own.at[1]) + (own.at[2] + own.at[3]), shared) / (float)d;
+    float squares = 0.0f;
+#pragma unroll
+    for (int k = 0; k < 4; k++)
+        squares += there ? (own.at[k] - mean) * (own.at[k] - mean) : 0.0f;
+    const float scale = 1.0f / sqrtf(lks_block_reduce<false>(squares, shared) / (float)d + eps);
+    lks_vector<T, 4> result;
+#pragma unroll
+    for (int k = 0; k < 4; k++)
+        store(&result.at[k], (own.at[k] - mean) * scale * weight.at[k] + bias.at[k]);
+    if (there)
+        ((lks_vector<T, 4> *)(y + (int64_t)blockIdx.x * d))[at] = result;
+}
+
 template <class T>
-static void run_in_warps(const lks_compute *compute, T *y, const float *x, int n, int d, const lks_norm &norm,
-                         float eps)
+static void run_narrow(const lks_compute *compute, T *y, const float *x, int n, int d, const lks_norm &norm, float eps)
 {
     int vectors = (d / 4 + LKS_WARP - 1) / LKS_WARP;
+    if (n <= FEW_ROWS) {
+        lks_launch(compute, "layer norm", layer_norm_of_few<T>, dim3((unsigned)n), dim3((unsigned)(vectors * LKS_WARP)),
+                   LONG_THREADS / LKS_WARP * sizeof(float), y, x, d, norm, eps);
+        return;
+    }
     auto kernel = vectors <= 2    ? layer_norm_in_warps<T, 2>
                   : vectors <= 4  ? layer_norm_in_warps<T, 4>
                   : vectors <= 6  ? layer_norm_in_warps<T, 6>
@@ -103,7 +133,7 @@ void lks_cuda_layer_norm(const lks_compute *compute, float *y, const float *x, i
     const lks_norm norm = {lks_on_device(compute, weight), lks_on_device(compute, bias)};
     if (d % 4 == 0 && d <= LKS_MAX_NORM && lks_is_aligned(x, VECTOR) && lks_is_aligned(y, VECTOR) &&
         lks_is_aligned(norm.weight, VECTOR) && lks_is_aligned(norm.bias, VECTOR))
-        run_in_warps(compute, y, x, n, d, norm, eps);
+        run_narrow(compute, y, x, n, d, norm, eps);
     else
         lks_launch(compute, "layer norm", layer_norm, dim3((unsigned)n), dim3(THREADS), SHARED, y, x, d, norm.weight,
                    norm.bias, eps);
@@ -113,7 +143,7 @@ void lks_cuda_layer_norm_bf16(const lks_compute *compute, uint16_t *y, const flo
                               const lks_norm *norm, float eps)
 {
     const lks_norm there = {lks_on_device(compute, norm->weight), lks_on_device(compute, norm->bias)};
-    run_in_warps(compute, y, x, n, d, there, eps);
+    run_narrow(compute, y, x, n, d, there, eps);
 }
 
 static __global__ void inverse_deviation(float *y, const float *x, int d, float eps)

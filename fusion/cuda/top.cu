@@ -35,16 +35,35 @@ __device__ __forceinline__ key_type block_largest(key_type key, key_type *shared
     return key;
 }
 
-/* found [n, n_chunks, k] = the keys of the best of each chunk of x [n, d], 0 where a chunk has fewer. */
-static __global__ void search_chunks(key_type *found, const float *x, int d, int k)
+/* The log-sum-exp of some numbers is largest + log(sum). */
+typedef lks_vector<float, 2> partial_sum;
+
+/* found [n, n_chunks, k] = the keys of the best of each chunk of x [n, d], 0 where a chunk has fewer; sums [n, n_chunks], or NULL. */
+static __global__ void search_chunks(key_type *found, partial_sum *sums, const float *x, int d, int k)
 {
     LKS_SHARED(key_type, shared);
     key_type *keys = shared + THREADS / LKS_WARP;
     int first = (int)blockIdx.x * CHUNK;
+    float own[CHUNK / THREADS], largest = -CUDART_INF_F;
     x += (int64_t)blockIdx.y * d;
-    for (int j = (int)threadIdx.x; j < CHUNK; j += THREADS)
-        keys[j] = first + j < d ? key_of(x[first + j], first + j) : 0;
+#pragma unroll
+    for (int i = 0; i < CHUNK / THREADS; i++) {
+        const int j = i * THREADS + (int)threadIdx.x;
+        own[i] = first + j < d ? x[first + j] : -CUDART_INF_F;
+        keys[j] = first + j < d ? key_of(own[i], first + j) : 0;
+        largest = fmaxf(largest, own[i]);
+    }
     __syncthreads();
+    if (sums) {
+        float sum = 0.0f;
+        largest = lks_block_reduce<true>(largest, (float *)shared);
+#pragma unroll
+        for (int i = 0; i < CHUNK / THREADS; i++)
+            sum += largest == -CUDART_INF_F ? 0.0f : expf(own[i] - largest);
+        sum = lks_block_reduce<false>(sum, (float *)shared);
+        if (threadIdx.x == 0)
+            sums[(int64_t)blockIdx.y * gridDim.x + blockIdx.x] = {largest, sum};
+    }
     found += ((int64_t)blockIdx.y * gridDim.x + blockIdx.x) * k;
     key_type last = ~(key_type)0;
     for (int i = 0; i < k; i++) {
@@ -57,12 +76,26 @@ static __global__ void search_chunks(key_type *found, const float *x, int d, int
     }
 }
 
-static __global__ void search_found(float *values, int32_t *indices, const key_type *found, int n_found, const float *x,
-                                    int d, int k)
+/* By one thread. */
+__device__ __forceinline__ float join_sums(const partial_sum *sums, int n)
+{
+    float largest = -CUDART_INF_F, sum = 0.0f;
+    for (int i = 0; i < n; i++)
+        largest = fmaxf(largest, sums[i].at[0]);
+    for (int i = 0; i < n; i++)
+        sum += sums[i].at[0] == -CUDART_INF_F ? sums[i].at[1] : sums[i].at[1] * expf(sums[i].at[0] - largest);
+    return largest + logf(sum);
+}
+
+static __global__ void search_found(float *values, int32_t *indices, float *log_sum_exp, const key_type *found,
+                                    const partial_sum *sums, int n_chunks, const float *x, int d, int k)
 {
     LKS_SHARED(key_type, shared);
+    const int n_found = n_chunks * k;
     found += (int64_t)blockIdx.x * n_found;
     x += (int64_t)blockIdx.x * d;
+    if (sums && threadIdx.x == THREADS - 1)
+        log_sum_exp[blockIdx.x] = join_sums(sums + (int64_t)blockIdx.x * n_chunks, n_chunks);
     key_type last = ~(key_type)0;
     for (int i = 0; i < k; i++) {
         key_type best = 0;
@@ -77,19 +110,28 @@ static __global__ void search_found(float *values, int32_t *indices, const key_t
     }
 }
 
-void lks_cuda_top_k(const lks_compute *compute, float *values, int32_t *indices, const float *x, int n, int d, int k)
+/* top->log_sum_exp may be NULL. */
+static void run_top(const lks_compute *compute, const lks_top &top, const float *x, int n, int d)
 {
+    const int n_chunks = (d + CHUNK - 1) / CHUNK, k = top.k;
+    const size_t shared = THREADS / LKS_WARP * sizeof(key_type), half_room = compute->queue->room_bytes / 2;
     key_type *found = (key_type *)compute->queue->rooms[LKS_ROOM_SUMS];
-    int n_chunks = (d + CHUNK - 1) / CHUNK;
-    size_t shared = THREADS / LKS_WARP * sizeof(key_type);
-    int64_t rows = (int64_t)(compute->queue->room_bytes / sizeof(key_type)) / ((int64_t)n_chunks * k);
+    partial_sum *sums = top.log_sum_exp ? (partial_sum *)(compute->queue->rooms[LKS_ROOM_SUMS] + half_room)
+                                        : NULL; /* k >= 1: room enough */
+    int64_t rows = (int64_t)(half_room / sizeof(key_type)) / ((int64_t)n_chunks * k);
     for (int i = 0; i < n; i += (int)rows) {
         int some = n - i < rows ? n - i : (int)rows;
         lks_launch(compute, "top k of chunks", search_chunks, dim3((unsigned)n_chunks, (unsigned)some), dim3(THREADS),
-                   shared + CHUNK * sizeof(key_type), found, x + (int64_t)i * d, d, k);
-        lks_launch(compute, "top k", search_found, dim3((unsigned)some), dim3(THREADS), shared, values + (int64_t)i * k,
-                   indices + (int64_t)i * k, found, n_chunks * k, x + (int64_t)i * d, d, k);
+                   shared + CHUNK * sizeof(key_type), found, sums, x + (int64_t)i * d, d, k);
+        lks_launch(compute, "top k", search_found, dim3((unsigned)some), dim3(THREADS), shared,
+                   top.values + (int64_t)i * k, top.indices + (int64_t)i * k,
+                   top.log_sum_exp ? top.log_sum_exp + i : NULL, found, sums, n_chunks, x + (int64_t)i * d, d, k);
     }
+}
+
+void lks_cuda_top_k(const lks_compute *compute, float *values, int32_t *indices, const float *x, int n, int d, int k)
+{
+    run_top(compute, {k, values, indices, NULL}, x, n, d);
 }
 
 /* All outputs of a few rows at a time. */
@@ -113,8 +155,8 @@ void lks_cuda_linear_top(const lks_compute *compute, const lks_linear *layer, co
             lks_cuda_linear_int4(compute, layer, &args);
         else
             lks_cuda_linear(compute, layer, &args);
-        lks_cuda_log_sum_exp(compute, top->log_sum_exp + i, outputs, some, layer->d_out);
-        lks_cuda_top_k(compute, top->values + (int64_t)i * top->k, top->indices + (int64_t)i * top->k, outputs, some,
-                       layer->d_out, top->k);
+        const lks_top best = {top->k, top->values + (int64_t)i * top->k, top->indices + (int64_t)i * top->k,
+                              top->log_sum_exp + i};
+        run_top(compute, best, outputs, some, layer->d_out);
     }
 }
