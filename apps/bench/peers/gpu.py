@@ -3,7 +3,7 @@
 
     gpu.py LOOKSAY [--models build/peers/models] [--format text|json]
 
-Attention and linear layers of a ViT-base for 64 photos beside torch's own kernels; captions of exactly 20 tokens, encoder and single
+Attention, linear layers and whole blocks of a ViT-base for 64 photos beside torch's own kernels; captions of exactly 20 tokens, encoder and single
 photos of models of the sizes of BLIP-base and ViT-GPT2 beside transformers' `generate`. Models are made with random weights where DIR
 does not hold them. Torch gets pixels that are on the GPU already, looksay pictures in memory. Figures are the best of a few runs for
 kernels, medians for models. What fails is said, and the rest goes on. Wants torch with CUDA and transformers in the Python it is run
@@ -29,6 +29,7 @@ ROOT = HERE.parents[2]
 MODELS = "blip-base", "vit-gpt2"
 DTYPES = "bf16", "f16"  # of torch; looksay computes in bf16
 WIDTH, HEADS, D_HEAD, D_MLP = 768, 12, 64, 3072
+SHAPES = {"qkv": (WIDTH, 3 * WIDTH), "proj": (WIDTH, WIDTH), "fc1": (WIDTH, D_MLP), "fc2": (D_MLP, WIDTH)}  # d_in, d_out
 LENGTHS = 577, 257, 197  # tokens, as `looksay bench` measures them
 FLOPS_OF_TOKEN = 2 * WIDTH * (3 * WIDTH + WIDTH + 2 * D_MLP)
 
@@ -85,6 +86,8 @@ def add_kernels(results, machine):
         rate, attention = layer["bf16_gflops"]["all"], layer["bf16_attention_gflops"]
         results.add(f"attention of {n} tokens, TFLOP/s", f"{OURS} bf16", attention * 1e-3, 100 * attention / peak)
         results.add(f"linear layers on {n} tokens, TFLOP/s", f"{OURS} bf16", rate * 1e-3, 100 * rate / peak)
+        if block := layer.get("bf16_block"):
+            results.add(f"block of {n} tokens, TFLOP/s", f"{OURS} bf16", block["gflops"] * 1e-3, 100 * block["gflops"] / peak)
 
 
 def add_model(results, name, model):
@@ -181,8 +184,7 @@ def measure_linear(results, t, amount, peaks):
     """The four layers of a block, the first with GELU behind it that has it, the others with their residual."""
     functional = t.torch.nn.functional
     for dtype in DTYPES:
-        weights = {name: (t.random(dtype, d_out, d_in) * 0.03, t.random(dtype, d_out)) for name, d_in, d_out in (
-            ("qkv", WIDTH, 3 * WIDTH), ("proj", WIDTH, WIDTH), ("fc1", WIDTH, D_MLP), ("fc2", D_MLP, WIDTH))}
+        weights = {name: (t.random(dtype, d_out, d_in) * 0.03, t.random(dtype, d_out)) for name, (d_in, d_out) in SHAPES.items()}
         for n in LENGTHS:
             with results.guard(f"linear layers on {n} tokens, TFLOP/s", f"torch {dtype}"):
                 rows = amount.photos * n
@@ -193,6 +195,31 @@ def measure_linear(results, t, amount, peaks):
                           lambda x=x, hidden=hidden: x + functional.linear(hidden, *weights["fc2"]))
                 rate = rows * FLOPS_OF_TOKEN / sum(t.best(layer, amount.kernel_runs) for layer in layers)
                 results.add(f"linear layers on {n} tokens, TFLOP/s", f"torch {dtype}", rate * 1e-12, 100 * rate / peaks[dtype])
+
+
+def measure_block(results, t, amount, peaks):
+    """A whole block as an encoder has it, with flash attention."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    functional = t.torch.nn.functional
+    for dtype in DTYPES:
+        weights = {name: (t.random(dtype, d_out, d_in) * 0.03, t.random(dtype, d_out)) for name, (d_in, d_out) in SHAPES.items()}
+        norm = t.random(dtype, WIDTH), t.random(dtype, WIDTH)
+
+        def block(x, n):
+            qkv = functional.linear(functional.layer_norm(x, (WIDTH,), *norm), *weights["qkv"])
+            q, k, v = qkv.view(amount.photos, n, 3, HEADS, D_HEAD).permute(2, 0, 3, 1, 4)
+            mixed = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)
+            x = x + functional.linear(mixed, *weights["proj"])
+            hidden = functional.gelu(functional.linear(functional.layer_norm(x, (WIDTH,), *norm), *weights["fc1"]))
+            return x + functional.linear(hidden, *weights["fc2"])
+
+        for n in LENGTHS:
+            with results.guard(f"block of {n} tokens, TFLOP/s", f"torch {dtype}"), sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+                x = t.random(dtype, amount.photos, n, WIDTH)
+                flops = amount.photos * n * (FLOPS_OF_TOKEN + 4 * n * WIDTH)
+                rate = flops / t.best(lambda x=x, n=n: block(x, n), amount.kernel_runs)
+                results.add(f"block of {n} tokens, TFLOP/s", f"torch {dtype}", rate * 1e-12, 100 * rate / peaks[dtype])
 
 
 def measure_transformers(results, t, amount, name, source):
@@ -261,6 +288,7 @@ def measure(program, folder, device, amount):
         peaks = measure_product(results, t, amount)
         measure_attention(results, t, amount, peaks)
         measure_linear(results, t, amount, peaks)
+        measure_block(results, t, amount, peaks)
     for name in MODELS:
         with results.guard(name, "models"):
             source, packed = prepare_model(program, name, folder)
