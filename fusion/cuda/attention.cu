@@ -1,6 +1,6 @@
 /* Attention in f32, in two kernels, see fusion/attention.h for what is computed.
  *
- * `tile`: for many queries. A block takes 16 queries of a head and goes through the keys, 32 at a time: a lane has the score of one
+ * `tile`: for many queries where attention_f32.cu has nothing faster: maps, the linear kind, keys in bf16, wide heads. A block takes 16 queries of a head and goes through the keys, 32 at a time: a lane has the score of one
  * key, then the lanes share out the width of the head. Keys stand in shared memory, a float beside each row so that lanes that read
  * down a column do not meet in a bank.
  * `split`: for few queries, as in decoding, and for wide heads. A block takes one query and a part of the keys; its warps take turns
@@ -405,6 +405,8 @@ void lks_cuda_attention(const lks_compute *compute, const lks_attention *attenti
 {
     if (lks_cuda_attention_fits(compute, attention))
         lks_cuda_attention_mma(compute, attention);
+    else if (attention->n_queries > FEW_QUERIES && lks_cuda_attention_f32_fits(attention))
+        lks_cuda_attention_f32(compute, attention);
     else if (attention->key)
         run<false>(compute, attention);
     else

@@ -164,6 +164,9 @@ void lks_cuda_linear_int4(const lks_compute *compute, const lks_linear *layer, c
 void lks_cuda_linear_top(const lks_compute *compute, const lks_linear *layer, const lks_top *top, const float *x,
                          int n);
 void lks_cuda_attention(const lks_compute *compute, const lks_attention *attention);
+/* Of any number of queries, in f32, for what lks_cuda_attention_f32_fits says. */
+bool lks_cuda_attention_f32_fits(const lks_attention *attention);
+void lks_cuda_attention_f32(const lks_compute *compute, const lks_attention *attention);
 /* On tensor cores, for what lks_cuda_attention_fits says. */
 bool lks_cuda_attention_fits(const lks_compute *compute, const lks_attention *attention);
 void lks_cuda_attention_mma(const lks_compute *compute, const lks_attention *attention);
