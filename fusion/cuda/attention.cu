@@ -353,7 +353,7 @@ static int count_parts(const lks_attention *a)
     int n_parts = (a->n_keys + KEYS_A_PART - 1) / KEYS_A_PART;
     size_t each =
         (size_t)a->n_batch * (size_t)a->n_heads * (size_t)a->n_queries * (size_t)(a->d_head + 2) * sizeof(float);
-    bool one = a->map || a->n_queries > FEW_QUERIES || MAX_PARTS * each > LKS_LEAST_ROOM;
+    bool one = a->map || a->n_queries > FEW_QUERIES || MAX_PARTS * each > LKS_ROOM_BYTES;
     return one ? 1 : n_parts > MAX_PARTS ? MAX_PARTS : n_parts;
 }
 

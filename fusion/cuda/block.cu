@@ -97,7 +97,7 @@ bool lks_cuda_linear_rounded(const lks_compute *compute, uint16_t *const *y, con
             return false;
     const int d_in = layers[0]->d_in;
     uint16_t *rounded = (uint16_t *)compute->queue->rooms[LKS_ROOM_INPUTS];
-    int most = (int)(compute->queue->room_bytes / sizeof *rounded / (size_t)d_in);
+    int most = (int)(LKS_ROOM_BYTES / sizeof *rounded / (size_t)d_in);
     for (int first = 0; first < n; first += most) {
         int some = n - first < most ? n - first : most;
         lks_cuda_round_bf16(compute, rounded, x + (int64_t)first * d_in, (size_t)some * (size_t)d_in);
@@ -142,13 +142,13 @@ bool lks_cuda_block_fits(const lks_block *block, int n_tokens)
         if (!runs_rounded(layers[i]))
             return false;
     return !block->scale1 && !block->scale2 && !block->gated && block->qkv.d_in <= LKS_MAX_NORM &&
-           block->qkv.d_in <= block->n_heads * MAX_HEAD && n_tokens <= most_rows(block, LKS_LEAST_ROOM);
+           block->qkv.d_in <= block->n_heads * MAX_HEAD && n_tokens <= most_rows(block, LKS_ROOM_BYTES);
 }
 
 void lks_cuda_block(const lks_compute *compute, const lks_block *block, float *x, int n_batch, int n_tokens,
                     unsigned parts)
 {
-    const int d = block->qkv.d_in, most = most_rows(block, compute->queue->room_bytes) / n_tokens;
+    const int d = block->qkv.d_in, most = most_rows(block, compute->queue->block_bytes) / n_tokens;
     const int n_parts = (n_batch + most - 1) / most, at_once = (n_batch + n_parts - 1) / n_parts; /* alike, nearly */
     const bool linear = parts & LKS_BLOCK_LINEAR, norms = parts & LKS_BLOCK_NORMS;
     uint16_t *narrow = (uint16_t *)compute->queue->rooms[LKS_ROOM_INPUTS];

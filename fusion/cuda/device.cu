@@ -115,13 +115,13 @@ static size_t rounded_bytes(const lks_linear *layer)
 static lks_status rearrange(lks_device *device, unsigned char *rounded, cudaStream_t stream, lks_error *err)
 {
     unsigned char *room = NULL;
-    cudaError_t error = cudaMalloc((void **)&room, LKS_LEAST_ROOM);
+    cudaError_t error = cudaMalloc((void **)&room, LKS_ROOM_BYTES);
     if (error != cudaSuccess)
         return lks_cuda_error(err, error, "room to rearrange weights");
     lks_status st = LKS_OK;
     for (int i = 0; i < device->n_expected && st == LKS_OK; i++) {
         const lks_linear *layer = &device->expected[i];
-        st = lks_cuda_rearrange(device, room, LKS_LEAST_ROOM, layer, stream, err);
+        st = lks_cuda_rearrange(device, room, LKS_ROOM_BYTES, layer, stream, err);
         if (st != LKS_OK || rounded_bytes(layer) == 0)
             continue;
         lks_rounded_bias *bias = &device->biases[device->n_biases++];
@@ -206,16 +206,17 @@ static void close_queue(lks_queue *queue)
     free(queue);
 }
 
-/* As large as the GPU's memory suggests, or the least where that is not free. */
+/* Those of blocks as large as the GPU's memory suggests, or as the others where that is not free. */
 static cudaError_t make_rooms(lks_queue *queue)
 {
-    size_t share = queue->device->info.memory_bytes / LKS_ROOM_SHARE / LKS_ALIGNMENT * LKS_ALIGNMENT;
-    queue->room_bytes = share < LKS_LEAST_ROOM ? LKS_LEAST_ROOM : share > LKS_MOST_ROOM ? LKS_MOST_ROOM : share;
-    cudaError_t error = cudaMalloc((void **)&queue->memory, LKS_BLAS_BYTES + LKS_ROOM_COUNT * queue->room_bytes);
-    if (error == cudaErrorMemoryAllocation && queue->room_bytes > LKS_LEAST_ROOM) {
+    const size_t share = queue->device->info.memory_bytes / LKS_BLOCK_SHARE / LKS_ALIGNMENT * LKS_ALIGNMENT;
+    const size_t others = LKS_BLAS_BYTES + LKS_ROOM_BYTES;
+    queue->block_bytes = share < LKS_ROOM_BYTES ? LKS_ROOM_BYTES : share > LKS_MOST_BLOCK ? LKS_MOST_BLOCK : share;
+    cudaError_t error = cudaMalloc((void **)&queue->memory, others + 2 * queue->block_bytes);
+    if (error == cudaErrorMemoryAllocation && queue->block_bytes > LKS_ROOM_BYTES) {
         (void)cudaGetLastError();
-        queue->room_bytes = LKS_LEAST_ROOM;
-        error = cudaMalloc((void **)&queue->memory, LKS_BLAS_BYTES + LKS_ROOM_COUNT * LKS_LEAST_ROOM);
+        queue->block_bytes = LKS_ROOM_BYTES;
+        error = cudaMalloc((void **)&queue->memory, others + 2 * LKS_ROOM_BYTES);
     }
     return error;
 }
@@ -259,8 +260,9 @@ static lks_status open_queue(lks_queue **out, lks_device *device, lks_error *err
         return st;
     }
     queue->blas_room = queue->memory;
-    for (int i = 0; i < LKS_ROOM_COUNT; i++)
-        queue->rooms[i] = queue->memory + LKS_BLAS_BYTES + (size_t)i * queue->room_bytes;
+    queue->rooms[LKS_ROOM_SUMS] = queue->blas_room + LKS_BLAS_BYTES;
+    queue->rooms[LKS_ROOM_INPUTS] = queue->rooms[LKS_ROOM_SUMS] + LKS_ROOM_BYTES;
+    queue->rooms[LKS_ROOM_OUTPUTS] = queue->rooms[LKS_ROOM_INPUTS] + queue->block_bytes;
     *out = queue;
     return LKS_OK;
 }

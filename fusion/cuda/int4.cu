@@ -67,7 +67,7 @@ void lks_cuda_linear_int4(const lks_compute *compute, const lks_linear *layer, c
 {
     int n_groups = (layer->d_in + GROUP - 1) / GROUP, n_panels = (layer->d_out + COLUMNS - 1) / COLUMNS;
     lks_int4_inputs *groups = (lks_int4_inputs *)compute->queue->rooms[LKS_ROOM_INPUTS];
-    int64_t rows = (int64_t)(compute->queue->room_bytes / sizeof *groups) / n_groups;
+    int64_t rows = (int64_t)(LKS_ROOM_BYTES / sizeof *groups) / n_groups;
     for (int i = 0; i < args->n; i += (int)rows) {
         int n = args->n - i < rows ? args->n - i : (int)rows;
         const lks_finish f = lks_finish_of(compute, layer, args, i);

@@ -196,7 +196,7 @@ static void multiply(const lks_compute *compute, const lks_linear *layer, const 
         return;
     float *sums = (float *)compute->queue->rooms[LKS_ROOM_SUMS];
     const size_t element = type == CUDA_R_32F ? sizeof(float) : sizeof(uint16_t);
-    int64_t rows = (int64_t)(compute->queue->room_bytes / sizeof *sums) / d_out;
+    int64_t rows = (int64_t)(LKS_ROOM_BYTES / sizeof *sums) / d_out;
     p.y = sums;
     p.y_stride = d_out;
     for (int i = 0; i < n; i += (int)rows) {
@@ -274,7 +274,7 @@ void lks_cuda_linear_bf16(const lks_compute *compute, const lks_linear *layer, c
         return;
     }
     uint16_t *rounded = (uint16_t *)compute->queue->rooms[LKS_ROOM_INPUTS];
-    int64_t rows = (int64_t)(compute->queue->room_bytes / sizeof *rounded) / width;
+    int64_t rows = (int64_t)(LKS_ROOM_BYTES / sizeof *rounded) / width;
     for (int i = 0; i < args->n; i += (int)rows) {
         int n = args->n - i < rows ? args->n - i : (int)rows;
         const float *x = args->x + i * args->x_stride;

@@ -189,12 +189,11 @@ static void run_many(const lks_compute *compute, const lks_linear *layer, const 
                      const int8_weights &in, bool in_fours)
 {
     const int d_in = layer->d_in, d_out = layer->d_out, width = in.width, m = lks_padded(d_out, LKS_INT8_COLUMNS);
-    int64_t rows =
-        (int64_t)(compute->queue->room_bytes / 2) / (width > (int)sizeof(row_scale) ? width : (int)sizeof(row_scale));
-    int64_t rows_of_sums = (int64_t)(compute->queue->room_bytes / sizeof(int32_t)) / m;
+    int64_t rows = (int64_t)(LKS_ROOM_BYTES / 2) / (width > (int)sizeof(row_scale) ? width : (int)sizeof(row_scale));
+    int64_t rows_of_sums = (int64_t)(LKS_ROOM_BYTES / sizeof(int32_t)) / m;
     rows = rows < rows_of_sums ? rows : rows_of_sums;
     int *u = (int *)compute->queue->rooms[LKS_ROOM_INPUTS];
-    row_scale *scales = (row_scale *)(compute->queue->rooms[LKS_ROOM_INPUTS] + compute->queue->room_bytes / 2);
+    row_scale *scales = (row_scale *)(compute->queue->rooms[LKS_ROOM_INPUTS] + LKS_ROOM_BYTES / 2);
     lks_product p = {};
     p.m = m; /* as the weights are */
     p.k = width;

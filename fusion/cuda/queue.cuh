@@ -15,13 +15,14 @@ extern "C" {
 
 constexpr int LKS_MAX_MIRRORS = 8, LKS_MAX_PLANS = 256, LKS_MAX_RECORDINGS = 512, LKS_MAX_DOWNLOADS = 16;
 constexpr size_t LKS_BLAS_BYTES = (size_t)32 << 20; /* cuBLASLt's */
-/* Of each room that ops work in: products of more rows use a large GPU better (on an H100 by a tenth, from 64 MiB to 256). */
 #ifdef LKS_CUDA_EMULATED
-constexpr size_t LKS_LEAST_ROOM = (size_t)2 << 20, LKS_MOST_ROOM = LKS_LEAST_ROOM; /* small enough for tests to fill */
+constexpr size_t LKS_ROOM_BYTES = (size_t)2 << 20, LKS_MOST_BLOCK = LKS_ROOM_BYTES; /* small enough for tests to fill */
 #else
-constexpr size_t LKS_LEAST_ROOM = (size_t)64 << 20, LKS_MOST_ROOM = (size_t)256 << 20;
+constexpr size_t LKS_ROOM_BYTES = (size_t)64 << 20; /* of each room that ops work in */
+/* Blocks of transformers have larger ones: products of more rows use a large GPU better, on an H100 by a tenth. */
+constexpr size_t LKS_MOST_BLOCK = (size_t)256 << 20;
 #endif
-constexpr size_t LKS_ROOM_SHARE = 256;              /* what part of the memory a room takes, within these limits */
+constexpr size_t LKS_BLOCK_SHARE = 256; /* what part of the GPU's memory a room for blocks takes, within these limits */
 constexpr size_t LKS_STAGE_BYTES = (size_t)8 << 20; /* pinned memory of the host, in each direction */
 
 typedef struct lks_mirror {
@@ -63,7 +64,7 @@ struct lks_queue {
     cublasLtHandle_t blas;
     unsigned char *memory; /* one block of the device: */
     unsigned char *blas_room, *rooms[LKS_ROOM_COUNT];
-    size_t room_bytes;
+    size_t block_bytes;      /* of the rooms for inputs and outputs, LKS_ROOM_BYTES at least */
     lks_product_plan *plans; /* [LKS_MAX_PLANS] */
     int n_plans;
 

@@ -114,7 +114,7 @@ static __global__ void search_found(float *values, int32_t *indices, float *log_
 static void run_top(const lks_compute *compute, const lks_top &top, const float *x, int n, int d)
 {
     const int n_chunks = (d + CHUNK - 1) / CHUNK, k = top.k;
-    const size_t shared = THREADS / LKS_WARP * sizeof(key_type), half_room = compute->queue->room_bytes / 2;
+    const size_t shared = THREADS / LKS_WARP * sizeof(key_type), half_room = LKS_ROOM_BYTES / 2;
     key_type *found = (key_type *)compute->queue->rooms[LKS_ROOM_SUMS];
     partial_sum *sums = top.log_sum_exp ? (partial_sum *)(compute->queue->rooms[LKS_ROOM_SUMS] + half_room)
                                         : NULL; /* k >= 1: room enough */
@@ -138,7 +138,7 @@ void lks_cuda_top_k(const lks_compute *compute, float *values, int32_t *indices,
 void lks_cuda_linear_top(const lks_compute *compute, const lks_linear *layer, const lks_top *top, const float *x, int n)
 {
     float *outputs = (float *)compute->queue->rooms[LKS_ROOM_OUTPUTS];
-    int64_t rows = (int64_t)(compute->queue->room_bytes / sizeof *outputs) / layer->d_out;
+    int64_t rows = (int64_t)(LKS_ROOM_BYTES / sizeof *outputs) / layer->d_out;
     for (int i = 0; i < n; i += (int)rows) {
         int some = n - i < rows ? n - i : (int)rows;
         lks_linear_args args = {};
