@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <math.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,12 +16,14 @@
 
 #define MAX_STDIN_BYTES ((size_t)1 << 30)
 
-static volatile sig_atomic_t interrupted; /* a signal handler has nowhere else to leave its news */
+/* A signal handler has nowhere else to leave its news. Any thread may run it. */
+static atomic_int interrupted;
+_Static_assert(ATOMIC_INT_LOCK_FREE == 2, "a handler may wait for nobody");
 
 static void note_interrupt(int signal_number)
 {
     (void)signal_number;
-    interrupted = 1;
+    atomic_store(&interrupted, 1);
 }
 
 int engine_exit_status(lks_status st)
@@ -49,13 +52,13 @@ void engine_catch_interrupts(void)
 
 bool engine_is_interrupted(void)
 {
-    return interrupted;
+    return atomic_load(&interrupted) != 0;
 }
 
 static int stop(void *context)
 {
     (void)context;
-    return interrupted;
+    return atomic_load(&interrupted);
 }
 
 double engine_now_ms(void)

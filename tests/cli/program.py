@@ -18,6 +18,7 @@ PHOTOS = ROOT / "tests/parity/photos"
 LOOKSAY = None
 # A build without libjpeg, whose JPEGs differ from what torch saw, and without fast kernels: seconds for a photo.
 PORTABLE = "--portable" in sys.argv
+SANITIZED = "ASAN_OPTIONS" in os.environ or "TSAN_OPTIONS" in os.environ  # as the presets for such builds set them
 
 OK, SOME_FAILED, USAGE, BAD_MODEL, OUTPUT, INTERRUPTED = 0, 1, 2, 3, 4, 130
 

@@ -10,7 +10,7 @@ import os
 import re
 
 import program
-from program import BAD_MODEL, MODEL, OK, OUTPUT, PHOTOS, PORTABLE, SOME_FAILED, USAGE, TestCase, rows_of, run
+from program import BAD_MODEL, MODEL, OK, OUTPUT, PHOTOS, PORTABLE, SANITIZED, SOME_FAILED, USAGE, TestCase, rows_of, run
 
 
 class Commands(TestCase):
@@ -188,7 +188,8 @@ class Commands(TestCase):
         for layer in machine["layers"]:  # a busy machine changes a rate by a small factor, a wrong unit by a thousand
             for rate, peak in ((layer["linear_gflops"], machine["f32_gflops"]), (layer["int8_gops"], machine["int8_gops"]),
                                (layer["bf16_gflops"], machine["bf16_gflops"])):
-                self.assertTrue(peak / 100 < rate < 10 * peak, (layer, machine))
+                slowest = peak / (10_000 if SANITIZED else 100)  # registers are not checked, what goes to memory is
+                self.assertTrue(slowest < rate < 10 * peak, (layer, machine))
         self.assertEqual([rows["rows"] for rows in machine["decode_rows"]], [1, 3, 8])
         for rows in machine["decode_rows"]:
             self.assertTrue(all(rows[f"{dtype}_gbps"] > 0.01 for dtype in ("f32", "bf16", "int8", "int4")), rows)
