@@ -153,7 +153,7 @@ lks_status lks_staging_put(lks_staging *staging, int *index, const lks_preproces
     if (st != LKS_OK)
         return st;
     const size_t most = room_of_image(staging->width, staging->height);
-    const bool resampled = p.size <= most && p.n_between <= most && most <= INT32_MAX;
+    const bool resampled = p.size <= most && p.n_between <= most && most <= INT32_MAX / 2; /* strides are added */
     size_t at, between;
     take(staging, index, &at, &between, resampled ? &p : NULL);
     if (resampled) {
