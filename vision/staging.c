@@ -2,7 +2,7 @@
  * so many bytes goes up as it is, and spares the threads, which have files to decode, the resizing. */
 #include "vision/staging.h"
 
-#include <limits.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
