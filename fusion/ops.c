@@ -108,32 +108,6 @@ void lks_linear_dense(const lks_compute *compute, const lks_linear *layer, float
     lks_linear_run(compute, layer, &args);
 }
 
-typedef struct rounding {
-    const lks_compute *compute;
-    uint16_t *y;
-    const float *x;
-    size_t n;
-} rounding;
-
-static void round_part(void *argument, int thread, int n_threads)
-{
-    const rounding *r = argument;
-    long begin, end;
-    lks_threads_share((long)r->n, LKS_ALIGNMENT, thread, n_threads, &begin, &end);
-    r->compute->ops->round_bf16(r->compute, r->y + begin, r->x + begin, (size_t)(end - begin));
-}
-
-/* By all threads of a host. */
-static void round_all(const lks_compute *compute, uint16_t *y, const float *x, size_t n)
-{
-    enum { NUMBERS_A_VECTOR = 4 };
-    rounding r = {compute, y, x, n};
-    if (compute->queue)
-        round_part(&r, 0, 1);
-    else
-        lks_parallel(compute, (double)n / NUMBERS_A_VECTOR, round_part, &r);
-}
-
 void lks_linear_rounded(const lks_compute *compute, uint16_t *const *y, float *exact, const lks_linear *const *layers,
                         int n_layers, const float *x, int n)
 {
@@ -142,7 +116,7 @@ void lks_linear_rounded(const lks_compute *compute, uint16_t *const *y, float *e
         return;
     for (int i = 0; i < n_layers; i++) {
         lks_linear_dense(compute, layers[i], exact, x, n, LKS_ACT_NONE, NULL);
-        round_all(compute, y[i], exact, (size_t)n * (size_t)layers[i]->d_out);
+        ops->round_bf16(compute, y[i], exact, (size_t)n * (size_t)layers[i]->d_out);
     }
 }
 

@@ -1,6 +1,7 @@
 /* The host's memory as the tables of a CPU see it, and the moving of rows in it. */
 #include <string.h>
 
+#include "fusion/bf16.h"
 #include "fusion/cpu/kernels.h"
 
 enum { LINE_FLOATS = 16 }; /* of a cache line */
@@ -58,4 +59,25 @@ void lks_host_copy(const lks_compute *compute, const lks_copy *c)
 {
     lks_copy copy = *c;
     lks_parallel(compute, (double)c->n_outer * c->n_inner * c->d / LINE_FLOATS, copy_part, &copy);
+}
+
+typedef struct rounding {
+    uint16_t *y;
+    const float *x;
+    size_t n;
+} rounding;
+
+static void round_part(void *argument, int thread, int n_threads)
+{
+    const rounding *r = argument;
+    long begin, end;
+    lks_threads_share((long)r->n, 2 * LINE_FLOATS, thread, n_threads, &begin, &end);
+    lks_bf16_round(r->y + begin, r->x + begin, (size_t)(end - begin));
+}
+
+void lks_host_round_bf16(const lks_compute *compute, uint16_t *y, const float *x, size_t n)
+{
+    enum { NUMBERS_A_VECTOR = 4 };
+    rounding r = {y, x, n};
+    lks_parallel(compute, (double)n / NUMBERS_A_VECTOR, round_part, &r);
 }

@@ -13,7 +13,7 @@ const lks_ops *lks_ops_blas(void); /* NULL when OpenBLAS is not installed */
     .arena_open = lks_host_arena_open, .arena_close = lks_host_arena_close, .upload = lks_host_transfer,               \
     .download = lks_host_transfer, .sync = lks_host_sync, .record = lks_host_record, .recorded = lks_host_recorded,    \
     .copy = lks_host_copy, .mean = lks_ref_mean, .add_outer = lks_ref_add_outer,                                       \
-    .inverse_deviation = lks_ref_inverse_deviation, .round_bf16 = lks_ref_round_bf16,                                  \
+    .inverse_deviation = lks_ref_inverse_deviation, .round_bf16 = lks_host_round_bf16,                                 \
     .linear_top = lks_host_linear_top
 
 lks_status lks_host_arena_open(const lks_compute *compute, lks_arena *arena, size_t size, lks_error *err);
@@ -25,11 +25,11 @@ void lks_host_recorded(const lks_compute *compute);
 void lks_host_copy(const lks_compute *compute, const lks_copy *copy);
 void lks_host_linear_top(const lks_compute *compute, const lks_linear *layer, const lks_top *top, const float *x,
                          int n);
+void lks_host_round_bf16(const lks_compute *compute, uint16_t *y, const float *x, size_t n);
 void lks_ref_gated(const lks_compute *compute, float *y, const float *x, int n, int d, lks_activation activation);
 void lks_ref_mean(const lks_compute *compute, float *y, const float *x, int n, int d);
 void lks_ref_add_outer(const lks_compute *compute, float *y, const float *a, const float *b, int n, int d);
 void lks_ref_inverse_deviation(const lks_compute *compute, float *y, const float *x, int n, int d, float eps);
-void lks_ref_round_bf16(const lks_compute *compute, uint16_t *y, const float *x, size_t n);
 
 size_t lks_ref_linear_packed_count(int d_in, int d_out);
 void lks_ref_linear_pack(float *packed, const float *w, int d_in, int d_out, int column_begin, int column_end);

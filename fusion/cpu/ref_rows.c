@@ -239,12 +239,6 @@ void lks_ref_inverse_deviation(const lks_compute *compute, float *y, const float
     }
 }
 
-void lks_ref_round_bf16(const lks_compute *compute, uint16_t *y, const float *x, size_t n)
-{
-    (void)compute;
-    lks_bf16_round(y, x, n);
-}
-
 void lks_ref_weigh_bytes(uint8_t *y, const uint8_t *x, size_t stride, const int32_t *weights, int n, size_t d)
 {
     for (size_t i = 0; i < d; i++) {
