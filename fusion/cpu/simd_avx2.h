@@ -81,12 +81,6 @@ static inline vec v_div(vec a, vec b)
     return _mm256_div_ps(a, b);
 }
 
-/* For b of 1 to 2^60. */
-static inline vec v_div_moderate(vec a, vec b)
-{
-    return v_div(a, b);
-}
-
 /* a b + c */
 static inline vec v_fma(vec a, vec b, vec c)
 {

@@ -78,15 +78,6 @@ static inline vec v_div(vec a, vec b)
     return _mm512_div_ps(a, b);
 }
 
-/* For b of 1 to 2^60, to two units in the last place: a division keeps others waiting for 16 cycles. One step of Newton's makes 28
- * bits of 14. */
-static inline vec v_div_moderate(vec a, vec b)
-{
-    vec inverse = _mm512_rcp14_ps(b);
-    inverse = _mm512_fmadd_ps(inverse, _mm512_fnmadd_ps(inverse, b, _mm512_set1_ps(1.0f)), inverse);
-    return _mm512_mul_ps(a, inverse);
-}
-
 static inline vec v_fma(vec a, vec b, vec c)
 {
     return _mm512_fmadd_ps(a, b, c);

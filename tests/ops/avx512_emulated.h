@@ -77,29 +77,6 @@ static inline emulated_m512 emulated_fmadd_ps(emulated_m512 a, emulated_m512 b, 
     EACH(fmaf(a.at[i], b.at[i], c.at[i]));
 }
 
-static inline emulated_m512 emulated_fnmadd_ps(emulated_m512 a, emulated_m512 b, emulated_m512 c)
-{
-    emulated_m512 r;
-    EACH(fmaf(-a.at[i], b.at[i], c.at[i]));
-}
-
-/* 14 bits of 1 / x, as good as promised and no better. */
-static inline float rough_inverse(float x)
-{
-    float inverse = 1.0f / x;
-    uint32_t bits;
-    memcpy(&bits, &inverse, sizeof bits);
-    bits &= ~(uint32_t)0x1FF;
-    memcpy(&inverse, &bits, sizeof bits);
-    return inverse;
-}
-
-static inline emulated_m512 emulated_rcp14_ps(emulated_m512 a)
-{
-    emulated_m512 r;
-    EACH(rough_inverse(a.at[i]));
-}
-
 static inline emulated_m512i emulated_slli_epi32(emulated_m512i a, int n)
 {
     emulated_m512i r;
@@ -281,8 +258,6 @@ static inline emulated_m512i emulated_dpbusd_epi32(emulated_m512i sum, emulated_
 #define _mm512_max_ps emulated_max_ps
 #define _mm512_min_ps emulated_min_ps
 #define _mm512_fmadd_ps emulated_fmadd_ps
-#define _mm512_fnmadd_ps emulated_fnmadd_ps
-#define _mm512_rcp14_ps emulated_rcp14_ps
 #define _mm512_add_epi32 emulated_add_epi32
 #define _mm512_sub_epi32 emulated_sub_epi32
 #define _mm512_mullo_epi32 emulated_mullo_epi32
