@@ -36,10 +36,9 @@ size_t lks_staging_scratch(int width, int height, int n_images)
 lks_status lks_staging_open(lks_staging *staging, const lks_compute *compute, int width, int height, int n_images,
                             lks_error *err)
 {
-    lks_staging s = {
-        .size = room_of_all(width, height, n_images), .n_most = n_images, .width = width, .height = height};
+    lks_staging s = {.width = width, .height = height, .back = room_of_all(width, height, n_images)};
     s.tensors = calloc((size_t)n_images, sizeof *s.tensors);
-    s.base = s.tensors ? compute->ops->stage(compute, s.size) : NULL;
+    s.base = s.tensors ? compute->ops->stage(compute, s.back) : NULL;
     if (!s.base || pthread_mutex_init(&s.taking, NULL) != 0) {
         free(s.tensors);
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for %d images of %d x %d pixels", n_images, width,
@@ -47,7 +46,6 @@ lks_status lks_staging_open(lks_staging *staging, const lks_compute *compute, in
     }
     s.args = (lks_resample *)(void *)s.base;
     s.front = lks_arena_cost((size_t)n_images, sizeof *s.args);
-    s.back = s.size;
     *staging = s;
     return LKS_OK;
 }
@@ -103,7 +101,7 @@ static lks_taps put_taps(lks_arena *block, const lks_taps *taps, int origin)
     return (lks_taps){.n = taps->n, .n_most = taps->n_most, .tap = tap, .weights = weights};
 }
 
-/* `between` and `pixels` are offsets for now: see lks_staging_queue. */
+/* The parcel at `at`; all but `between` and `pixels` of what is said of it. */
 static lks_resample put_parcel(unsigned char *at, const parcel *p, const lks_preprocess *preprocess,
                                const lks_image *image)
 {
@@ -158,7 +156,7 @@ lks_status lks_staging_put(lks_staging *staging, int *index, const lks_preproces
     take(staging, index, &at, &between, resampled ? &p : NULL);
     if (resampled) {
         staging->args[*index] = put_parcel(staging->base + at, &p, preprocess, image);
-        staging->args[*index].between = (uint8_t *)(uintptr_t)between;
+        staging->args[*index].between = (uint8_t *)(uintptr_t)between; /* for now an offset: see lks_staging_queue */
     } else {
         st = lks_preprocess_run(preprocess, (float *)(void *)(staging->base + at), image, compute, err);
     }

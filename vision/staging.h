@@ -7,13 +7,12 @@
 #include "vision/preprocess.h"
 
 typedef struct lks_staging {
-    unsigned char
-        *base; /* of lks_ops.stage, [size]: what is to be resampled is taken from the front, tensors from the back */
-    size_t size, front, back;
-    lks_resample *args; /* [n_most] at the front, as the device will read them but for addresses */
-    size_t *tensors;    /* [n_most]: where an image's tensor lies in base; 0: it is resampled */
+    unsigned char *base; /* of lks_ops.stage: what is to be resampled is taken from the front, tensors from the back */
+    size_t front, back;
+    lks_resample *args; /* of each, at the front, as the device will read them but for addresses */
+    size_t *tensors;    /* of each: where its tensor lies in base; 0: it is resampled */
     size_t n_between;   /* bytes between the passes, of all */
-    int n, n_most, width, height;
+    int n, width, height;
     pthread_mutex_t taking;
 } lks_staging;
 
