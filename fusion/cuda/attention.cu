@@ -1,8 +1,8 @@
 /* Attention in f32, in two kernels, see fusion/attention.h for what is computed.
  *
- * `tile`: for many queries where attention_f32.cu has nothing faster: maps, the linear kind, keys in bf16, wide heads. A block takes 16 queries of a head and goes through the keys, 32 at a time: a lane has the score of one
- * key, then the lanes share out the width of the head. Keys stand in shared memory, a float beside each row so that lanes that read
- * down a column do not meet in a bank.
+ * `tile`: for many queries where attention_f32.cu has nothing faster: maps, the linear kind, keys in bf16, wide heads. A block takes
+ * 16 queries of a head and goes through the keys, 32 at a time: a lane has the score of one key, then the lanes share out the width of
+ * the head. Keys stand in shared memory, a float beside each row so that lanes that read down a column do not meet in a bank.
  * `split`: for few queries, as in decoding, and for wide heads. A block takes one query and a part of the keys; its warps take turns
  * at 32 keys, whose numbers are read once, 16 bytes a lane: what it takes is the time to read them. How many parts there are depends
  * on the number of keys alone, so that a row does not depend on the rows beside it; `join` puts the parts together.
@@ -361,8 +361,8 @@ static int count_parts(const lks_attention *a)
 template <class T> static bool aligned(const lks_attention *a, const T *key, const T *value)
 {
     constexpr int EACH = 16 / sizeof(T);
-    return lks_is_aligned(key, 16) && lks_is_aligned(value, 16) && a->kv_row_stride % EACH == 0 &&
-           a->kv_batch_stride % EACH == 0 && a->d_head % EACH == 0;
+    return lks_in_sixteens(key, a->kv_row_stride, a->kv_batch_stride) &&
+           lks_in_sixteens(value, a->kv_row_stride, a->kv_batch_stride) && a->d_head % EACH == 0;
 }
 
 template <bool HALF, bool ALIGNED> static void run_split(const lks_compute *compute, const lks_attention *a)

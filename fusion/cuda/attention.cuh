@@ -37,23 +37,12 @@ __device__ __forceinline__ float lks_feature(float x)
     return x > 0.0f ? x + 1.0f : expf(x); /* elu(x) + 1 */
 }
 
-/* The weights so far: softmax keeps the largest score and sums exp(score - largest); the linear kind sums affinities, largest 0. */
-typedef struct lks_running {
-    float largest, sum;
-} lks_running;
-
 __device__ __forceinline__ lks_running lks_running_start(const lks_attention &a)
 {
     lks_running r;
     r.largest = a.kind == LKS_ATTENTION_LINEAR ? 0.0f : -CUDART_INF_F;
     r.sum = 0.0f;
     return r;
-}
-
-/* What sums that were kept under `largest` are worth under `now`. */
-__device__ __forceinline__ float lks_rescale(float largest, float now)
-{
-    return largest == now ? 1.0f : expf(largest - now);
 }
 
 /* The log-sum-exp; -INFINITY where no key was seen. */
@@ -73,6 +62,13 @@ __device__ __forceinline__ float lks_final_weight(const lks_attention &a, float 
 __device__ __forceinline__ int64_t lks_map_row(const lks_attention &a, int b, int h, int i)
 {
     return ((int64_t)b * a.n_heads + h) * a.n_queries + i;
+}
+
+/* Whether rows of heads, which are a multiple of 16 bytes wide, can be read 16 bytes at a time. */
+template <class T> static inline bool lks_in_sixteens(const T *rows, int64_t row_stride, int64_t batch_stride)
+{
+    constexpr int EACH = 16 / sizeof(T);
+    return lks_is_aligned(rows, 16) && row_stride % EACH == 0 && batch_stride % EACH == 0;
 }
 
 #endif

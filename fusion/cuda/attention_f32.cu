@@ -8,24 +8,14 @@
 
 constexpr int QUERIES = 64, KEYS = 32, WIDTH = 64, THREADS = 256, ACROSS = 16; /* threads that share queries */
 constexpr int OWN_QUERIES = 4, OWN_KEYS = KEYS / ACROSS, OWN_COLUMNS = WIDTH / ACROSS;
-constexpr int QUERY_ROW = QUERIES + 4,
-              KEY_ROW = KEYS + 4; /* floats from one column to the next: columns in different banks */
+/* Floats from one column to the next: columns in different banks. */
+constexpr int QUERY_ROW = QUERIES + 4, KEY_ROW = KEYS + 4;
 constexpr int FOURS = WIDTH / 4;
 
 typedef lks_vector<float, 4> four;
 typedef lks_vector<float, 2> two;
 
 static_assert(QUERIES == THREADS / ACROSS * OWN_QUERIES && OWN_KEYS == 2 && OWN_COLUMNS == 4, "what a thread has");
-
-/* Over the threads that share queries. */
-template <bool MAX> __device__ __forceinline__ float half_warp_reduce(float x)
-{
-    for (int step = ACROSS / 2; step > 0; step /= 2) {
-        float other = __shfl_xor_sync(LKS_WHOLE_WARP, x, step);
-        x = MAX ? fmaxf(x, other) : x + other;
-    }
-    return x;
-}
 
 /* to [WIDTH, stride] = N rows of d floats, turned; those beyond the first n are zeros. Threads side by side take rows side by side. */
 template <int N>
@@ -94,7 +84,7 @@ static __global__ void __launch_bounds__(THREADS, 2) attend_f32(lks_attention a)
         }
 #pragma unroll
         for (int i = 0; i < OWN_QUERIES; i++) {
-            const float largest = fmaxf(running[i].largest, half_warp_reduce<true>(fmaxf(scores[i][0], scores[i][1])));
+            const float largest = fmaxf(running[i].largest, lks_warp_max<ACROSS>(fmaxf(scores[i][0], scores[i][1])));
             const float older = lks_rescale(running[i].largest, largest);
             running[i].largest = largest;
             running[i].sum *= older;
@@ -126,7 +116,7 @@ static __global__ void __launch_bounds__(THREADS, 2) attend_f32(lks_attention a)
     }
 #pragma unroll
     for (int i = 0; i < OWN_QUERIES; i++) {
-        const lks_running all = {running[i].largest, half_warp_reduce<false>(running[i].sum)};
+        const lks_running all = {running[i].largest, lks_warp_sum<ACROSS>(running[i].sum)};
         if (own + i >= a.n_queries)
             continue;
         const float scale = all.sum == 0.0f ? 0.0f : 1.0f / all.sum;
@@ -139,18 +129,13 @@ static __global__ void __launch_bounds__(THREADS, 2) attend_f32(lks_attention a)
     }
 }
 
-static bool in_fours(const float *x, int64_t row_stride, int64_t batch_stride)
-{
-    return lks_is_aligned(x, sizeof(four)) && row_stride % 4 == 0 && batch_stride % 4 == 0;
-}
-
 bool lks_cuda_attention_f32_fits(const lks_attention *a)
 {
     return a->kind == LKS_ATTENTION_SOFTMAX && !a->map && a->key && a->d_head <= WIDTH && a->d_head % 4 == 0 &&
-           in_fours(a->query, a->query_row_stride, a->query_batch_stride) &&
-           in_fours(a->key, a->kv_row_stride, a->kv_batch_stride) &&
-           in_fours(a->value, a->kv_row_stride, a->kv_batch_stride) &&
-           in_fours(a->out, a->out_row_stride, a->out_batch_stride);
+           lks_in_sixteens(a->query, a->query_row_stride, a->query_batch_stride) &&
+           lks_in_sixteens(a->key, a->kv_row_stride, a->kv_batch_stride) &&
+           lks_in_sixteens(a->value, a->kv_row_stride, a->kv_batch_stride) &&
+           lks_in_sixteens(a->out, a->out_row_stride, a->out_batch_stride);
 }
 
 void lks_cuda_attention_f32(const lks_compute *compute, const lks_attention *attention)

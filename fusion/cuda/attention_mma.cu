@@ -379,9 +379,9 @@ bool lks_cuda_attention_fits(const lks_compute *compute, const lks_attention *a)
 static numbers_kind kind_of(const float *floats, const uint16_t *halves, int64_t row_stride, int64_t batch_stride,
                             int d)
 {
-    const int together = floats ? 4 : 8;
-    const void *address = floats ? (const void *)floats : halves;
-    if (lks_is_aligned(address, 16) && row_stride % together == 0 && batch_stride % together == 0 && d % EIGHT == 0)
+    const bool aligned =
+        floats ? lks_in_sixteens(floats, row_stride, batch_stride) : lks_in_sixteens(halves, row_stride, batch_stride);
+    if (aligned && d % EIGHT == 0)
         return floats ? ALIGNED_FLOATS : ALIGNED_HALVES;
     return floats ? ANY_FLOATS : ANY_HALVES;
 }

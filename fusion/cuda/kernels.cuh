@@ -91,18 +91,31 @@ __device__ __forceinline__ void lks_finish_one(const lks_finish &f, float sum, i
     f.y[i * f.y_stride + o] = f.residual ? y + f.residual[i * f.residual_stride + o] : y;
 }
 
-__device__ __forceinline__ float lks_warp_sum(float x)
+/* Over LANES lanes that lie side by side, for all of them. */
+template <int LANES = LKS_WARP> __device__ __forceinline__ float lks_warp_sum(float x)
 {
-    for (int step = LKS_WARP / 2; step > 0; step /= 2)
+    for (int step = LANES / 2; step > 0; step /= 2)
         x += __shfl_xor_sync(LKS_WHOLE_WARP, x, step);
     return x;
 }
 
-__device__ __forceinline__ float lks_warp_max(float x)
+template <int LANES = LKS_WARP> __device__ __forceinline__ float lks_warp_max(float x)
 {
-    for (int step = LKS_WARP / 2; step > 0; step /= 2)
+    for (int step = LANES / 2; step > 0; step /= 2)
         x = fmaxf(x, __shfl_xor_sync(LKS_WHOLE_WARP, x, step));
     return x;
+}
+
+/* The weights so far: softmax keeps the largest score and sums exp(score - largest); the linear kind of attention sums affinities,
+ * largest 0. */
+typedef struct lks_running {
+    float largest, sum;
+} lks_running;
+
+/* What sums that were kept under `largest` are worth under `now`. */
+__device__ __forceinline__ float lks_rescale(float largest, float now)
+{
+    return largest == now ? 1.0f : expf(largest - now);
 }
 
 /* Over the block, for all its threads. `shared` has room for a float per warp and is free again afterwards. */

@@ -35,11 +35,8 @@ __device__ __forceinline__ key_type block_largest(key_type key, key_type *shared
     return key;
 }
 
-/* The log-sum-exp of some numbers is largest + log(sum). */
-typedef lks_vector<float, 2> partial_sum;
-
 /* found [n, n_chunks, k] = the keys of the best of each chunk of x [n, d], 0 where a chunk has fewer; sums [n, n_chunks], or NULL. */
-static __global__ void search_chunks(key_type *found, partial_sum *sums, const float *x, int d, int k)
+static __global__ void search_chunks(key_type *found, lks_running *sums, const float *x, int d, int k)
 {
     LKS_SHARED(key_type, shared);
     key_type *keys = shared + THREADS / LKS_WARP;
@@ -59,7 +56,7 @@ static __global__ void search_chunks(key_type *found, partial_sum *sums, const f
         largest = lks_block_reduce<true>(largest, (float *)shared);
 #pragma unroll
         for (int i = 0; i < CHUNK / THREADS; i++)
-            sum += largest == -CUDART_INF_F ? 0.0f : expf(own[i] - largest);
+            sum += own[i] == -CUDART_INF_F ? 0.0f : expf(own[i] - largest); /* NaN stays */
         sum = lks_block_reduce<false>(sum, (float *)shared);
         if (threadIdx.x == 0)
             sums[(int64_t)blockIdx.y * gridDim.x + blockIdx.x] = {largest, sum};
@@ -76,19 +73,19 @@ static __global__ void search_chunks(key_type *found, partial_sum *sums, const f
     }
 }
 
-/* By one thread. */
-__device__ __forceinline__ float join_sums(const partial_sum *sums, int n)
+/* The log-sum-exp of all chunks, by one thread. */
+__device__ __forceinline__ float join_sums(const lks_running *sums, int n)
 {
-    float largest = -CUDART_INF_F, sum = 0.0f;
+    lks_running all = {-CUDART_INF_F, 0.0f};
     for (int i = 0; i < n; i++)
-        largest = fmaxf(largest, sums[i].at[0]);
+        all.largest = fmaxf(all.largest, sums[i].largest);
     for (int i = 0; i < n; i++)
-        sum += sums[i].at[0] == -CUDART_INF_F ? sums[i].at[1] : sums[i].at[1] * expf(sums[i].at[0] - largest);
-    return largest + logf(sum);
+        all.sum += sums[i].sum * lks_rescale(sums[i].largest, all.largest);
+    return all.largest + logf(all.sum);
 }
 
 static __global__ void search_found(float *values, int32_t *indices, float *log_sum_exp, const key_type *found,
-                                    const partial_sum *sums, int n_chunks, const float *x, int d, int k)
+                                    const lks_running *sums, int n_chunks, const float *x, int d, int k)
 {
     LKS_SHARED(key_type, shared);
     const int n_found = n_chunks * k;
@@ -116,7 +113,7 @@ static void run_top(const lks_compute *compute, const lks_top &top, const float 
     const int n_chunks = (d + CHUNK - 1) / CHUNK, k = top.k;
     const size_t shared = THREADS / LKS_WARP * sizeof(key_type), half_room = LKS_ROOM_BYTES / 2;
     key_type *found = (key_type *)compute->queue->rooms[LKS_ROOM_SUMS];
-    partial_sum *sums = top.log_sum_exp ? (partial_sum *)(compute->queue->rooms[LKS_ROOM_SUMS] + half_room)
+    lks_running *sums = top.log_sum_exp ? (lks_running *)(compute->queue->rooms[LKS_ROOM_SUMS] + half_room)
                                         : NULL; /* k >= 1: room enough */
     int64_t rows = (int64_t)(half_room / sizeof(key_type)) / ((int64_t)n_chunks * k);
     for (int i = 0; i < n; i += (int)rows) {

@@ -228,14 +228,38 @@ static void linear_top(void **state)
     }
 }
 
+/* Outputs that are no numbers, a whole search's part of them, are not lost in the log-sum-exp. */
+static void top_without_numbers(void **state)
+{
+    (void)state;
+    enum { D_OUT = 4100, FIRST = 2048, LAST = 4095 };
+    device_bench b;
+    device_open(&b);
+    float *w = random_floats(D_OUT * 8, 3), *bias = constant_floats(D_OUT, 0.0f), x[8] = {1.0f};
+    for (int o = FIRST; o <= LAST; o++)
+        bias[o] = NAN;
+    const lks_linear layer = {.d_in = 8,
+                              .d_out = D_OUT,
+                              .packed = device_weight(&b, w, D_OUT * 8 * sizeof *w),
+                              .bias = device_weight(&b, bias, D_OUT * sizeof *bias)};
+    device_mirror(&b, &layer, 1);
+    const lks_top top = {1, device_put(&b, NULL, 4), device_put(&b, NULL, 4), device_put(&b, NULL, 4)};
+    lks_linear_top(&b.compute, &layer, &top, device_put(&b, x, sizeof x), 1);
+    float *sum = device_get(&b, top.log_sum_exp, sizeof *sum), *best = device_get(&b, top.values, sizeof *best);
+    assert_true(isnan(*sum) && !isnan(*best));
+    free(best);
+    free(sum);
+    free(bias);
+    free(w);
+    device_close(&b);
+}
+
 int main(void)
 {
     device_need();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(linear_shapes),
-        cmocka_unit_test(linear_options),
-        cmocka_unit_test(linear_odd_rows),
-        cmocka_unit_test(linear_top),
+        cmocka_unit_test(linear_shapes), cmocka_unit_test(linear_options),      cmocka_unit_test(linear_odd_rows),
+        cmocka_unit_test(linear_top),    cmocka_unit_test(top_without_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
