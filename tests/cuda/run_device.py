@@ -15,6 +15,7 @@ from on_gpu import why_not
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PHOTO = str(ROOT / "assets/photos/coffee.jpg")
+PHOTOS = sorted(str(path) for path in (ROOT / "assets/photos").glob("*.jpg"))
 BELOW_F32 = 1e-1  # such models attend in bf16 on a device, in f32 on a CPU
 TINY = str(ROOT / "tests/parity/models/vit-gpt2-bin")
 ASPECT = str(ROOT / "tests/parity/models/dinov2-gpt2-aspect")
@@ -121,14 +122,13 @@ def halved(attempt, cpu, *limits):
 
 
 def halved_emulated(looksay):
-    photos = sorted(str(path) for path in (ROOT / "assets/photos").glob("*.jpg"))
-    halved(lambda memory: run(looksay, "--device", "cuda", *photos, status=None, LOOKSAY_EMULATED_MEMORY=str(memory)),
-           run(looksay, *photos), 30_000_000, 60_000_000, 20_000)
+    halved(lambda memory: run(looksay, "--device", "cuda", *PHOTOS, status=None, LOOKSAY_EMULATED_MEMORY=str(memory)),
+           run(looksay, *PHOTOS), 30_000_000, 60_000_000, 20_000)
 
 
 def halved_on_gpu(looksay):
     """Another process holds the rest of the memory."""
-    photos = 8 * sorted(str(path) for path in (ROOT / "assets/photos").glob("*.jpg"))
+    photos = 8 * PHOTOS
     model = {"LOOKSAY_MODEL": str(ROOT / "assets/model/looksay.gguf")}
 
     def attempt(memory):
@@ -190,8 +190,7 @@ def emulated(looksay):
     full = run(looksay, "--device", "cuda", PHOTO, status=3, LOOKSAY_EMULATED_MEMORY="100000")
     expect(f"a full GPU: {full.stderr}", "out of memory" in full.stderr)
     halved_emulated(looksay)
-    photos = sorted(str(path) for path in (ROOT / "assets/photos").glob("*.jpg"))
-    apart, together = (run(looksay, "--device", "cuda", "--dtype", "bf16", "--batch", n, *photos) for n in ("1", "5"))
+    apart, together = (run(looksay, "--device", "cuda", "--dtype", "bf16", "--batch", n, *PHOTOS) for n in ("1", "5"))
     expect("bf16: a batch says something else than its photos alone", together.stdout == apart.stdout)
     for dtype in ("f32", "bf16"):
         plain = run(looksay, "--device", "cuda", "--dtype", dtype, PHOTO, LOOKSAY_EMULATED_EPILOGUES="none")

@@ -3,9 +3,9 @@
 
     gpu.py LOOKSAY [--models build/peers/models] [--format text|json]
 
-Attention, linear layers and whole blocks of a ViT-base for 64 photos beside torch's own kernels; captions of exactly 20 tokens, encoder and single
-photos of models of the sizes of BLIP-base and ViT-GPT2 beside transformers' `generate`. Models are made with random weights where DIR
-does not hold them. Torch gets pixels that are on the GPU already, looksay pictures in memory. Figures are the best of a few runs for
+Attention, linear layers and whole blocks of a ViT-base for 64 photos beside torch's own kernels; captions of exactly 20 tokens, encoder
+and single photos of models of the sizes of BLIP-base and ViT-GPT2 beside transformers' `generate`. Models are made with random weights
+where DIR does not hold them. Torch gets pixels that are on the GPU already, looksay pictures in memory. Figures are the best of a few runs for
 kernels, medians for models. What fails is said, and the rest goes on. Wants torch with CUDA and transformers in the Python it is run
 by; nothing else should run meanwhile."""
 import argparse
@@ -180,11 +180,16 @@ def measure_attention(results, t, amount, peaks):
                     results.add(f"attention of {n} tokens, TFLOP/s", f"torch {name} {dtype}", rate * 1e-12, 100 * rate / peaks[dtype])
 
 
+def block_weights(t, dtype):
+    """{layer: (weight, bias)}"""
+    return {name: (t.random(dtype, d_out, d_in) * 0.03, t.random(dtype, d_out)) for name, (d_in, d_out) in SHAPES.items()}
+
+
 def measure_linear(results, t, amount, peaks):
     """The four layers of a block, the first with GELU behind it that has it, the others with their residual."""
     functional = t.torch.nn.functional
     for dtype in DTYPES:
-        weights = {name: (t.random(dtype, d_out, d_in) * 0.03, t.random(dtype, d_out)) for name, (d_in, d_out) in SHAPES.items()}
+        weights = block_weights(t, dtype)
         for n in LENGTHS:
             with results.guard(f"linear layers on {n} tokens, TFLOP/s", f"torch {dtype}"):
                 rows = amount.photos * n
@@ -203,7 +208,7 @@ def measure_block(results, t, amount, peaks):
 
     functional = t.torch.nn.functional
     for dtype in DTYPES:
-        weights = {name: (t.random(dtype, d_out, d_in) * 0.03, t.random(dtype, d_out)) for name, (d_in, d_out) in SHAPES.items()}
+        weights = block_weights(t, dtype)
         norm = t.random(dtype, WIDTH), t.random(dtype, WIDTH)
 
         def block(x, n):
