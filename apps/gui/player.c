@@ -25,6 +25,7 @@ struct player {
     char *path;       /* wanted, or NULL */
     guint generation; /* counts player_play: what is of an older one is dropped */
     bool paused, ends;
+    bool at_end;       /* the thread has left the clip: to seek, it is opened again */
     double sought;     /* seconds; less than 0: nowhere */
     player_frame next; /* on its way to the main thread; rgb NULL: none is */
 };
@@ -163,6 +164,16 @@ static lks_status follow(reading *r, lks_error *err)
     return r->api->seek(r->clip, to, err);
 }
 
+/* Is nothing of the clip wanted any more? Asked at its end: somebody may have gone elsewhere meanwhile. */
+static bool leaves(player *p, guint generation)
+{
+    g_mutex_lock(&p->mutex);
+    bool leaves = p->sought < 0.0 || generation != p->generation;
+    p->at_end = leaves && generation == p->generation;
+    g_mutex_unlock(&p->mutex);
+    return leaves;
+}
+
 static bool is_paused(player *p)
 {
     g_mutex_lock(&p->mutex);
@@ -213,8 +224,8 @@ static void play(player *p, const char *path, guint generation)
         video_frame frame;
         bool end = false;
         while (!stop(p) && (st = follow(&r, &err)) == LKS_OK &&
-               (st = r.api->next(r.clip, &frame, &end, &err)) == LKS_OK && !end)
-            if ((st = read_frame(&r, &frame, &err)) != LKS_OK)
+               (st = r.api->next(r.clip, &frame, &end, &err)) == LKS_OK && !(end && leaves(p, generation)))
+            if (!end && (st = read_frame(&r, &frame, &err)) != LKS_OK)
                 break;
         r.api->close(r.clip);
     }
@@ -264,6 +275,7 @@ static void drop(player *p)
     g_clear_pointer(&p->path, g_free);
     g_clear_pointer(&p->next.rgb, g_bytes_unref);
     p->sought = -1.0;
+    p->at_end = false;
     p->generation++;
     g_atomic_int_set(&p->stops, 1);
     g_cond_broadcast(&p->cond);
@@ -283,6 +295,10 @@ void player_seek(player *p, double seconds)
     g_mutex_lock(&p->mutex);
     g_clear_pointer(&p->next.rgb, g_bytes_unref);
     p->sought = MAX(seconds, 0.0);
+    if (p->at_end) { /* nobody has heard of it yet */
+        p->at_end = false;
+        p->generation++;
+    }
     g_cond_broadcast(&p->cond);
     g_mutex_unlock(&p->mutex);
 }
