@@ -62,6 +62,7 @@ __device__ __forceinline__ void finish_map(const lks_attention &a, float *map, i
 
 template <bool HALF, int SLICES> static __global__ void tile(lks_attention a)
 {
+    lks_begin();
     LKS_SHARED(float, shared);
     const int d = a.d_head, row = d + 1;
     float *keys = shared, *queries = keys + KEYS * row, *weights = queries + QUERIES * d;
@@ -219,6 +220,7 @@ __device__ __forceinline__ float product(const float *query, const sixteen_bytes
 template <bool HALF, bool ALIGNED, int LANES, int CHUNKS>
 static __global__ void split(lks_attention a, float *parts, int n_parts)
 {
+    lks_begin();
     using some = sixteen_bytes<HALF>;
     constexpr int EACH = some::COUNT, ABREAST = LKS_WARP / LANES, BATCH = MAX_LOADS / CHUNKS;
     LKS_SHARED(float, shared); /* [WARPS, d + 2] */
@@ -332,6 +334,7 @@ static __global__ void split(lks_attention a, float *parts, int n_parts)
 
 static __global__ void join(lks_attention a, float *parts, int n_parts)
 {
+    lks_begin();
     const int d = a.d_head, i = (int)blockIdx.x, h = (int)blockIdx.y, b = (int)blockIdx.z;
     const float *first = part_of(parts, a, lks_map_row(a, b, h, i), 0, n_parts);
     lks_running all = lks_running_start(a);

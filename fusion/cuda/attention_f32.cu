@@ -32,6 +32,7 @@ __device__ __forceinline__ void load_turned(float *to, int stride, const float *
 
 static __global__ void __launch_bounds__(THREADS, 2) attend_f32(lks_attention a)
 {
+    lks_begin();
     LKS_SHARED(float, shared);
     float *queries = shared, *keys = queries + WIDTH * QUERY_ROW, *values = keys + WIDTH * KEY_ROW;
     float *weights = values + KEYS * WIDTH; /* [KEYS, QUERY_ROW] */

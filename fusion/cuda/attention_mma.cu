@@ -293,6 +293,7 @@ __device__ __forceinline__ void store_rows(float *shared, const rows<STEPS, ROW_
 template <int STEPS, int ROW_TILES, bool COPIED>
 static __global__ void __launch_bounds__(THREADS, shape<STEPS, ROW_TILES>::BLOCKS) attend(lks_attention a, operands io)
 {
+    lks_begin();
     using S = shape<STEPS, ROW_TILES>;
     LKS_SHARED(uint16_t, shared); /* two stages */
     const int warp = (int)threadIdx.x / LKS_WARP, lane = (int)threadIdx.x % LKS_WARP;

@@ -33,6 +33,7 @@ template <bool GELU>
 static __global__ void finish_rounded(lks_vector<uint16_t, WIDTH> *y, const float *bias, int n, int n_vectors,
                                       lks_activation activation)
 {
+    lks_begin();
     for (int at = (int)(blockIdx.x * THREADS + threadIdx.x); at < n * n_vectors; at += (int)(gridDim.x * THREADS)) {
         lks_vector<uint16_t, WIDTH> row = y[at];
         lks_vector<float, 4> added[WIDTH / 4] = {};

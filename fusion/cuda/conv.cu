@@ -5,6 +5,7 @@ constexpr int THREADS = 256;
 
 template <bool DEPTHWISE> static __global__ void convolve(lks_conv2d c)
 {
+    lks_begin();
     int64_t n_outputs = (int64_t)c.n * c.out_height * c.out_width * c.c_out;
     for (int64_t at = (int64_t)blockIdx.x * THREADS + threadIdx.x; at < n_outputs; at += (int64_t)gridDim.x * THREADS) {
         int o = (int)(at % c.c_out);
@@ -54,6 +55,7 @@ void lks_cuda_depthwise_conv2d(const lks_compute *compute, const lks_conv2d *con
 static __global__ void cut_patches(float *x, const float *image, int width, int n_x, int64_t n_numbers,
                                    int patch_height, int patch_width)
 {
+    lks_begin();
     int run = 3 * patch_width;
     for (int64_t at = (int64_t)blockIdx.x * THREADS + threadIdx.x; at < n_numbers; at += (int64_t)gridDim.x * THREADS) {
         int64_t row = at / run, patch = row / patch_height;

@@ -87,6 +87,7 @@ static lks_status open_device(lks_device **out, lks_error *err)
         close_device(device);
         return st;
     }
+    device->chains = lks_cuda_kernels_wait();
     *out = device;
     return LKS_OK;
 }

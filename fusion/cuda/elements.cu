@@ -13,6 +13,7 @@ static bool in_fours(const float *x)
 
 static __global__ void activate(float *y, const float *x, int64_t n, lks_activation activation)
 {
+    lks_begin();
     EACH(i, n)
     y[i] = lks_activated(x[i], activation);
 }
@@ -25,6 +26,7 @@ void lks_cuda_activate(const lks_compute *compute, float *y, const float *x, siz
 
 static __global__ void gated(float *y, const float *x, int64_t n, int d, lks_activation activation)
 {
+    lks_begin();
     EACH(i, n * d)
     {
         const float *gate = x + i / d * 2 * d + i % d;
@@ -41,6 +43,7 @@ void lks_cuda_gated(const lks_compute *compute, float *y, const float *x, int n,
 template <int WIDTH>
 static __global__ void add_scaled(float *y, const float *a, const float *b, const float *scale, int64_t n, int d)
 {
+    lks_begin();
     typedef lks_vector<float, WIDTH> vector;
     EACH(at, n / WIDTH)
     {
@@ -70,6 +73,7 @@ void lks_cuda_add_scaled(const lks_compute *compute, float *y, const float *a, c
 
 static __global__ void embed(float *y, const float *table, const int32_t *ids, int64_t n, int d, float scale)
 {
+    lks_begin();
     EACH(i, n * d)
     y[i] = table[(int64_t)ids[i / d] * d + i % d] * scale;
 }
@@ -83,6 +87,7 @@ void lks_cuda_embed(const lks_compute *compute, float *y, lks_table table, const
 
 static __global__ void mean(float *y, const float *x, int n, int d)
 {
+    lks_begin();
     EACH(j, d)
     {
         float sum = 0.0f;
@@ -99,6 +104,7 @@ void lks_cuda_mean(const lks_compute *compute, float *y, const float *x, int n, 
 
 static __global__ void add_outer(float *y, const float *a, const float *b, int64_t n, int d)
 {
+    lks_begin();
     EACH(i, n * d)
     y[i] += a[i / d] * b[i % d];
 }
@@ -111,6 +117,7 @@ void lks_cuda_add_outer(const lks_compute *compute, float *y, const float *a, co
 
 template <int WIDTH> static __global__ void round_bf16(uint16_t *y, const float *x, int64_t n)
 {
+    lks_begin();
     EACH(at, n / WIDTH)
     {
         const lks_vector<float, WIDTH> exact = ((const lks_vector<float, WIDTH> *)x)[at];
@@ -130,6 +137,7 @@ void lks_cuda_round_bf16(const lks_compute *compute, uint16_t *y, const float *x
 
 static __global__ void copy_rows(lks_copy c)
 {
+    lks_begin();
     EACH(at, (int64_t)c.n_outer * c.n_inner * c.d)
     {
         int64_t k = at % c.d, j = at / c.d % c.n_inner, i = at / c.d / c.n_inner;
@@ -144,4 +152,19 @@ void lks_cuda_copy(const lks_compute *compute, const lks_copy *copy)
     c.from = lks_on_device(compute, c.from);
     lks_launch(compute, "copy", copy_rows, lks_blocks((int64_t)c.n_outer * c.n_inner * c.d, THREADS), dim3(THREADS), 0,
                c);
+}
+
+bool lks_cuda_kernels_wait(void)
+{
+#ifdef LKS_CUDA_EMULATED
+    return false;
+#else
+    constexpr int WAITS = 90; /* see kernels.cuh: of what the GPU runs, or of what it was compiled from here */
+    cudaFuncAttributes attributes;
+    if (cudaFuncGetAttributes(&attributes, copy_rows) != cudaSuccess) {
+        (void)cudaGetLastError(); /* the first launch tells */
+        return false;
+    }
+    return attributes.ptxVersion >= WAITS;
+#endif
 }

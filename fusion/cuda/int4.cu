@@ -7,6 +7,7 @@ constexpr int ROWS = 8, PARTS = 4, GROUP = LKS_INT4_GROUP, COLUMNS = LKS_INT4_CO
 /* A warp rounds a group: groups [n, n_groups] of 32 numbers. */
 static __global__ void round_groups(lks_int4_inputs *groups, int n_groups, const float *x, int64_t x_stride, int d_in)
 {
+    lks_begin();
     int g = (int)blockIdx.x, lane = (int)threadIdx.x, k = g * GROUP + lane;
     float value = k < d_in ? x[blockIdx.y * x_stride + k] : 0.0f;
     float odd = lks_warp_max(fabsf(value) <= LKS_LARGEST ? 0.0f : 1.0f);
@@ -26,6 +27,7 @@ static __global__ void round_groups(lks_int4_inputs *groups, int n_groups, const
 static __global__ void multiply(lks_finish f, const lks_int4_inputs *groups, const uint8_t *panels,
                                 const uint16_t *scales, int n, int n_groups, int d_out)
 {
+    lks_begin();
     LKS_SHARED(float, shared); /* [PARTS, ROWS, COLUMNS] */
     int column = (int)threadIdx.x % COLUMNS, part = (int)threadIdx.x / COLUMNS, o = (int)blockIdx.x * COLUMNS + column;
     int first = (int)blockIdx.y * ROWS, n_rows = n - first < ROWS ? n - first : ROWS;

@@ -23,6 +23,28 @@ constexpr float LKS_SMALLEST_RANGE = 1e-30f, LKS_LARGEST = 3.402823466e38f;
     type *name = (type *)lks_shared_bytes
 #endif
 
+/* Kernels queued behind each other, see lks_launch. Blocks of the next one may start, and wait, while this one runs; weights do not
+ * come from kernels, and may be read before lks_wait_for_previous. Every kernel does both, lks_begin, or it would not wait. */
+__device__ __forceinline__ void lks_let_next_start()
+{
+#if !defined(LKS_CUDA_EMULATED) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+
+__device__ __forceinline__ void lks_wait_for_previous()
+{
+#if !defined(LKS_CUDA_EMULATED) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+__device__ __forceinline__ void lks_begin()
+{
+    lks_let_next_start();
+    lks_wait_for_previous();
+}
+
 /* Numbers that are read and written as one, at multiples of their size. */
 template <class T, int N> struct alignas(N * sizeof(T)) lks_vector {
     T at[N];

@@ -11,6 +11,7 @@ constexpr int THREADS = 128;
 template <int WIDTH>
 static __global__ void finish_sums(lks_finish f, const lks_vector<float, WIDTH> *sums, int n, int d_out)
 {
+    lks_begin();
     int columns = d_out / WIDTH;
     for (int at = (int)(blockIdx.x * LKS_ELEMENT_THREADS + threadIdx.x); at < n * columns;
          at += (int)(gridDim.x * LKS_ELEMENT_THREADS))
@@ -65,6 +66,7 @@ template <int WIDTH> __device__ __forceinline__ lks_vector<float, WIDTH> inputs_
 template <class INPUTS, int ROWS, int WIDTH>
 static __global__ void few_rows(lks_finish f, INPUTS in, int n, int d_in, int d_out)
 {
+    lks_begin();
     int o = (int)(blockIdx.x * (THREADS / LKS_WARP) + threadIdx.x / LKS_WARP), lane = (int)threadIdx.x % LKS_WARP;
     if (o >= d_out)
         return;
@@ -100,38 +102,53 @@ static void run_few(const lks_compute *compute, const lks_finish &f, const INPUT
 
 /* bf16 on tensor cores, for d_in that are multiples of 8: a block has 16 outputs, its warps share the inputs. The weights are A, the
  * rows of x the columns of B. A product sums over 16 k in any order, the same for both: a lane takes 8 that lie side by side, which are
- * its part of two products. Reading the weights is all that takes time, so every lane has several of its 16 bytes on their way; a long
- * row has more warps for that. */
+ * its part of two products. Reading the weights is all that takes time, so every lane has several of its 16 bytes on their way, the
+ * first of them before the kernel that makes x has ended; a long row has more warps for that. */
 constexpr int MMA_OUTPUTS = 16, MMA_K = 8, MMA_AT_ONCE = 4, MMA_MOST_BLOCKS = 1024;
 constexpr int MMA_OF_WARP = MMA_K * 4 * MMA_AT_ONCE; /* inputs that a warp has on their way */
+
+typedef lks_vector<unsigned, MMA_K / 2> eight_weights;
+
+/* Of the vectors begin, begin + stride, ... of two rows. */
+__device__ __forceinline__ void load_weights(eight_weights (&a)[MMA_AT_ONCE][2], const eight_weights *upper,
+                                             const eight_weights *lower, int begin, int stride, int n_vectors)
+{
+#pragma unroll
+    for (int u = 0; u < MMA_AT_ONCE; u++) {
+        const int at = begin + u * stride;
+        a[u][0] = at < n_vectors ? upper[at] : eight_weights{};
+        a[u][1] = at < n_vectors ? lower[at] : eight_weights{};
+    }
+}
 
 template <int WARPS>
 static __global__ void __launch_bounds__(WARPS *LKS_WARP)
     few_rows_mma(lks_finish f, const float *x, int64_t x_stride, const uint16_t *w, int n, int d_in, int d_out)
 {
-    typedef lks_vector<unsigned, MMA_K / 2> pairs;
+    lks_let_next_start();
     typedef lks_vector<float, MMA_K / 2> floats;
     LKS_SHARED(float, shared); /* [WARPS, MMA_OUTPUTS, LKS_FEW_ROWS] */
     const int warp = (int)threadIdx.x / LKS_WARP, lane = (int)threadIdx.x % LKS_WARP, g = lane / 4, t = lane % 4;
-    const int n_vectors = d_in / MMA_K, stride = WARPS * 4;
+    const int n_vectors = d_in / MMA_K, stride = WARPS * 4, mine = warp * 4 + t;
     const floats *row = (const floats *)(x + (g < n ? g : 0) * x_stride);
     for (int first = (int)blockIdx.x * MMA_OUTPUTS; first < d_out; first += (int)gridDim.x * MMA_OUTPUTS) {
-        const pairs *upper =
-            (const pairs *)(w + (int64_t)(first + g) * d_in); /* weights have padding up to 64 outputs */
-        const pairs *lower = upper + 8 * (int64_t)n_vectors;
+        const eight_weights *upper =
+            (const eight_weights *)(w + (int64_t)(first + g) * d_in); /* weights have padding up to 64 outputs */
+        const eight_weights *lower = upper + 8 * (int64_t)n_vectors;
+        eight_weights a[MMA_AT_ONCE][2];
+        load_weights(a, upper, lower, mine, stride, n_vectors);
+        lks_wait_for_previous();
         float c[4] = {};
-        for (int begin = warp * 4; begin < n_vectors; begin += stride * MMA_AT_ONCE) {
-            pairs a[MMA_AT_ONCE][2];
+        for (int begin = mine; begin < n_vectors + t; begin += stride * MMA_AT_ONCE) {
             floats b[MMA_AT_ONCE][2];
 #pragma unroll
             for (int u = 0; u < MMA_AT_ONCE; u++) {
-                const int at = begin + u * stride + t;
-                const bool in = at < n_vectors;
-                a[u][0] = in ? upper[at] : pairs{};
-                a[u][1] = in ? lower[at] : pairs{};
-                b[u][0] = in && g < n ? row[2 * at] : floats{};
-                b[u][1] = in && g < n ? row[2 * at + 1] : floats{};
+                const int at = begin + u * stride;
+                b[u][0] = at < n_vectors && g < n ? row[2 * at] : floats{};
+                b[u][1] = at < n_vectors && g < n ? row[2 * at + 1] : floats{};
             }
+            if (begin != mine)
+                load_weights(a, upper, lower, begin, stride, n_vectors);
 #pragma unroll
             for (int u = 0; u < MMA_AT_ONCE; u++)
 #pragma unroll
@@ -232,6 +249,7 @@ template <int WIDTH>
 static __global__ void round_rows(lks_vector<uint16_t, WIDTH> *out, int stride, const float *x, int64_t x_stride, int n,
                                   int d_in)
 {
+    lks_begin();
     int columns = stride / WIDTH;
     for (int at = (int)(blockIdx.x * LKS_ELEMENT_THREADS + threadIdx.x); at < n * columns;
          at += (int)(gridDim.x * LKS_ELEMENT_THREADS)) {

@@ -90,6 +90,7 @@ template <int ROWS, int WORDS, bool FOURS>
 static __global__ void few_rows(lks_finish f, int8_weights in, const float *x, int64_t x_stride, int n, int d_in,
                                 int d_out)
 {
+    lks_begin();
     typedef lks_vector<int, WORDS> vector;
     LKS_SHARED(int, shared); /* [n, width / 4], the rows' scales behind */
     const int warp = (int)threadIdx.x / LKS_WARP, lane = (int)threadIdx.x % LKS_WARP, n_words = in.width / 4;
@@ -156,6 +157,7 @@ template <bool FOURS>
 static __global__ void quantise_rows(int *u, row_scale *rows, int n_words, const float *x, int64_t x_stride, int n,
                                      int d_in)
 {
+    lks_begin();
     const int i = (int)(blockIdx.x * WARPS + threadIdx.x / LKS_WARP), lane = (int)threadIdx.x % LKS_WARP;
     if (i >= n)
         return;
@@ -169,6 +171,7 @@ template <int WIDTH>
 static __global__ void finish_sums(lks_finish f, int8_weights in, const row_scale *rows, const int32_t *sums,
                                    int stride, int n, int d_out)
 {
+    lks_begin();
     int columns = d_out / WIDTH;
     for (int at = (int)(blockIdx.x * LKS_ELEMENT_THREADS + threadIdx.x); at < n * columns;
          at += (int)(gridDim.x * LKS_ELEMENT_THREADS)) {

@@ -39,6 +39,7 @@ typedef struct lks_rounded_bias {
 
 struct lks_device {
     lks_device_info info;
+    bool chains; /* kernels wait for the one before them: see lks_launch_on */
     lks_mirror mirrors[LKS_MAX_MIRRORS];
     int n_mirrors;
     lks_linear *expected; /* [n_expected], room for max_expected */
@@ -118,20 +119,32 @@ template <class T> static inline const T *lks_on_device(const lks_compute *compu
     return (const T *)lks_on_device_bytes(compute->queue->device, address);
 }
 
-/* kernel<<<grid, block, shared bytes, the queue's stream>>>(arguments). */
+/* kernel<<<grid, block, shared bytes, stream>>>(arguments). `chained`: its blocks may start before the kernel that was queued before
+ * it has ended, which hides the time a start takes (programmatic dependent launch); a kernel waits for that end itself. */
 #ifdef LKS_CUDA_EMULATED
 template <class... P, class... A>
-static void lks_launch_on(cudaStream_t stream, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared,
+static void lks_launch_on(cudaStream_t stream, bool chained, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared,
                           A... arguments)
 {
+    (void)chained;
     lks_emulate(stream, (const void *)kernel, grid, block, shared, [=]() { kernel(static_cast<P>(arguments)...); });
 }
 #else
 template <class... P, class... A>
-static void lks_launch_on(cudaStream_t stream, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared,
+static void lks_launch_on(cudaStream_t stream, bool chained, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared,
                           A... arguments)
 {
-    kernel<<<grid, block, shared, stream>>>(static_cast<P>(arguments)...);
+    cudaLaunchAttribute attribute;
+    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attribute.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t config = {};
+    config.gridDim = grid;
+    config.blockDim = block;
+    config.dynamicSmemBytes = shared;
+    config.stream = stream;
+    config.attrs = &attribute;
+    config.numAttrs = chained ? 1 : 0;
+    cudaLaunchKernelEx(&config, kernel, static_cast<P>(arguments)...);
 }
 #endif
 
@@ -139,8 +152,9 @@ template <class... P, class... A>
 static void lks_launch(const lks_compute *compute, const char *what, void (*kernel)(P...), dim3 grid, dim3 block,
                        size_t shared, A... arguments)
 {
-    lks_launch_on(compute->queue->stream, kernel, grid, block, shared, arguments...);
-    lks_queue_note(compute->queue, cudaGetLastError(), what);
+    lks_queue *queue = compute->queue;
+    lks_launch_on(queue->stream, queue->device->chains, kernel, grid, block, shared, arguments...);
+    lks_queue_note(queue, cudaGetLastError(), what);
 }
 
 /* Blocks of `threads` for n elements of a loop that strides by the grid. */
@@ -151,6 +165,9 @@ static inline dim3 lks_blocks(int64_t n, int threads)
 }
 
 lks_status lks_cuda_roofline(lks_roofline *out, const lks_compute *compute, lks_error *err);
+
+/* Whether kernels, as this GPU runs them, were compiled to wait. */
+bool lks_cuda_kernels_wait(void);
 
 /* The parts of the table. */
 void lks_cuda_linear(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);

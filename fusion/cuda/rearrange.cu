@@ -7,6 +7,7 @@ constexpr int THREADS = 256, COLUMNS = 64;
 /* One block to a panel; WORD is the weights of a group that lie side by side. */
 template <class WORD> static __global__ void rearrange(WORD *rows, const WORD *panels, int n_groups)
 {
+    lks_begin();
     int64_t panel = (int64_t)blockIdx.x * n_groups * COLUMNS;
     for (int at = (int)threadIdx.x; at < n_groups * COLUMNS; at += THREADS)
         rows[panel + at] = panels[panel + (int64_t)(at % n_groups) * COLUMNS + at / n_groups];
@@ -35,7 +36,7 @@ lks_status lks_cuda_rearrange(const lks_device *device, unsigned char *room, siz
     for (int i = 0; i < n_panels; i += at_once) {
         int n = n_panels - i < at_once ? n_panels - i : at_once;
         uint32_t *from = weights + (size_t)i * panel;
-        lks_launch_on(stream, rearrange<uint32_t>, dim3((unsigned)n), dim3(THREADS), 0, (uint32_t *)room, from,
+        lks_launch_on(stream, false, rearrange<uint32_t>, dim3((unsigned)n), dim3(THREADS), 0, (uint32_t *)room, from,
                       n_groups);
         cudaError_t error = cudaGetLastError();
         if (error == cudaSuccess)
@@ -48,6 +49,7 @@ lks_status lks_cuda_rearrange(const lks_device *device, unsigned char *room, siz
 
 static __global__ void round_bias(lks_rounded_bias bias, int n)
 {
+    lks_begin();
     int i = (int)(blockIdx.x * THREADS + threadIdx.x);
     if (i < n)
         bias.rounded[i] = lks_bf16_narrow(bias.exact[i]);
@@ -55,7 +57,7 @@ static __global__ void round_bias(lks_rounded_bias bias, int n)
 
 lks_status lks_cuda_round_bias(const lks_rounded_bias *bias, int n, cudaStream_t stream, lks_error *err)
 {
-    lks_launch_on(stream, round_bias, dim3((unsigned)((n + THREADS - 1) / THREADS)), dim3(THREADS), 0, *bias, n);
+    lks_launch_on(stream, false, round_bias, dim3((unsigned)((n + THREADS - 1) / THREADS)), dim3(THREADS), 0, *bias, n);
     cudaError_t error = cudaGetLastError();
     return error == cudaSuccess ? LKS_OK : lks_cuda_error(err, error, "rounding biases");
 }

@@ -23,6 +23,7 @@ __device__ __forceinline__ int weigh(const uint8_t *__restrict__ from, int width
 /* A row of blocks to an image. */
 static __global__ void resample_bytes(const lks_resample *images)
 {
+    lks_begin();
     const lks_resample r = images[blockIdx.y];
     const int to_width = r.down_first ? r.width : r.across.n,
               n_bytes = 3 * to_width * (r.down_first ? r.down.n : r.n_rows);
@@ -37,6 +38,7 @@ static __global__ void resample_bytes(const lks_resample *images)
 
 static __global__ void resample_pixels(const lks_resample *images)
 {
+    lks_begin();
     const lks_resample r = images[blockIdx.y];
     const int width = r.down_first ? r.width : r.across.n, n_floats = 3 * r.out_width * r.out_height;
     if (!r.pixels)

@@ -40,6 +40,7 @@ __device__ __forceinline__ void put(int8_t *to, unsigned bits)
 
 template <class T> static __global__ void fill(T *x, int64_t n)
 {
+    lks_begin();
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (int64_t)gridDim.x * blockDim.x)
         put(&x[i], scrambled((unsigned)i));
 }

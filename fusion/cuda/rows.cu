@@ -18,6 +18,7 @@ __device__ __forceinline__ void moments(float *mean, float *scale, const float *
 
 static __global__ void layer_norm(float *y, const float *x, int d, const float *weight, const float *bias, float eps)
 {
+    lks_begin();
     LKS_SHARED(float, shared);
     float mean, scale;
     x += (int64_t)blockIdx.x * d;
@@ -43,6 +44,7 @@ __device__ __forceinline__ void store(uint16_t *y, float x)
 template <class T, int VECTORS>
 static __global__ void layer_norm_in_warps(T *y, const float *x, int n, int d, lks_norm norm, float eps)
 {
+    lks_begin();
     const int64_t row = (int64_t)blockIdx.x * (THREADS / LKS_WARP) + threadIdx.x / LKS_WARP;
     const int lane = (int)threadIdx.x % LKS_WARP, n_vectors = d / 4;
     if (row >= n)
@@ -86,12 +88,14 @@ constexpr int LONG_THREADS = LKS_MAX_NORM / 4, FEW_ROWS = 64;
 
 template <class T> static __global__ void layer_norm_of_few(T *y, const float *x, int d, lks_norm norm, float eps)
 {
+    lks_let_next_start();
     typedef lks_vector<float, 4> four;
     LKS_SHARED(float, shared);
     const int at = (int)threadIdx.x;
     const bool there = at < d / 4;
     const four weight = there ? ((const four *)norm.weight)[at] : four{};
     const four bias = there && norm.bias ? ((const four *)norm.bias)[at] : four{};
+    lks_wait_for_previous();
     const four own = there ? ((const four *)(x + (int64_t)blockIdx.x * d))[at] : four{};
     const float mean = lks_block_reduce<false>((own.at[0] + own.at[1]) + (own.at[2] + own.at[3]), shared) / (float)d;
     float squares = 0.0f;
@@ -148,6 +152,7 @@ void lks_cuda_layer_norm_bf16(const lks_compute *compute, uint16_t *y, const flo
 
 static __global__ void inverse_deviation(float *y, const float *x, int d, float eps)
 {
+    lks_begin();
     LKS_SHARED(float, shared);
     float mean, scale;
     moments(&mean, &scale, x + (int64_t)blockIdx.x * d, d, eps, shared);
@@ -162,6 +167,7 @@ void lks_cuda_inverse_deviation(const lks_compute *compute, float *y, const floa
 
 static __global__ void rms_norm(float *y, const float *x, int d, const float *weight, float eps)
 {
+    lks_begin();
     LKS_SHARED(float, shared);
     float squares = 0.0f;
     x += (int64_t)blockIdx.x * d;
@@ -184,6 +190,7 @@ enum { SOFTMAX, LOG_SOFTMAX, LOG_SUM_EXP };
 
 template <int KIND> static __global__ void softmax(float *y, const float *x, int d)
 {
+    lks_begin();
     LKS_SHARED(float, shared);
     float max = -CUDART_INF_F, sum = 0.0f;
     x += (int64_t)blockIdx.x * d;

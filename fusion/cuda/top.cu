@@ -38,6 +38,7 @@ __device__ __forceinline__ key_type block_largest(key_type key, key_type *shared
 /* found [n, n_chunks, k] = the keys of the best of each chunk of x [n, d], 0 where a chunk has fewer; sums [n, n_chunks], or NULL. */
 static __global__ void search_chunks(key_type *found, lks_running *sums, const float *x, int d, int k)
 {
+    lks_begin();
     LKS_SHARED(key_type, shared);
     key_type *keys = shared + THREADS / LKS_WARP;
     int first = (int)blockIdx.x * CHUNK;
@@ -87,6 +88,7 @@ __device__ __forceinline__ float join_sums(const lks_running *sums, int n)
 static __global__ void search_found(float *values, int32_t *indices, float *log_sum_exp, const key_type *found,
                                     const lks_running *sums, int n_chunks, const float *x, int d, int k)
 {
+    lks_begin();
     LKS_SHARED(key_type, shared);
     const int n_found = n_chunks * k;
     found += (int64_t)blockIdx.x * n_found;
