@@ -163,6 +163,7 @@ void lks_image_release(lks_image *image)
 {
     if (!image)
         return;
-    free(image->rgb);
+    if (!image->borrowed)
+        free(image->rgb);
     *image = (lks_image){0};
 }

@@ -17,7 +17,8 @@
 
 typedef struct lks_image {
     int width, height;
-    uint8_t *rgb; /* [height, width, 3], malloc'ed, owned */
+    uint8_t *rgb;  /* [height, width, 3], malloc'ed, owned */
+    bool borrowed; /* rgb is somebody else's, who keeps it: only read */
 } lks_image;
 
 typedef struct lks_decode_options {

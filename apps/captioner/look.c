@@ -26,8 +26,8 @@ size_t lks_look_pixels(const lks_vit_shape *shape)
     return (size_t)shape->width * (size_t)shape->height * 3;
 }
 
-/* The pixels as an image of our own, without gaps between rows. */
-static lks_status copy_pixels(lks_image *out, const lks_picture *p, const lks_caption_options *o, lks_error *err)
+/* The pixels as an image: as they are where rows have no gaps and nobody keeps it, otherwise a copy. */
+static lks_status take_pixels(lks_image *out, const lks_picture *p, const lks_caption_options *o, lks_error *err)
 {
     int64_t max_pixels = o->max_pixels ? o->max_pixels : LKS_IMAGE_MAX_PIXELS;
     if (!p->rgb || p->width < 1 || p->height < 1 || (int64_t)p->width * p->height > max_pixels ||
@@ -35,10 +35,11 @@ static lks_status copy_pixels(lks_image *out, const lks_picture *p, const lks_ca
         return lks_error_set(err, LKS_ERR_ARGUMENT, "an image of %d x %d pixels with %zu bytes a row is not valid",
                              p->width, p->height, p->stride);
     size_t row = (size_t)p->width * 3;
-    lks_image image = {.width = p->width, .height = p->height, .rgb = malloc(row * (size_t)p->height)};
+    lks_image image = {.width = p->width, .height = p->height, .borrowed = p->stride == row && !o->keep_picture};
+    image.rgb = image.borrowed ? (uint8_t *)(uintptr_t)p->rgb : malloc(row * (size_t)p->height);
     if (!image.rgb)
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for an image of %d x %d pixels", p->width, p->height);
-    for (int y = 0; y < p->height; y++)
+    for (int y = 0; y < p->height && !image.borrowed; y++)
         memcpy(image.rgb + (size_t)y * row, p->rgb + (size_t)y * p->stride, row);
     *out = image;
     return LKS_OK;
@@ -58,7 +59,7 @@ static lks_status read_picture(lks_image *out, bool *damaged, const lks_model *m
     if (picture->bytes)
         return lks_image_decode(out, damaged, picture->bytes, picture->n_bytes, picture->name ? picture->name : "image",
                                 &decode, err);
-    return copy_pixels(out, &picture->pixels, o, err);
+    return take_pixels(out, &picture->pixels, o, err);
 }
 
 /* What the encoder makes of a picture of width x height pixels. */

@@ -10,29 +10,37 @@
  *     drawing  flat > 0.6, less than 0.55 of the others soft and more than 0.3 of them hard: text, lines, windows
  *              or even > 0.6 and more than 0.9 of what is flat: areas of one colour, as compression of a drawing leaves them
  *
- * Of large pictures every n-th row is looked at, with the one below it. Of a damaged picture only the part that was read counts. */
+ * Of large pictures every n-th row is looked at, with the one below it, and of these the colours (spread, like) of every m-th only, which
+ * are the costly part. Of a damaged picture only the part that was read counts. */
 #include "apps/captioner/picture.h"
 
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
 
-enum { MIN_SIDE = 16, MAX_ROWS = 256, BLOCK = 256 /* pixels that are counted at a time */ };
+enum {
+    MIN_SIDE = 16,
+    MAX_ROWS = 256,
+    BLOCK = 256 /* pixels that are counted at a time */,
+    TURNS = 4,
+    COLOUR_ROWS = 64
+};
 
 typedef struct part {
     int x, y, width, height;
 } part;
 
 typedef struct statistics {
-    uint64_t n;
+    uint64_t n, n_colours;
     uint64_t histogram[3][256];
     uint64_t sum[2], squares[2], across, down; /* of the brightness: here, below; products with the neighbours */
-    uint64_t differences[256];                 /* pixels by their d */
+    uint64_t differences[TURNS][256];          /* pixels by their d */
 } statistics;
 
-static uint32_t brightness(const uint8_t *p)
+/* Of 12 bits, of which the products of two are added up in 32 bits. */
+static uint16_t brightness(const uint8_t *p)
 {
-    return 77u * p[0] + 150u * p[1] + 29u * p[2];
+    return (uint16_t)((77u * p[0] + 150u * p[1] + 29u * p[2]) >> 4);
 }
 
 static uint8_t larger(uint8_t a, uint8_t b)
@@ -45,15 +53,23 @@ static uint8_t apart(uint8_t a, uint8_t b)
     return (uint8_t)(larger(a, b) - (a < b ? a : b));
 }
 
-/* n <= BLOCK pixels of a row, which goes on for at least one more, and the n below. Sums of a block fit 32 bits where they are of
- * brightness. Short loops over plain arrays, for compilers to make vectors of. */
-static void count_block(statistics *s, const uint8_t *row, const uint8_t *below, int n)
+/* The differences of n <= BLOCK pixels of a row, which goes on for at least one more, and the n below. Short loops over plain arrays,
+ * for compilers to make vectors of; tables take turns, as pixels beside each other are alike. */
+static void count_contrast(statistics *s, const uint8_t *row, const uint8_t *below, int n)
 {
     uint8_t most[3 * BLOCK];
-    uint32_t here[BLOCK + 1], under[BLOCK], sum = 0, sum_under = 0;
-    uint64_t squares = 0, squares_under = 0, across = 0, down = 0;
     for (int i = 0; i < 3 * n; i++)
         most[i] = larger(apart(row[i], row[i + 3]), apart(row[i], below[i]));
+    for (int x = 0; x < n; x++)
+        s->differences[x % TURNS][larger(larger(most[3 * x], most[3 * x + 1]), most[3 * x + 2])]++;
+    s->n += (uint64_t)n;
+}
+
+/* The colours of such pixels. */
+static void count_colours(statistics *s, const uint8_t *row, const uint8_t *below, int n)
+{
+    uint16_t here[BLOCK + 1], under[BLOCK];
+    uint32_t sum = 0, sum_under = 0, squares = 0, squares_under = 0, across = 0, down = 0;
     for (int x = 0; x <= n; x++)
         here[x] = brightness(row + 3 * x);
     for (int x = 0; x < n; x++)
@@ -61,17 +77,15 @@ static void count_block(statistics *s, const uint8_t *row, const uint8_t *below,
     for (int x = 0; x < n; x++) {
         sum += here[x];
         sum_under += under[x];
-        squares += (uint64_t)here[x] * here[x];
-        squares_under += (uint64_t)under[x] * under[x];
-        across += (uint64_t)here[x] * here[x + 1];
-        down += (uint64_t)here[x] * under[x];
+        squares += (uint32_t)(here[x] * here[x]);
+        squares_under += (uint32_t)(under[x] * under[x]);
+        across += (uint32_t)(here[x] * here[x + 1]);
+        down += (uint32_t)(here[x] * under[x]);
     }
-    for (int x = 0; x < n; x++) {
+    for (int x = 0; x < n; x++)
         for (int c = 0; c < 3; c++)
             s->histogram[c][row[3 * x + c]]++;
-        s->differences[larger(larger(most[3 * x], most[3 * x + 1]), most[3 * x + 2])]++;
-    }
-    s->n += (uint64_t)n;
+    s->n_colours += (uint64_t)n;
     s->sum[0] += sum;
     s->sum[1] += sum_under;
     s->squares[0] += squares;
@@ -85,7 +99,8 @@ static double count_differences(const statistics *s, int first, int last)
 {
     uint64_t n = 0;
     for (int d = first; d <= last; d++)
-        n += s->differences[d];
+        for (int t = 0; t < TURNS; t++)
+            n += s->differences[t][d];
     return (double)n;
 }
 
@@ -93,13 +108,13 @@ static int spread(const statistics *s)
 {
     int most = 0;
     for (int c = 0; c < 3; c++) {
-        uint64_t n = 0, hundredth = s->n / 100;
+        uint64_t n = 0, hundredth = s->n_colours / 100;
         int low = -1, high = 0;
         for (int v = 0; v < 256; v++) {
             n += s->histogram[c][v];
             if (low < 0 && n > hundredth)
                 low = v;
-            if (n < s->n - hundredth)
+            if (n < s->n_colours - hundredth)
                 high = v + 1;
         }
         most = high - low > most ? high - low : most;
@@ -110,7 +125,7 @@ static int spread(const statistics *s)
 /* The larger of both correlations. Neighbours across have the same mean and deviation, but for the picture's edges. */
 static double likeness(const statistics *s)
 {
-    double n = (double)s->n, mean = (double)s->sum[0] / n, mean_under = (double)s->sum[1] / n;
+    double n = (double)s->n_colours, mean = (double)s->sum[0] / n, mean_under = (double)s->sum[1] / n;
     double variance = (double)s->squares[0] / n - mean * mean;
     double variance_under = (double)s->squares[1] / n - mean_under * mean_under;
     double across = ((double)s->across / n - mean * mean) / variance;
@@ -153,11 +168,16 @@ lks_picture_kind lks_picture_judge(const lks_image *image, bool damaged)
     size_t stride = 3 * (size_t)image->width;
     const uint8_t *first = image->rgb + (size_t)p.y * stride + 3 * (size_t)p.x;
     int step = (p.height + MAX_ROWS - 1) / MAX_ROWS;
+    const int colour_step = p.height > step * COLOUR_ROWS ? p.height / (step * COLOUR_ROWS) : 1;
     for (int y = 0; y + 1 < p.height; y += step) {
         const uint8_t *row = first + (size_t)y * stride;
-        for (int x = 0; x + 1 < p.width; x += BLOCK)
-            count_block(&s, row + 3 * (size_t)x, row + stride + 3 * (size_t)x,
-                        p.width - 1 - x < BLOCK ? p.width - 1 - x : BLOCK);
+        for (int x = 0; x + 1 < p.width; x += BLOCK) {
+            const uint8_t *at = row + 3 * (size_t)x;
+            const int n = p.width - 1 - x < BLOCK ? p.width - 1 - x : BLOCK;
+            count_contrast(&s, at, at + stride, n);
+            if (y / step % colour_step == 0)
+                count_colours(&s, at, at + stride, n);
+        }
     }
     if (spread(&s) < 24)
         return LKS_PICTURE_BLANK;
