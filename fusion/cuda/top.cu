@@ -3,9 +3,10 @@
  * Chunks of a row are searched by blocks of their own, then a block per row searches what they found. A value and its index make one
  * 64-bit key whose order is that of the list: larger values first, then lower indices, NaN last; the next best is the largest key
  * below the one before. */
-#include "fusion/cuda/kernels.cuh"
+#include "fusion/cuda/linear.cuh"
 
 constexpr int THREADS = 256, CHUNK = 2048;
+constexpr int ROW_UNIT = 32; /* rows of outputs are apart by multiples of so many */
 
 typedef unsigned long long key_type;
 
@@ -36,14 +37,14 @@ __device__ __forceinline__ key_type block_largest(key_type key, key_type *shared
 }
 
 /* found [n, n_chunks, k] = the keys of the best of each chunk of x [n, d], 0 where a chunk has fewer; sums [n, n_chunks], or NULL. */
-static __global__ void search_chunks(key_type *found, lks_running *sums, const float *x, int d, int k)
+static __global__ void search_chunks(key_type *found, lks_running *sums, const float *x, int64_t x_stride, int d, int k)
 {
     lks_begin();
     LKS_SHARED(key_type, shared);
     key_type *keys = shared + THREADS / LKS_WARP;
     int first = (int)blockIdx.x * CHUNK;
     float own[CHUNK / THREADS], largest = -CUDART_INF_F;
-    x += (int64_t)blockIdx.y * d;
+    x += blockIdx.y * x_stride;
 #pragma unroll
     for (int i = 0; i < CHUNK / THREADS; i++) {
         const int j = i * THREADS + (int)threadIdx.x;
@@ -86,13 +87,13 @@ __device__ __forceinline__ float join_sums(const lks_running *sums, int n)
 }
 
 static __global__ void search_found(float *values, int32_t *indices, float *log_sum_exp, const key_type *found,
-                                    const lks_running *sums, int n_chunks, const float *x, int d, int k)
+                                    const lks_running *sums, int n_chunks, const float *x, int64_t x_stride, int k)
 {
     lks_begin();
     LKS_SHARED(key_type, shared);
     const int n_found = n_chunks * k;
     found += (int64_t)blockIdx.x * n_found;
-    x += (int64_t)blockIdx.x * d;
+    x += blockIdx.x * x_stride;
     if (sums && threadIdx.x == THREADS - 1)
         log_sum_exp[blockIdx.x] = join_sums(sums + (int64_t)blockIdx.x * n_chunks, n_chunks);
     key_type last = ~(key_type)0;
@@ -110,7 +111,7 @@ static __global__ void search_found(float *values, int32_t *indices, float *log_
 }
 
 /* top->log_sum_exp may be NULL. */
-static void run_top(const lks_compute *compute, const lks_top &top, const float *x, int n, int d)
+static void run_top(const lks_compute *compute, const lks_top &top, const float *x, int64_t x_stride, int n, int d)
 {
     const int n_chunks = (d + CHUNK - 1) / CHUNK, k = top.k;
     const size_t shared = THREADS / LKS_WARP * sizeof(key_type), half_room = LKS_ROOM_BYTES / 2;
@@ -121,23 +122,24 @@ static void run_top(const lks_compute *compute, const lks_top &top, const float 
     for (int i = 0; i < n; i += (int)rows) {
         int some = n - i < rows ? n - i : (int)rows;
         lks_launch(compute, "top k of chunks", search_chunks, dim3((unsigned)n_chunks, (unsigned)some), dim3(THREADS),
-                   shared + CHUNK * sizeof(key_type), found, sums, x + (int64_t)i * d, d, k);
+                   shared + CHUNK * sizeof(key_type), found, sums, x + i * x_stride, x_stride, d, k);
         lks_launch(compute, "top k", search_found, dim3((unsigned)some), dim3(THREADS), shared,
                    top.values + (int64_t)i * k, top.indices + (int64_t)i * k,
-                   top.log_sum_exp ? top.log_sum_exp + i : NULL, found, sums, n_chunks, x + (int64_t)i * d, d, k);
+                   top.log_sum_exp ? top.log_sum_exp + i : NULL, found, sums, n_chunks, x + i * x_stride, x_stride, k);
     }
 }
 
 void lks_cuda_top_k(const lks_compute *compute, float *values, int32_t *indices, const float *x, int n, int d, int k)
 {
-    run_top(compute, {k, values, indices, NULL}, x, n, d);
+    run_top(compute, {k, values, indices, NULL}, x, d, n, d);
 }
 
-/* All outputs of a few rows at a time. */
+/* All outputs of a few rows at a time. cuBLASLt is slow where rows of an odd number of outputs, as GPT-2 has, lie without gaps. */
 void lks_cuda_linear_top(const lks_compute *compute, const lks_linear *layer, const lks_top *top, const float *x, int n)
 {
     float *outputs = (float *)compute->queue->rooms[LKS_ROOM_OUTPUTS];
-    int64_t rows = (int64_t)(LKS_ROOM_BYTES / sizeof *outputs) / layer->d_out;
+    const int stride = lks_padded(layer->d_out, ROW_UNIT);
+    int64_t rows = (int64_t)(LKS_ROOM_BYTES / sizeof *outputs) / stride;
     for (int i = 0; i < n; i += (int)rows) {
         int some = n - i < rows ? n - i : (int)rows;
         lks_linear_args args = {};
@@ -145,7 +147,7 @@ void lks_cuda_linear_top(const lks_compute *compute, const lks_linear *layer, co
         args.x = x + (int64_t)i * layer->d_in;
         args.x_stride = layer->d_in;
         args.y = outputs;
-        args.y_stride = layer->d_out;
+        args.y_stride = stride;
         if (layer->int8.panels)
             lks_cuda_linear_int8(compute, layer, &args);
         else if (layer->bf16.panels)
@@ -156,6 +158,6 @@ void lks_cuda_linear_top(const lks_compute *compute, const lks_linear *layer, co
             lks_cuda_linear(compute, layer, &args);
         const lks_top best = {top->k, top->values + (int64_t)i * top->k, top->indices + (int64_t)i * top->k,
                               top->log_sum_exp + i};
-        run_top(compute, best, outputs, some, layer->d_out);
+        run_top(compute, best, outputs, stride, some, layer->d_out);
     }
 }

@@ -162,6 +162,24 @@ static void linear_kind(void **state)
     device_close(&b);
 }
 
+/* So many rows that the parts of the keys become fewer, then one. */
+static void many_rows(void **state)
+{
+    (void)state;
+    static const int batches[] = {9, 16}, heads[] = {40, 70};
+    device_bench b;
+    device_open(&b);
+    for (size_t i = 0; i < COUNT(batches); i++)
+        check(&b, (attention_case){.n_batch = batches[i],
+                                   .n_heads = heads[i],
+                                   .d_head = 8,
+                                   .n_queries = 1,
+                                   .n_keys = 300,
+                                   .lengths = true,
+                                   .spread = 3});
+    device_close(&b);
+}
+
 /* A beam does not depend on how many there are: its numbers are the same, bit for bit. */
 static void rows_alone(void **state)
 {
@@ -192,6 +210,7 @@ int main(void)
     device_need();
     const struct CMUnitTest tests[] = {cmocka_unit_test(key_counts),  cmocka_unit_test(head_widths),
                                        cmocka_unit_test(visibility),  cmocka_unit_test(groups_and_beams),
-                                       cmocka_unit_test(linear_kind), cmocka_unit_test(rows_alone)};
+                                       cmocka_unit_test(linear_kind), cmocka_unit_test(many_rows),
+                                       cmocka_unit_test(rows_alone)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -184,6 +184,7 @@ static void linear_odd_rows(void **state)
 static void linear_top(void **state)
 {
     (void)state;
+    enum { FEW = 8 };
     static const int widths[] = {1, 64, 2048, 2049, 5000};
     for (size_t p = 0; p < COUNT(precisions); p++) {
         device_bench b;
@@ -211,10 +212,18 @@ static void linear_top(void **state)
                 float *outputs = device_get(&b, device_all, (size_t)n * (size_t)d * sizeof *outputs);
                 b.reference.ops->top_k(&b.reference, values, indices, outputs, n, d, k);
                 b.reference.ops->log_sum_exp(&b.reference, sums, outputs, n, d);
-                device_assert_close(&b, top.values, values, cells, 0.0, "values");
+                /* Of many rows cuBLASLt adds in an order that depends on how far apart they are written. */
+                const double tolerance = n > FEW ? 1e-5 : 0.0;
+                device_assert_close(&b, top.values, values, cells, tolerance, "values");
                 device_assert_close(&b, top.log_sum_exp, sums, (size_t)n, 2e-6, "log-sum-exp");
                 int32_t *found = device_get(&b, top.indices, cells * sizeof *found);
-                assert_memory_equal(found, indices, cells * sizeof *found);
+                for (size_t c = 0; c < cells; c++) {
+                    assert_in_range(found[c], 0, d - 1);
+                    assert_close(&outputs[c / (size_t)k * (size_t)d + (size_t)found[c]], &values[c], 1, tolerance,
+                                 "index");
+                }
+                if (n <= FEW)
+                    assert_memory_equal(found, indices, cells * sizeof *found);
                 free(found);
                 free(outputs);
                 free(indices);

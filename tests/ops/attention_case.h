@@ -16,7 +16,7 @@ typedef struct attention_case {
     float spread; /* of the queries: large values make sharp softmaxes; 0 is 1 */
 } attention_case;
 
-enum { ATTENTION_MAX_BATCH = 8 };
+enum { ATTENTION_MAX_BATCH = 16 };
 
 /* Inputs, and outputs filled with a number that must not stay. */
 typedef struct attention_data {
