@@ -11,13 +11,11 @@
 #include <type_traits>
 
 #include "fusion/cuda/attention.cuh"
-#include "fusion/cuda/linear.cuh"
 
 constexpr int KEYS = LKS_WARP, THREADS = 128, WARPS = THREADS / LKS_WARP;
 constexpr int PER_WARP = 4, QUERIES = WARPS * PER_WARP; /* of `tile` */
 constexpr int FEW_QUERIES = 8, MAX_PARTS = 8, KEYS_A_PART = 128, MAX_TILE_WIDTH = 128, MAX_WIDTH = 512;
-constexpr int64_t ENOUGH_BLOCKS = 1024; /* of `split`, a few for every multiprocessor */
-constexpr int MAX_LOADS = 8;            /* under way at once, of a lane of `split` */
+constexpr int MAX_LOADS = 8; /* under way at once, of a lane of `split` */
 
 template <bool HALF> __device__ __forceinline__ float key_at(const lks_attention &a, int64_t at)
 {
@@ -352,17 +350,14 @@ static __global__ void join(lks_attention a, float *parts, int n_parts)
     }
 }
 
-/* Parts of the keys: as many as fill a GPU and have room for their sums. Of few rows, which layers compute independently of how many
- * there are, always the same. */
+/* Parts of the keys, as many as have room for their sums. */
 static int count_parts(const lks_attention *a)
 {
-    const int n_most = (a->n_keys + KEYS_A_PART - 1) / KEYS_A_PART;
-    const int64_t n_rows = (int64_t)a->n_batch * a->n_queries, n_blocks = n_rows * a->n_heads;
-    const size_t of_part = (size_t)n_blocks * (size_t)(a->d_head + 2) * sizeof(float);
-    int n_parts = n_most > MAX_PARTS ? MAX_PARTS : n_most;
-    if (n_rows > LKS_FEW_ROWS && n_parts * n_blocks > ENOUGH_BLOCKS)
-        n_parts = n_blocks < ENOUGH_BLOCKS ? (int)(ENOUGH_BLOCKS / n_blocks) : 1;
-    return a->map || a->n_queries > FEW_QUERIES || (size_t)n_parts * of_part > LKS_ROOM_BYTES ? 1 : n_parts;
+    int n_parts = (a->n_keys + KEYS_A_PART - 1) / KEYS_A_PART;
+    size_t each =
+        (size_t)a->n_batch * (size_t)a->n_heads * (size_t)a->n_queries * (size_t)(a->d_head + 2) * sizeof(float);
+    bool one = a->map || a->n_queries > FEW_QUERIES || MAX_PARTS * each > LKS_ROOM_BYTES;
+    return one ? 1 : n_parts > MAX_PARTS ? MAX_PARTS : n_parts;
 }
 
 /* Whether every 16 bytes of keys and values, counted from the start of a head, begin at a multiple of 16. */

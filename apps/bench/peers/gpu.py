@@ -78,16 +78,13 @@ def call(*words):
 
 
 def add_kernels(results, machine):
-    """Of what `looksay bench` says of the machine."""
+    """Of what `looksay bench` says of the machine. Attention and linear layers as they are in blocks, from bf16 to bf16, as torch's are."""
     peak = machine["bf16_gflops"]
     results.add("product of large matrices, TFLOP/s", f"{OURS} bf16", peak * 1e-3)
     for layer in machine["layers"]:
-        n = layer["tokens"]
-        rate, attention = layer["bf16_gflops"]["all"], layer["bf16_attention_gflops"]
-        results.add(f"attention of {n} tokens, TFLOP/s", f"{OURS} bf16", attention * 1e-3, 100 * attention / peak)
-        results.add(f"linear layers on {n} tokens, TFLOP/s", f"{OURS} bf16", rate * 1e-3, 100 * rate / peak)
-        if block := layer.get("bf16_block"):
-            results.add(f"block of {n} tokens, TFLOP/s", f"{OURS} bf16", block["gflops"] * 1e-3, 100 * block["gflops"] / peak)
+        block = layer["bf16_block"]
+        for what, rate in ("attention of", "attention_gflops"), ("linear layers on", "linear_gflops"), ("block of", "gflops"):
+            results.add(f"{what} {layer['tokens']} tokens, TFLOP/s", f"{OURS} bf16", block[rate] * 1e-3, 100 * block[rate] / peak)
 
 
 def add_model(results, name, model):
