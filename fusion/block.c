@@ -37,6 +37,23 @@ static void attend(const lks_compute *compute, const lks_block *block, float *mi
     compute->ops->attention(compute, &attention);
 }
 
+/* y = activation(layer(norm(x))); `normed` has room for what lies between. */
+static void run_normed(const lks_compute *compute, const lks_linear *layer, float *y, float *normed, const float *x,
+                       int n, const lks_norm *norm, float eps, lks_activation activation)
+{
+    const lks_ops *ops = compute->ops;
+    lks_linear_args args = {
+        .n = n, .x = x, .x_stride = layer->d_in, .y = y, .y_stride = layer->d_out, .activation = activation};
+    if (ops->norm_fits && ops->norm_fits(layer)) {
+        args.norm = norm;
+        args.norm_eps = eps;
+    } else {
+        ops->layer_norm(compute, normed, x, n, layer->d_in, norm->weight, norm->bias, eps);
+        args.x = normed;
+    }
+    lks_linear_run(compute, layer, &args);
+}
+
 /* x += scale * layer(input). */
 static void add_layer(const lks_compute *compute, const lks_linear *layer, float *x, float *spare, const float *input,
                       int n, const float *scale)
@@ -62,20 +79,17 @@ void lks_block_run(const lks_compute *compute, const lks_block *block, float *x,
     float *hidden = lks_arena_take(compute->scratch, (size_t)n * hidden_columns(block), sizeof *hidden);
     assert(normed && hidden);
 
-    ops->layer_norm(compute, normed, x, n, d, block->norm1.weight, block->norm1.bias, block->eps);
-    lks_linear_dense(compute, &block->qkv, hidden, normed, n, LKS_ACT_NONE, NULL);
+    run_normed(compute, &block->qkv, hidden, normed, x, n, &block->norm1, block->eps, LKS_ACT_NONE);
     float *mixed = hidden + (size_t)n * 3 * (size_t)d;
     attend(compute, block, mixed, hidden, n_batch, n_tokens);
     add_layer(compute, &block->proj, x, normed, mixed, n, block->scale1);
 
-    ops->layer_norm(compute, normed, x, n, d, block->norm2.weight, block->norm2.bias, block->eps);
+    run_normed(compute, &block->fc1, hidden, normed, x, n, &block->norm2, block->eps,
+               block->gated ? LKS_ACT_NONE : block->activation);
     if (block->gated) {
         float *gated = hidden + (size_t)n * 2 * (size_t)d_mlp;
-        lks_linear_dense(compute, &block->fc1, hidden, normed, n, LKS_ACT_NONE, NULL);
         ops->gated(compute, gated, hidden, n, d_mlp, block->activation);
         hidden = gated;
-    } else {
-        lks_linear_dense(compute, &block->fc1, hidden, normed, n, block->activation, NULL);
     }
     add_layer(compute, &block->fc2, x, normed, hidden, n, block->scale2);
     lks_arena_reset(compute->scratch, mark);

@@ -60,6 +60,11 @@ typedef struct lks_table {
     lks_dtype dtype;
 } lks_table;
 
+/* Weight and bias of a LayerNorm, each [d]. */
+typedef struct lks_norm {
+    const float *weight, *bias;
+} lks_norm;
+
 /* y = activation(x w^T + bias) + residual.  x [n, d_in]  y [n, d_out]  residual [n, d_out] or NULL (may be y itself). */
 typedef struct lks_linear_args {
     int n;
@@ -70,6 +75,9 @@ typedef struct lks_linear_args {
     lks_activation activation;
     const float *residual;
     int64_t residual_stride;
+    const lks_norm *
+        norm; /* the rows of x are normalised first, as by layer_norm with norm_eps; NULL: not. See lks_ops.norm_fits */
+    float norm_eps;
 } lks_linear_args;
 
 enum { LKS_MAX_FILTER = 15 }; /* the widest kernel of a depthwise convolution */
@@ -96,11 +104,6 @@ typedef struct lks_inverted_residual {
     const float *x, *residual; /* residual NULL: none */
     float *y;
 } lks_inverted_residual;
-
-/* Weight and bias of a LayerNorm, each [d]. */
-typedef struct lks_norm {
-    const float *weight, *bias;
-} lks_norm;
 
 /* A layer of a transformer that normalises first (Xiong et al. 2020), on rows x of d numbers:
  *     x = x + scale1 * proj(attention(qkv(norm1(x))))
@@ -206,6 +209,8 @@ typedef struct lks_ops {
     void (*linear_int8)(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
     void (*linear_bf16)(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
     void (*linear_int4)(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
+    /* Layers that take args->norm: those that go through their inputs once more anyway. NULL: none do. */
+    bool (*norm_fits)(const lks_linear *layer);
     /* packed = panels [begin, end) of a layer's bf16 weights, as linear_pack would have it. NULL where products of bf16 are as fast as
      * those of f32. */
     void (*linear_widen)(float *packed, const uint16_t *panels, int d_in, int begin, int end);

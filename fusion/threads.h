@@ -1,4 +1,5 @@
-/* Thread pool: a fixed team that splits an index range statically, so results never depend on timing.
+/* Thread pool: a fixed team. What its threads share out statically (lks_threads_share), or take in independent units (shares.h), never
+ * depends on timing in its results.
  *
  * Workers spin briefly after a job (a decoder step launches one every few microseconds), then sleep. A pool is owned by
  * one caller at a time (one per session). After fork() the child's pool starts its workers anew on first use. */

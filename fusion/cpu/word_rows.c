@@ -7,6 +7,12 @@
 #define MAX_CHUNK_ROWS 16384
 #define ROW_PADDING 16 /* words */
 
+/* bf16 layers may be widened, and run as f32. */
+bool lks_words_norm_fits(const lks_linear *layer)
+{
+    return layer->int8.panels && layer->d_in <= LKS_MOST_NORMED;
+}
+
 size_t lks_row_words(int d_in, int n_inputs, int n_words)
 {
     size_t padded = ((size_t)d_in + LKS_ROW_CHUNK - 1) / LKS_ROW_CHUNK * LKS_ROW_CHUNK;

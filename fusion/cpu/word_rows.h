@@ -6,6 +6,11 @@
 #include "fusion/cpu/planes.h"
 #include "fusion/ops.h"
 
+enum { LKS_MOST_NORMED = 2048 }; /* inputs of layers that norm them */
+
+/* See lks_ops.norm_fits. */
+bool lks_words_norm_fits(const lks_linear *layer);
+
 enum { LKS_ROW_CHUNK = 16 }; /* inputs that are converted at a time; rows are padded to whole chunks */
 
 /* 32-bit words from one row to the next, where a group of n_inputs takes n_words. Never a multiple of 1 KiB, or the rows of a

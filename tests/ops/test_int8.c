@@ -108,6 +108,42 @@ static void strange_rows(void **state)
     layer_assert_strange(state, 5, spoil_three, check_three);
 }
 
+/* A layer that norms its inputs gives what LayerNorm and the layer give one after the other, to the last bit. */
+static void normed_inputs(void **state)
+{
+    static const int widths[] = {1, 37, 768, 2048};
+    bench b;
+    linear_function *function = layer_bench_open(&b, test_isa(state), 2);
+    for (size_t s = 0; s < sizeof widths / sizeof *widths; s++) {
+        enum { N = 13, D_OUT = 70, GAP = 5 };
+        const int d_in = widths[s], stride = d_in + GAP;
+        float *w = random_floats((size_t)(D_OUT * d_in), 2), *x = random_floats((size_t)(N * stride), 3);
+        float *weight = random_floats((size_t)d_in, 4), *bias = random_floats((size_t)d_in, 5);
+        float *normed = constant_floats((size_t)(N * d_in), 0.0f), *expected = constant_floats(N * D_OUT, 0.0f);
+        float *y = constant_floats(N * D_OUT, 1e30f);
+        packed_layer p = layer_pack(w, d_in, D_OUT, true);
+        const lks_norm norm = {weight, s % 2 ? bias : NULL};
+        lks_linear_args args = {.n = N, .x = normed, .x_stride = d_in, .y = expected, .y_stride = D_OUT};
+        for (int i = 0; i < N; i++)
+            b.compute.ops->layer_norm(&b.compute, normed + i * d_in, x + i * stride, 1, d_in, norm.weight, norm.bias,
+                                      1e-6f);
+        function(&b.compute, &p.layer, &args);
+        assert_true(b.compute.ops->norm_fits(&p.layer));
+        args.x = x;
+        args.x_stride = stride;
+        args.y = y;
+        args.norm = &norm;
+        args.norm_eps = 1e-6f;
+        function(&b.compute, &p.layer, &args);
+        assert_same(y, expected, N * D_OUT, "outputs");
+        layer_release(&p);
+        float *all[] = {w, x, weight, bias, normed, expected, y};
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+            free(all[i]);
+    }
+    bench_close(&b);
+}
+
 static void packing(void **state)
 {
     (void)state;
@@ -130,6 +166,10 @@ static void packing(void **state)
     layer_release(&p);
 }
 
+#define VECTOR_TEST(function)                                                                                          \
+    OPS_TEST_ISA(function, LKS_ISA_AVX2), OPS_TEST_ISA(function, LKS_ISA_AVX_VNNI),                                    \
+        OPS_TEST_ISA(function, LKS_ISA_AVX512), OPS_TEST_ISA(function, LKS_ISA_AVX512_VNNI),                           \
+        OPS_TEST_ISA(function, LKS_ISA_NEON), OPS_TEST_ISA(function, LKS_ISA_NEON_DOTPROD)
 #define INT8_TEST(function)                                                                                            \
     OPS_TEST_ISA(function, LKS_ISA_REF), OPS_TEST_ISA(function, LKS_ISA_AVX2),                                         \
         OPS_TEST_ISA(function, LKS_ISA_AVX_VNNI), OPS_TEST_ISA(function, LKS_ISA_AVX512_VNNI),                         \
@@ -147,6 +187,7 @@ int main(void)
         INT8_TEST(layer_close_to_f32),
         INT8_TEST(layer_batch_independence),
         INT8_TEST(strange_rows),
+        VECTOR_TEST(normed_inputs),
         OPS_TEST_ISA(layer_shapes, EMULATED),
         OPS_TEST_ISA(layer_large, EMULATED),
         OPS_TEST_ISA(exact_integers, EMULATED),

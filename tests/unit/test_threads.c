@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fusion/shares.h"
 #include "fusion/threads.h"
 
 typedef struct counters {
@@ -162,11 +163,75 @@ static void survives_fork(void **state)
     lks_threads_close(threads);
 }
 
+/* Units that threads take, each of which notes how often and by whom. */
+enum { MOST_UNITS = 300 };
+typedef struct taken {
+    lks_shares shares;
+    atomic_int times[MOST_UNITS], by[MOST_UNITS];
+    bool waits; /* thread 0 does nothing while the others do */
+    atomic_int n_done, strange;
+} taken;
+
+static void take_all(void *argument, int thread, int n_threads)
+{
+    taken *t = argument;
+    (void)n_threads;
+    for (int i = 0; t->waits && thread == 0 && i < 10000 && atomic_load(&t->n_done) < t->shares.n; i++)
+        usleep(1000);
+    for (long unit; lks_shares_take(&t->shares, &unit, thread);) {
+        if (unit < 0 || unit >= t->shares.n) {
+            atomic_store(&t->strange, 1);
+            return;
+        }
+        atomic_fetch_add(&t->times[unit], 1);
+        atomic_store(&t->by[unit], thread);
+        atomic_fetch_add(&t->n_done, 1);
+    }
+}
+
+static void every_unit_once(void **state)
+{
+    (void)state;
+    static const int counts[] = {0, 1, 2, 7, 64, 65, MOST_UNITS}, teams[] = {1, 2, 3, 5, 70};
+    for (size_t team = 0; team < sizeof teams / sizeof *teams; team++) {
+        lks_threads *threads;
+        assert_int_equal(lks_threads_open(&threads, teams[team], NULL), LKS_OK);
+        for (size_t c = 0; c < sizeof counts / sizeof *counts; c++)
+            for (int pool = 0; pool < 2; pool++) {
+                taken t = {.n_done = 0};
+                lks_shares_open(&t.shares, counts[c], teams[team]);
+                lks_threads_run(pool ? threads : NULL, take_all,
+                                &t); /* one thread takes what was meant for many, too */
+                assert_int_equal(atomic_load(&t.strange), 0);
+                for (int i = 0; i < MOST_UNITS; i++)
+                    assert_int_equal(atomic_load(&t.times[i]), i < counts[c]);
+            }
+        lks_threads_close(threads);
+    }
+}
+
+/* Nobody waits for a thread that has lost its CPU: what it was to do is done by others. */
+static void units_of_the_slow(void **state)
+{
+    (void)state;
+    lks_threads *threads;
+    assert_int_equal(lks_threads_open(&threads, 3, NULL), LKS_OK);
+    taken t = {.waits = true};
+    lks_shares_open(&t.shares, MOST_UNITS, 3);
+    lks_threads_run(threads, take_all, &t);
+    for (int i = 0; i < MOST_UNITS; i++) {
+        assert_int_equal(atomic_load(&t.times[i]), 1);
+        assert_int_not_equal(atomic_load(&t.by[i]), 0);
+    }
+    lks_threads_close(threads);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_part_once), cmocka_unit_test(sleepers_wake_apart), cmocka_unit_test(no_pool),
         cmocka_unit_test(default_count),   cmocka_unit_test(shares_cover),        cmocka_unit_test(survives_fork),
+        cmocka_unit_test(every_unit_once), cmocka_unit_test(units_of_the_slow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
