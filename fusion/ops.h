@@ -75,8 +75,8 @@ typedef struct lks_linear_args {
     lks_activation activation;
     const float *residual;
     int64_t residual_stride;
-    const lks_norm *
-        norm; /* the rows of x are normalised first, as by layer_norm with norm_eps; NULL: not. See lks_ops.norm_fits */
+    /* The rows of x are normalised first, as by layer_norm with norm_eps: see lks_ops.norm_fits. NULL: they are not. */
+    const lks_norm *norm;
     float norm_eps;
 } lks_linear_args;
 

@@ -20,10 +20,10 @@
 
 enum {
     MIN_SIDE = 16,
-    MAX_ROWS = 256,
-    BLOCK = 256 /* pixels that are counted at a time */,
-    TURNS = 4,
-    COLOUR_ROWS = 64
+    MAX_ROWS = 256,   /* that are looked at */
+    COLOUR_ROWS = 64, /* of these, for their colours: so many or up to twice as many */
+    BLOCK = 256,      /* pixels that are counted at a time */
+    TURNS = 4         /* tables that count differences */
 };
 
 typedef struct part {

@@ -168,10 +168,11 @@ static lks_status follow(reading *r, lks_error *err)
 static bool leaves(player *p, guint generation)
 {
     g_mutex_lock(&p->mutex);
-    bool leaves = p->sought < 0.0 || generation != p->generation;
-    p->at_end = leaves && generation == p->generation;
+    const bool wanted = generation == p->generation;
+    p->at_end = wanted && p->sought < 0.0;
+    const bool goes_on = wanted && p->sought >= 0.0;
     g_mutex_unlock(&p->mutex);
-    return leaves;
+    return !goes_on;
 }
 
 static bool is_paused(player *p)
