@@ -57,7 +57,7 @@ static uint8_t apart(uint8_t a, uint8_t b)
  * for compilers to make vectors of; tables take turns, as pixels beside each other are alike. */
 static void count_contrast(statistics *s, const uint8_t *row, const uint8_t *below, int n)
 {
-    uint8_t most[3 * BLOCK];
+    uint8_t most[3 * BLOCK] = {0};
     for (int i = 0; i < 3 * n; i++)
         most[i] = larger(apart(row[i], row[i + 3]), apart(row[i], below[i]));
     for (int x = 0; x < n; x++)

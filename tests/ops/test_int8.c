@@ -117,9 +117,9 @@ static void normed_inputs(void **state)
     for (size_t s = 0; s < sizeof widths / sizeof *widths; s++) {
         enum { N = 13, D_OUT = 70, GAP = 5 };
         const int d_in = widths[s], stride = d_in + GAP;
-        float *w = random_floats((size_t)(D_OUT * d_in), 2), *x = random_floats((size_t)(N * stride), 3);
+        float *w = random_floats(D_OUT * (size_t)d_in, 2), *x = random_floats(N * (size_t)stride, 3);
         float *weight = random_floats((size_t)d_in, 4), *bias = random_floats((size_t)d_in, 5);
-        float *normed = constant_floats((size_t)(N * d_in), 0.0f), *expected = constant_floats(N * D_OUT, 0.0f);
+        float *normed = constant_floats(N * (size_t)d_in, 0.0f), *expected = constant_floats(N * D_OUT, 0.0f);
         float *y = constant_floats(N * D_OUT, 1e30f);
         packed_layer p = layer_pack(w, d_in, D_OUT, true);
         const lks_norm norm = {weight, s % 2 ? bias : NULL};
