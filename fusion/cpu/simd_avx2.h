@@ -127,4 +127,23 @@ static inline float v_largest(vec x)
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
 
+/* rows [V_WIDTH] become columns: pairs of numbers, then of pairs, then of halves change places. */
+static inline void v_transpose(vec *rows)
+{
+    vec pairs[V_WIDTH], fours[V_WIDTH];
+    for (int i = 0; i < V_WIDTH; i += 2) {
+        pairs[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
+        pairs[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
+    }
+    for (int i = 0; i < V_WIDTH; i += 4)
+        for (int k = 0; k < 2; k++) {
+            fours[i + 2 * k] = _mm256_shuffle_ps(pairs[i + k], pairs[i + 2 + k], 0x44);
+            fours[i + 2 * k + 1] = _mm256_shuffle_ps(pairs[i + k], pairs[i + 2 + k], 0xEE);
+        }
+    for (int k = 0; k < 4; k++) {
+        rows[k] = _mm256_permute2f128_ps(fours[k], fours[4 + k], 0x20);
+        rows[4 + k] = _mm256_permute2f128_ps(fours[k], fours[4 + k], 0x31);
+    }
+}
+
 #endif

@@ -115,4 +115,29 @@ static inline float v_largest(vec x)
     return _mm512_reduce_max_ps(x);
 }
 
+/* rows [V_WIDTH] become columns: pairs of numbers, then of pairs, then quarters change places, twice. */
+static inline void v_transpose(vec *rows)
+{
+    vec pairs[V_WIDTH], fours[V_WIDTH];
+    for (int i = 0; i < V_WIDTH; i += 2) {
+        pairs[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
+        pairs[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
+    }
+    for (int i = 0; i < V_WIDTH; i += 4) /* fours[i + k] has column 4 q + k of rows i .. i + 3 in its quarter q */
+        for (int k = 0; k < 2; k++) {
+            fours[i + 2 * k] = _mm512_shuffle_ps(pairs[i + k], pairs[i + 2 + k], 0x44);
+            fours[i + 2 * k + 1] = _mm512_shuffle_ps(pairs[i + k], pairs[i + 2 + k], 0xEE);
+        }
+    for (int k = 0; k < 4; k++) {
+        const vec low = _mm512_shuffle_f32x4(fours[k], fours[4 + k], 0x88), /* quarters 0 and 2 of both */
+            high = _mm512_shuffle_f32x4(fours[k], fours[4 + k], 0xDD);      /* 1 and 3 */
+        const vec low_rest = _mm512_shuffle_f32x4(fours[8 + k], fours[12 + k], 0x88),
+                  high_rest = _mm512_shuffle_f32x4(fours[8 + k], fours[12 + k], 0xDD);
+        rows[k] = _mm512_shuffle_f32x4(low, low_rest, 0x88);
+        rows[4 + k] = _mm512_shuffle_f32x4(high, high_rest, 0x88);
+        rows[8 + k] = _mm512_shuffle_f32x4(low, low_rest, 0xDD);
+        rows[12 + k] = _mm512_shuffle_f32x4(high, high_rest, 0xDD);
+    }
+}
+
 #endif

@@ -128,15 +128,14 @@ static inline __attribute__((always_inline)) void v_prefetch_far(const void *p)
     __builtin_prefetch(p, 0, 2);
 }
 
-/* to [4][to_stride]: row k holds number k of each of the four rows. */
-static inline void transpose_4x4(float *to, int64_t to_stride, const float *a, const float *b, const float *c,
-                                 const float *d)
+/* rows [V_WIDTH] become columns. */
+static inline void v_transpose(vec *rows)
 {
-    float32x4x2_t ab = vtrnq_f32(vld1q_f32(a), vld1q_f32(b)), cd = vtrnq_f32(vld1q_f32(c), vld1q_f32(d));
-    vst1q_f32(to, vcombine_f32(vget_low_f32(ab.val[0]), vget_low_f32(cd.val[0])));
-    vst1q_f32(to + to_stride, vcombine_f32(vget_low_f32(ab.val[1]), vget_low_f32(cd.val[1])));
-    vst1q_f32(to + 2 * to_stride, vcombine_f32(vget_high_f32(ab.val[0]), vget_high_f32(cd.val[0])));
-    vst1q_f32(to + 3 * to_stride, vcombine_f32(vget_high_f32(ab.val[1]), vget_high_f32(cd.val[1])));
+    const float32x4x2_t ab = vtrnq_f32(rows[0], rows[1]), cd = vtrnq_f32(rows[2], rows[3]);
+    rows[0] = vcombine_f32(vget_low_f32(ab.val[0]), vget_low_f32(cd.val[0]));
+    rows[1] = vcombine_f32(vget_low_f32(ab.val[1]), vget_low_f32(cd.val[1]));
+    rows[2] = vcombine_f32(vget_high_f32(ab.val[0]), vget_high_f32(cd.val[0]));
+    rows[3] = vcombine_f32(vget_high_f32(ab.val[1]), vget_high_f32(cd.val[1]));
 }
 
 #endif

@@ -16,14 +16,4 @@ static inline __attribute__((always_inline)) void v_prefetch_far(const void *p)
     _mm_prefetch((const char *)p, _MM_HINT_T1);
 }
 
-/* to [4][to_stride]: row k holds number k of each of the four rows. */
-static inline void transpose_4x4(float *to, int64_t to_stride, const float *a, const float *b, const float *c,
-                                 const float *d)
-{
-    __m128 rows[4] = {_mm_loadu_ps(a), _mm_loadu_ps(b), _mm_loadu_ps(c), _mm_loadu_ps(d)};
-    _MM_TRANSPOSE4_PS(rows[0], rows[1], rows[2], rows[3]);
-    for (int k = 0; k < 4; k++)
-        _mm_storeu_ps(to + k * to_stride, rows[k]);
-}
-
 #endif

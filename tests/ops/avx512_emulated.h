@@ -56,6 +56,9 @@ BINARY(min_ps, emulated_m512, a.at[i] < b.at[i] ? a.at[i] : b.at[i])
 BINARY(add_epi32, emulated_m512i, WRAPPED(+))
 BINARY(sub_epi32, emulated_m512i, WRAPPED(-))
 BINARY(mullo_epi32, emulated_m512i, WRAPPED(*))
+/* Of numbers 4 q .. 4 q + 3 of both, by quarters q. */
+BINARY(unpacklo_ps, emulated_m512, (i % 2 == 0 ? a : b).at[i / 4 * 4 + i % 4 / 2])
+BINARY(unpackhi_ps, emulated_m512, (i % 2 == 0 ? a : b).at[i / 4 * 4 + 2 + i % 4 / 2])
 BINARY(and_si512, emulated_m512i, a.at[i] & b.at[i])
 BINARY(max_epi32, emulated_m512i, a.at[i] > b.at[i] ? a.at[i] : b.at[i])
 
@@ -69,6 +72,19 @@ static inline emulated_m512i emulated_set1_epi32(int x)
 {
     emulated_m512i r;
     EACH(x);
+}
+
+/* Two bits of `choice` to each number of a quarter; to each quarter. */
+static inline emulated_m512 emulated_shuffle_ps(emulated_m512 a, emulated_m512 b, int choice)
+{
+    emulated_m512 r;
+    EACH((i % 4 < 2 ? a : b).at[i / 4 * 4 + (choice >> i % 4 * 2 & 3)]);
+}
+
+static inline emulated_m512 emulated_shuffle_f32x4(emulated_m512 a, emulated_m512 b, int choice)
+{
+    emulated_m512 r;
+    EACH((i < 8 ? a : b).at[(choice >> i / 4 * 2 & 3) * 4 + i % 4]);
 }
 
 static inline emulated_m512 emulated_fmadd_ps(emulated_m512 a, emulated_m512 b, emulated_m512 c)
@@ -258,6 +274,12 @@ static inline emulated_m512i emulated_dpbusd_epi32(emulated_m512i sum, emulated_
 #define _mm512_max_ps emulated_max_ps
 #define _mm512_min_ps emulated_min_ps
 #define _mm512_fmadd_ps emulated_fmadd_ps
+#define _mm512_unpacklo_ps emulated_unpacklo_ps
+#define _mm512_unpackhi_ps emulated_unpackhi_ps
+#undef _mm512_shuffle_ps
+#define _mm512_shuffle_ps emulated_shuffle_ps
+#undef _mm512_shuffle_f32x4
+#define _mm512_shuffle_f32x4 emulated_shuffle_f32x4
 #define _mm512_add_epi32 emulated_add_epi32
 #define _mm512_sub_epi32 emulated_sub_epi32
 #define _mm512_mullo_epi32 emulated_mullo_epi32
