@@ -296,7 +296,7 @@ void player_seek(player *p, double seconds)
     g_mutex_lock(&p->mutex);
     g_clear_pointer(&p->next.rgb, g_bytes_unref);
     p->sought = MAX(seconds, 0.0);
-    if (p->at_end) { /* nobody has heard of it yet */
+    if (p->at_end) { /* its thread plays it anew */
         p->at_end = false;
         p->generation++;
     }

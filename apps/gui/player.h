@@ -27,7 +27,8 @@ void player_close(player *p); /* waits for the read that the thread is in to be 
 /* Plays from the beginning; NULL: nothing. Of what played before no event comes any more. */
 void player_play(player *p, const char *path);
 
-/* Goes on at another time, or, while paused, shows the frame of that time. Only of a clip that has not ended. */
+/* Goes on at another time, or, while paused, shows the frame of that time. A clip that has come to its end is opened again; one that
+ * failed is not. */
 void player_seek(player *p, double seconds);
 
 /* While paused a clip stands still; a camera goes on, unseen. */

@@ -162,7 +162,7 @@ static void linear_kind(void **state)
     device_close(&b);
 }
 
-/* So many rows that the parts of the keys become fewer, then one. */
+/* More rows than are few, of many heads, each in several parts of the keys. */
 static void many_rows(void **state)
 {
     (void)state;

@@ -82,7 +82,9 @@ def add_kernels(results, machine):
     peak = machine["bf16_gflops"]
     results.add("product of large matrices, TFLOP/s", f"{OURS} bf16", peak * 1e-3)
     for layer in machine["layers"]:
-        block = layer["bf16_block"]
+        block = layer.get("bf16_block")  # none where the GPU's memory is too small
+        if not block:
+            continue
         for what, rate in ("attention of", "attention_gflops"), ("linear layers on", "linear_gflops"), ("block of", "gflops"):
             results.add(f"{what} {layer['tokens']} tokens, TFLOP/s", f"{OURS} bf16", block[rate] * 1e-3, 100 * block[rate] / peak)
 
