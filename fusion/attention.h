@@ -72,4 +72,26 @@ static inline lks_attention lks_attention_of_qkv(int n_batch, int n_tokens, int 
     return a;
 }
 
+/* Attention in int8, for models whose layers are. Per head, with n queries and keys:
+ *
+ *     q[i] - mean q ~ s[i] Q[i, c],  k[j] - mean k ~ t[j] K[j, c]      Q, K in -127..127, a scale per row
+ *     v[j, c] ~ centre[c] + u[c] V[j, c]                              V in -127..127, centre and scale per column, from its range
+ *     score[i, j] = scale (s[i] t[j] sum_c Q[i, c] K[j, c] + mean q . (k[j] - mean k))
+ *     P[i, j] = round(65280 exp(score[i, j] - max_j score[i, j]))     two bytes
+ *     out[i, c] = centre[c] + u[c] sum_j P[i, j] V[j, c] / sum_j P[i, j]
+ *
+ * A mean of keys shifts all scores of a query alike, so that the softmax does not see it (Zhang et al. 2024, "SageAttention"); that of
+ * queries is not rounded. Sums over c and j are exact. A head that holds NaN or infinity gives NaN.
+ *
+ * Taken are floats without lengths, masks, causality, maps and log-sum-exp, of more than 8 queries, up to LKS_MOST_INT8_KEYS keys and
+ * LKS_MOST_INT8_HEAD numbers. */
+enum { LKS_MOST_INT8_HEAD = 128, LKS_MOST_INT8_KEYS = 32768, LKS_INT8_WEIGHT = 65280 };
+
+static inline bool lks_attention_int8_takes(const lks_attention *a)
+{
+    return a->kind == LKS_ATTENTION_SOFTMAX && a->key && !a->key_lengths && !a->key_mask && !a->causal && !a->map &&
+           !a->log_sum_exp && a->n_queries > 8 && a->n_keys > 0 && a->n_keys <= LKS_MOST_INT8_KEYS &&
+           a->d_head <= LKS_MOST_INT8_HEAD;
+}
+
 #endif

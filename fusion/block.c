@@ -24,6 +24,11 @@ size_t lks_block_scratch(const lks_ops *ops, const lks_block *block, int n_batch
            lks_arena_cost(n * hidden_columns(block), sizeof(float));
 }
 
+bool lks_block_attends_int8(const lks_ops *ops, const lks_block *block)
+{
+    return ops->attention_int8 && lks_linear_precision(&block->qkv) == LKS_PRECISION_INT8;
+}
+
 /* mixed [n_batch, n_tokens, d] = the attention of qkv [n_batch, n_tokens, 3 d]. */
 static void attend(const lks_compute *compute, const lks_block *block, float *mixed, const float *qkv, int n_batch,
                    int n_tokens)
@@ -34,7 +39,8 @@ static void attend(const lks_compute *compute, const lks_block *block, float *mi
     attention.key = qkv + d;
     attention.value = qkv + 2 * d;
     attention.out = mixed;
-    compute->ops->attention(compute, &attention);
+    if (!lks_block_attends_int8(compute->ops, block) || !compute->ops->attention_int8(compute, &attention))
+        compute->ops->attention(compute, &attention);
 }
 
 /* y = activation(layer(norm(x))); `normed` has room for what lies between. */

@@ -40,7 +40,7 @@ lks_status lks_device_measure(lks_roofline *out, const lks_compute *compute, lks
 /* What the module exports under LKS_DEVICE_MODULE_SYMBOL. Functions of the table that run on the host are NULL there. */
 #define LKS_DEVICE_MODULE "looksay-cuda.so"
 #define LKS_DEVICE_MODULE_SYMBOL "lks_cuda_module"
-#define LKS_DEVICE_MODULE_VERSION 4
+#define LKS_DEVICE_MODULE_VERSION 5
 
 typedef struct lks_device_module {
     int version;

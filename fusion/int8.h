@@ -10,6 +10,7 @@
 #ifndef LKS_INT8_H
 #define LKS_INT8_H
 
+#include <float.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,6 +18,7 @@
 #define LKS_INT8_COLUMNS 64 /* output channels of a panel */
 #define LKS_INT8_GROUP 4    /* inputs whose weights lie side by side */
 #define LKS_INT8_MAX_INPUTS 65536
+#define LKS_INT8_SMALLEST 1e-30f /* below this a range counts as zero: 255 / range must not overflow */
 
 /* The weights of a layer [d_out, d_in]. The same bytes serve every instruction set and model file. */
 typedef struct lks_int8_weights {
@@ -44,5 +46,11 @@ typedef struct lks_int8_row {
 } lks_int8_row;
 
 lks_int8_row lks_int8_row_of_range(float low, float high, bool finite);
+
+/* What numbers up to `largest` in magnitude are multiplied by to become -127..127: 0 where they are too small or not finite. */
+static inline float lks_int8_inverse(float largest)
+{
+    return largest >= LKS_INT8_SMALLEST && largest <= FLT_MAX ? 127.0f / largest : 0.0f;
+}
 
 #endif

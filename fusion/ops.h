@@ -222,6 +222,9 @@ typedef struct lks_ops {
                        int n);
 
     void (*attention)(const lks_compute *compute, const lks_attention *attention);
+    /* The same with products of bytes, see lks_attention_int8_takes; false: these are not taken, and nothing is done. NULL: none
+     * are. */
+    bool (*attention_int8)(const lks_compute *compute, const lks_attention *attention);
 
     /* y = (x - mean) / sqrt(variance + eps) * weight + bias, per row.  x, y [n, d]; y may be x. bias may be NULL. */
     void (*layer_norm)(const lks_compute *compute, float *y, const float *x, int n, int d, const float *weight,
@@ -310,6 +313,8 @@ size_t lks_inverted_residual_scratch(const lks_ops *ops, int n_threads, const lk
 /* x [n_batch, n_tokens, d] = the block of it, each sequence by itself. Takes lks_block_scratch bytes beside what its layers and
  * attention take (lks_ops_scratch). */
 void lks_block_run(const lks_compute *compute, const lks_block *block, float *x, int n_batch, int n_tokens);
+/* Does that attend in int8 (lks_attention_int8_takes), as its layers compute? */
+bool lks_block_attends_int8(const lks_ops *ops, const lks_block *block);
 size_t lks_block_scratch(const lks_ops *ops, const lks_block *block, int n_batch, int n_tokens);
 
 lks_precision lks_linear_precision(const lks_linear *layer);

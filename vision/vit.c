@@ -294,13 +294,14 @@ static int64_t int8_products(const lks_linear *layer)
 
 int64_t lks_vit_int8_multiply_adds(const lks_vit *vit)
 {
+    const int64_t n = vit->usual.n_tokens, d = vit->config.width;
     int64_t per_token = 0;
     for (int i = 0; i < vit->config.n_layers; i++) {
         const lks_block *b = &vit->blocks[i];
         per_token += int8_products(&b->qkv) + int8_products(&b->proj) + int8_products(&b->fc1) + int8_products(&b->fc2);
+        per_token += lks_block_attends_int8(vit->ops, b) ? 2 * n * d : 0;
     }
     const vit_embedding *embedding = &vit->embedding;
-    int64_t n = vit->usual.n_tokens;
     return n * per_token + (n - vit->config.n_prefix) * int8_products(&embedding->patch) +
            int8_products(&embedding->classifier) + (vit->stem ? lks_efficientnet_int8_multiply_adds(vit->stem) : 0);
 }

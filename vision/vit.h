@@ -39,7 +39,7 @@ void lks_vit_covered_size(const lks_vit *vit, int *width, int *height, const lks
 size_t lks_vit_weight_bytes(const lks_vit *vit); /* packed memory */
 
 int64_t lks_vit_multiply_adds(const lks_vit *vit);      /* of one encode of the usual shape, for roofline figures */
-int64_t lks_vit_int8_multiply_adds(const lks_vit *vit); /* those of them that int8 layers do */
+int64_t lks_vit_int8_multiply_adds(const lks_vit *vit); /* those of them that are done in int8 */
 
 /* Arena bytes that lks_vit_encode takes from compute->scratch for n images, ops scratch included. */
 size_t lks_vit_scratch(const lks_vit *vit, const lks_vit_shape *shape, int n, int n_threads);

@@ -380,6 +380,7 @@ typedef struct lks_machine_speed {
         double linear_gflops;          /* the four linear layers of a transformer block of width 768 */
         double bf16_gflops, int8_gops; /* the same layers with such weights, rounding their inputs included */
         double attention_gflops;       /* its self-attention, 12 heads of 64 */
+        double int8_attention_gops;    /* that of int8 models; 0 where they attend as others */
     } layers[3];
     struct {
         int n_rows;                                       /* 1, 3, 8: greedy, beams, a batch */

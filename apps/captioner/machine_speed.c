@@ -97,15 +97,20 @@ static double time_linear(const bench *b, const lks_linear *layers, int n)
     return flops / (now() - began) * 1e-9;
 }
 
-static double time_attention(const bench *b, int n)
+/* The same of self-attention; 0 where int8 has none of its own. */
+static double time_attention(const bench *b, int n, bool int8)
 {
+    const lks_ops *ops = b->compute.ops;
     double began = now();
     lks_attention a = lks_attention_of_qkv(1, n, N_HEADS, D_HEAD, WIDTH);
     a.query = b->x;
     a.key = b->x + WIDTH;
     a.value = b->x + 2 * WIDTH;
     a.out = b->y;
-    b->compute.ops->attention(&b->compute, &a);
+    if (!int8)
+        ops->attention(&b->compute, &a);
+    else if (!ops->attention_int8 || !ops->attention_int8(&b->compute, &a))
+        return 0.0;
     return 4.0 * n * n * WIDTH / (now() - began) * 1e-9;
 }
 
@@ -153,7 +158,8 @@ lks_status lks_machine_measure(lks_machine_speed *speed, const char *isa_name, i
                 keep_larger(&result.layers[i].linear_gflops, time_linear(&b, b.layers, n_tokens[i]));
                 keep_larger(&result.layers[i].int8_gops, time_linear(&b, b.int8_layers, n_tokens[i]));
                 keep_larger(&result.layers[i].bf16_gflops, time_linear(&b, b.bf16_layers, n_tokens[i]));
-                keep_larger(&result.layers[i].attention_gflops, time_attention(&b, n_tokens[i]));
+                keep_larger(&result.layers[i].attention_gflops, time_attention(&b, n_tokens[i], false));
+                keep_larger(&result.layers[i].int8_attention_gops, time_attention(&b, n_tokens[i], true));
             }
         } while (now() - began < seconds / (2 * N_TURNS));
     }

@@ -246,10 +246,11 @@ static void print_json(const lks_machine_speed *m, const figures *f, const engin
 {
     json_t *layers = json_array();
     for (int i = 0; i < 3; i++)
-        json_array_append_new(layers, json_pack("{s:i, s:f, s:f, s:f, s:f}", "tokens", m->layers[i].n_tokens,
+        json_array_append_new(layers, json_pack("{s:i, s:f, s:f, s:f, s:f, s:f}", "tokens", m->layers[i].n_tokens,
                                                 "linear_gflops", m->layers[i].linear_gflops, "bf16_gflops",
                                                 m->layers[i].bf16_gflops, "int8_gops", m->layers[i].int8_gops,
-                                                "attention_gflops", m->layers[i].attention_gflops));
+                                                "attention_gflops", m->layers[i].attention_gflops,
+                                                "int8_attention_gops", m->layers[i].int8_attention_gops));
     json_t *rows = json_array();
     for (int i = 0; i < 3; i++)
         json_array_append_new(rows, json_pack("{s:i, s:f, s:f, s:f, s:f}", "rows", m->rows[i].n_rows, "f32_gbps",
@@ -271,13 +272,17 @@ static void print_text(const lks_machine_speed *m, const figures *f, const engin
     printf(
         "machine    %d threads, %s: %.1f GFLOP/s multiply-adds, bf16 %.1f, int8 %.1f GOP/s, %.1f GB/s memory reads\n",
         m->n_threads, m->isa, m->f32_gflops, m->bf16_gflops, m->int8_gops, m->dram_gbps);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
         printf("layers     %3d tokens: linear f32 %6.1f GFLOP/s, %3.0f %% of peak; bf16 %6.1f, %3.0f %%; "
-               "int8 %6.1f GOP/s, %3.0f %%; attention %6.1f GFLOP/s, %.2f x its floor\n",
+               "int8 %6.1f GOP/s, %3.0f %%; attention %6.1f GFLOP/s, %.2f x its floor",
                m->layers[i].n_tokens, m->layers[i].linear_gflops, 100.0 * m->layers[i].linear_gflops / m->f32_gflops,
                m->layers[i].bf16_gflops, 100.0 * m->layers[i].bf16_gflops / m->bf16_gflops, m->layers[i].int8_gops,
                100.0 * m->layers[i].int8_gops / m->int8_gops, m->layers[i].attention_gflops,
                m->f32_gflops / m->layers[i].attention_gflops);
+        if (m->layers[i].int8_attention_gops > 0.0)
+            printf("; of int8 models %.1f GOP/s", m->layers[i].int8_attention_gops);
+        putchar('\n');
+    }
     for (int i = 0; i < 3; i++)
         printf(
             "rows       %3d at a time: weights read at %.1f GB/s f32, %3.0f %% of memory reads; bf16 %.1f, %3.0f %%; "

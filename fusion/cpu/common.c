@@ -27,6 +27,26 @@ int lks_attention_visible_end(const lks_attention *attention, int b, int i)
     return end > 0 ? (int)end : 0;
 }
 
+lks_head_offsets lks_attention_offsets(const lks_attention *a, int b, int h)
+{
+    const int64_t entry = a->kv_index ? a->kv_index[b] : b, group = (int64_t)h * a->n_kv_heads / a->n_heads;
+    return (lks_head_offsets){.query = b * a->query_batch_stride + (int64_t)h * a->d_head,
+                              .kv = entry * a->kv_batch_stride + group * a->d_head,
+                              .out = b * a->out_batch_stride + (int64_t)h * a->d_head};
+}
+
+int lks_attention_chunk(const lks_attention *a, int n_threads)
+{
+    const long heads = (long)a->n_batch * a->n_heads;
+    for (int n = 1;; n++) {
+        const int rows = (a->n_queries + n - 1) / n;
+        const int chunk = (rows + LKS_QUERY_BLOCK - 1) / LKS_QUERY_BLOCK * LKS_QUERY_BLOCK;
+        const long units = heads * ((a->n_queries + chunk - 1) / chunk), largest = (units + n_threads - 1) / n_threads;
+        if (largest * n_threads * 10 <= units * 12 || chunk <= 2 * LKS_QUERY_BLOCK)
+            return chunk;
+    }
+}
+
 static size_t round_up(size_t n, size_t unit)
 {
     return (n + unit - 1) / unit * unit;
@@ -34,8 +54,13 @@ static size_t round_up(size_t n, size_t unit)
 
 size_t lks_attention_scratch_floats(int n_keys, int d_head)
 {
-    size_t keys = round_up((size_t)n_keys, LKS_PANEL), d = round_up((size_t)d_head, LKS_PANEL);
-    return 2 * keys * d + LKS_QUERY_BLOCK * (2 * d + LKS_KEY_BLOCK + 32);
+    size_t keys = round_up((size_t)n_keys, LKS_PANEL), d = round_up((size_t)d_head, LKS_PANEL),
+           pad = 64 / sizeof(float);
+    size_t floats = 2 * keys * d + LKS_QUERY_BLOCK * (2 * d + LKS_KEY_BLOCK + 32);
+    /* Keys and values of a byte, three numbers a key, and of a block scores, weights of two bytes, queries, and sums of them. */
+    size_t bytes =
+        keys * d / 2 + 3 * keys + LKS_QUERY_BLOCK * (keys + pad + 2 * (keys / 4 + pad) + d / 4 + pad + 2 * LKS_PANEL);
+    return d_head <= LKS_MOST_INT8_HEAD && bytes > floats ? bytes : floats;
 }
 
 bool lks_top_k_precedes(float a, float b)

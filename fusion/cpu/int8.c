@@ -1,12 +1,8 @@
 /* int8 linear layers: packing of weights, and what all kernels share. See fusion/int8.h. */
 #include "fusion/int8.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
-
-/* Below this a row counts as zeros: 255 / range must not overflow. */
-#define SMALLEST_RANGE 1e-30f
 
 static size_t n_groups(int d_in)
 {
@@ -53,7 +49,7 @@ static int32_t round_row(int8_t *values, const float *w, int n, float inverse)
 static void pack_row(int8_t *column, float *scale, int32_t *sum, const float *w, int d_in)
 {
     enum { BLOCK = 256, GROUP = LKS_INT8_GROUP, STEP = LKS_INT8_COLUMNS * LKS_INT8_GROUP };
-    float largest = largest_magnitude(w, d_in), inverse = largest < SMALLEST_RANGE ? 0.0f : 127.0f / largest;
+    float largest = largest_magnitude(w, d_in), inverse = lks_int8_inverse(largest);
     *scale = inverse == 0.0f ? 0.0f : largest / 127.0f;
     *sum = 0;
     for (int k = 0; k < d_in; k += BLOCK) {
@@ -95,7 +91,7 @@ lks_int8_row lks_int8_row_of_range(float low, float high, bool finite)
     float range = high - low;
     if (!finite || !(range <= FLT_MAX))
         return (lks_int8_row){.scale = NAN};
-    if (range < SMALLEST_RANGE)
+    if (range < LKS_INT8_SMALLEST)
         return (lks_int8_row){.scale = 0.0f};
     float inverse = 255.0f / range;
     return (lks_int8_row){.scale = range / 255.0f, .inverse = inverse, .zero = (int32_t)lrintf(-low * inverse)};

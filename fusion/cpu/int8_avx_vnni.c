@@ -22,6 +22,8 @@ static inline void i_quantise(uint32_t *words, const vec *x, vec inverse, ivec z
 
 #include "fusion/cpu/kernels_int8_all.inc"
 
+#include "fusion/cpu/kernels_attention_int8.inc"
+
 #include "fusion/cpu/kernels_words_peak.inc"
 
 const lks_expander lks_avx_vnni_expander = {I_WORDS, quantise_rows, expand_panel};
@@ -29,6 +31,11 @@ const lks_expander lks_avx_vnni_expander = {I_WORDS, quantise_rows, expand_panel
 void lks_avx_vnni_linear_int8(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args)
 {
     run_layer(compute, layer, args, layer->int8.panels);
+}
+
+bool lks_avx_vnni_attention_int8(const lks_compute *compute, const lks_attention *attention)
+{
+    return run_attention(compute, attention);
 }
 
 double lks_avx_vnni_run_int8(long n_rounds, int32_t *sink)

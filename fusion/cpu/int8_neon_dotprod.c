@@ -25,6 +25,8 @@ static inline void i_quantise(uint32_t *words, const vec *x, vec inverse, ivec z
 
 #include "fusion/cpu/kernels_int8_all.inc"
 
+#include "fusion/cpu/kernels_attention_int8.inc"
+
 #include "fusion/cpu/kernels_words_peak.inc"
 
 const lks_expander lks_neon_dotprod_expander = {I_WORDS, quantise_rows, expand_panel};
@@ -32,6 +34,11 @@ const lks_expander lks_neon_dotprod_expander = {I_WORDS, quantise_rows, expand_p
 void lks_neon_dotprod_linear_int8(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args)
 {
     run_layer(compute, layer, args, layer->int8.panels);
+}
+
+bool lks_neon_dotprod_attention_int8(const lks_compute *compute, const lks_attention *attention)
+{
+    return run_attention(compute, attention);
 }
 
 double lks_neon_dotprod_run_int8(long n_rounds, int32_t *sink)

@@ -71,10 +71,18 @@ void lks_ref_put_output(const lks_linear_args *args, int i, long o, double sum);
 /* The keys that query i of batch row b sees are 0 .. end - 1, without those that key_mask hides. */
 int lks_attention_visible_end(const lks_attention *attention, int b, int i);
 
+/* Where head h of batch row b begins among queries, keys and values, and outputs: elements. */
+typedef struct lks_head_offsets {
+    int64_t query, kv, out;
+} lks_head_offsets;
+lks_head_offsets lks_attention_offsets(const lks_attention *attention, int b, int h);
+
 /* Query rows and keys that the fused kernels hold at a time. */
 #define LKS_QUERY_BLOCK 24
 #define LKS_KEY_BLOCK 640
-/* Floats of scratch that attention needs per thread. */
+/* Queries of a unit of work, whole blocks: heads are cut only where whole ones would give the threads unequal work. */
+int lks_attention_chunk(const lks_attention *attention, int n_threads);
+/* Floats of scratch that attention needs per thread, in int8 too. */
 size_t lks_attention_scratch_floats(int n_keys, int d_head);
 
 /* Does `a` come before `b` in a descending list? Equal values keep the order of their indices, NaN comes last. */

@@ -14,6 +14,7 @@ const lks_ops lks_ops_ref = {
     .linear_bf16 = lks_ref_linear_bf16,
     .linear_int4 = lks_ref_linear_int4,
     .attention = lks_ref_attention,
+    .attention_int8 = lks_ref_attention_int8,
     .layer_norm = lks_ref_layer_norm,
     .rms_norm = lks_ref_rms_norm,
     .conv2d = lks_ref_conv2d,

@@ -55,15 +55,14 @@ static double normalise(const lks_attention *a, float *weights)
 
 static void attend(const lks_attention *a, int b, int h, int i, float *weights)
 {
-    int entry = a->kv_index ? a->kv_index[b] : b, group = (int)((int64_t)h * a->n_kv_heads / a->n_heads);
-    int64_t kv_offset = entry * a->kv_batch_stride + (int64_t)group * a->d_head;
-    const float *q = a->query + b * a->query_batch_stride + i * a->query_row_stride + (int64_t)h * a->d_head;
-    float *out = a->out + b * a->out_batch_stride + i * a->out_row_stride + (int64_t)h * a->d_head;
+    const lks_head_offsets at = lks_attention_offsets(a, b, h);
+    const float *q = a->query + at.query + i * a->query_row_stride;
+    float *out = a->out + at.out + i * a->out_row_stride;
 
     int end = lks_attention_visible_end(a, b, i);
     for (int j = 0; j < a->n_keys; j++) {
         bool visible = j < end && (!a->key_mask || a->key_mask[(int64_t)b * a->n_keys + j]);
-        weights[j] = visible ? (float)affinity(a, q, kv_offset + j * a->kv_row_stride) : -INFINITY;
+        weights[j] = visible ? (float)affinity(a, q, at.kv + j * a->kv_row_stride) : -INFINITY;
     }
     double log_sum_exp = normalise(a, weights);
 
@@ -71,7 +70,7 @@ static void attend(const lks_attention *a, int b, int h, int i, float *weights)
         double sum = 0.0;
         for (int j = 0; j < a->n_keys; j++)
             if (weights[j] != 0.0f) /* hidden values may be anything, NaN too */
-                sum += (double)weights[j] * element(a->value, a->value_bf16, kv_offset + j * a->kv_row_stride + d);
+                sum += (double)weights[j] * element(a->value, a->value_bf16, at.kv + j * a->kv_row_stride + d);
         out[d] = (float)sum;
     }
     int64_t row = ((int64_t)b * a->n_heads + h) * a->n_queries + i;

@@ -54,6 +54,40 @@ static inline ivec i_minus_product(ivec a, ivec b, ivec c)
     return vmlsq_s32(a, b, c);
 }
 
+static inline ivec i_add(ivec a, ivec b)
+{
+    return vaddq_s32(a, b);
+}
+
+/* To the nearest, halves to even. */
+static inline ivec i_nearest(vec x)
+{
+    return vcvtnq_s32_f32(x);
+}
+
+/* The same of y 2^n; n is what adding to 1.5 2^23 left in the low bits of `magic`. */
+static inline ivec i_nearest_scaled(vec y, vec magic)
+{
+    return vcvtnq_s32_f32(
+        vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(y), vshlq_n_s32(vreinterpretq_s32_f32(magic), 23))));
+}
+
+/* Words of bytes: n[0 .. 3] hold numbers of a byte, n[0] becomes the lowest. */
+static inline ivec i_join(const ivec *n)
+{
+    return vsliq_n_s32(vsliq_n_s32(vsliq_n_s32(n[0], n[1], 8), n[2], 16), n[3], 24);
+}
+
+/* The two bytes of the 4 I_LANES numbers n, below 2^16, in their order; stored less 128, as inputs are for i_dot. */
+static inline void i_split(ivec *high, ivec *low, const ivec *n)
+{
+    const uint8x16_t shift = vdupq_n_u8(128);
+    const uint16x8_t a = vcombine_u16(vmovn_u32(vreinterpretq_u32_s32(n[0])), vmovn_u32(vreinterpretq_u32_s32(n[1])));
+    const uint16x8_t b = vcombine_u16(vmovn_u32(vreinterpretq_u32_s32(n[2])), vmovn_u32(vreinterpretq_u32_s32(n[3])));
+    *high = vreinterpretq_s32_u8(veorq_u8(vcombine_u8(vshrn_n_u16(a, 8), vshrn_n_u16(b, 8)), shift));
+    *low = vreinterpretq_s32_u8(veorq_u8(vcombine_u8(vmovn_u16(a), vmovn_u16(b)), shift));
+}
+
 /* The same value, of which the compiler knows nothing. */
 static inline ivec i_opaque(ivec x)
 {

@@ -56,6 +56,11 @@ lks_linear_function lks_ref_linear_bf16, lks_avx2_linear_bf16, lks_avx512_linear
 lks_linear_function lks_ref_linear_int4, lks_avx2_linear_int4, lks_avx_vnni_linear_int4, lks_avx512_linear_int4,
     lks_avx512_vnni_linear_int4, lks_neon_linear_int4, lks_neon_dotprod_linear_int4;
 
+typedef bool lks_attention_function(const lks_compute *compute, const lks_attention *attention);
+
+lks_attention_function lks_ref_attention_int8, lks_avx_vnni_attention_int8, lks_avx512_vnni_attention_int8,
+    lks_neon_dotprod_attention_int8;
+
 /* n_rounds rounds of multiply-adds in registers, for measuring the peak; returns the number of operations. *sink receives a
  * result so that the work is not optimised away. */
 typedef double lks_peak_function(long n_rounds, int32_t *sink);

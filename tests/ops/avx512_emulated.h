@@ -60,6 +60,7 @@ BINARY(mullo_epi32, emulated_m512i, WRAPPED(*))
 BINARY(unpacklo_ps, emulated_m512, (i % 2 == 0 ? a : b).at[i / 4 * 4 + i % 4 / 2])
 BINARY(unpackhi_ps, emulated_m512, (i % 2 == 0 ? a : b).at[i / 4 * 4 + 2 + i % 4 / 2])
 BINARY(and_si512, emulated_m512i, a.at[i] & b.at[i])
+BINARY(or_si512, emulated_m512i, a.at[i] | b.at[i])
 BINARY(max_epi32, emulated_m512i, a.at[i] > b.at[i] ? a.at[i] : b.at[i])
 
 static inline emulated_m512 emulated_set1_ps(float x)
@@ -248,6 +249,49 @@ static inline __m128i emulated_cvtusepi32_epi8(emulated_m512i a)
     return r;
 }
 
+static inline emulated_m512i emulated_srli_epi16(emulated_m512i a, int n)
+{
+    uint16_t halves[32];
+    memcpy(halves, &a, sizeof halves);
+    for (int i = 0; i < 32; i++)
+        halves[i] = (uint16_t)(halves[i] >> n);
+    memcpy(&a, halves, sizeof a);
+    return a;
+}
+
+/* By quarters: four numbers of a, then of b. */
+static inline emulated_m512i emulated_packus_epi32(emulated_m512i a, emulated_m512i b)
+{
+    uint16_t halves[32];
+    for (int i = 0; i < 32; i++) {
+        const int32_t n = (i % 8 < 4 ? a : b).at[i / 8 * 4 + i % 4];
+        halves[i] = (uint16_t)(n < 0 ? 0 : n > 65535 ? 65535 : n);
+    }
+    memcpy(&a, halves, sizeof a);
+    return a;
+}
+
+/* By quarters: eight numbers of a, then of b. */
+static inline emulated_m512i emulated_packus_epi16(emulated_m512i a, emulated_m512i b)
+{
+    int16_t from[2][32];
+    uint8_t bytes[64];
+    memcpy(from[0], &a, sizeof a);
+    memcpy(from[1], &b, sizeof b);
+    for (int i = 0; i < 64; i++) {
+        const int16_t n = from[i % 16 / 8][i / 16 * 8 + i % 8];
+        bytes[i] = (uint8_t)(n < 0 ? 0 : n > 255 ? 255 : n);
+    }
+    memcpy(&a, bytes, sizeof a);
+    return a;
+}
+
+static inline emulated_m512i emulated_permutexvar_epi32(emulated_m512i order, emulated_m512i a)
+{
+    emulated_m512i r;
+    EACH(a.at[order.at[i] & 15]);
+}
+
 static inline emulated_m512i emulated_dpbusd_epi32(emulated_m512i sum, emulated_m512i a, emulated_m512i b)
 {
     uint8_t unsigned_bytes[64];
@@ -310,6 +354,12 @@ static inline emulated_m512i emulated_dpbusd_epi32(emulated_m512i sum, emulated_
 #define _mm512_reduce_add_ps emulated_reduce_add_ps
 #define _mm512_reduce_max_ps emulated_reduce_max_ps
 #define _mm512_dpbusd_epi32 emulated_dpbusd_epi32
+#define _mm512_or_si512 emulated_or_si512
+#undef _mm512_srli_epi16
+#define _mm512_srli_epi16 emulated_srli_epi16
+#define _mm512_packus_epi32 emulated_packus_epi32
+#define _mm512_packus_epi16 emulated_packus_epi16
+#define _mm512_permutexvar_epi32 emulated_permutexvar_epi32
 #define __asm__(...) /* hides a value from the compiler when the peak is measured */
 
 #define lks_ops_avx512 emulated_ops_avx512
@@ -319,6 +369,7 @@ static inline emulated_m512i emulated_dpbusd_epi32(emulated_m512i sum, emulated_
 #define lks_avx512_vnni_linear_int8 emulated_avx512_linear_int8
 #define lks_avx512_vnni_expander emulated_avx512_expander
 #define lks_avx512_vnni_run_int8 emulated_avx512_run_int8
+#define lks_avx512_vnni_attention_int8 emulated_avx512_attention_int8
 #define lks_avx512_vnni_linear_int4 emulated_avx512_linear_int4
 #define lks_avx512_linear_bf16 emulated_avx512_linear_bf16
 #define lks_avx512_bf16_linear_bf16 emulated_avx512_bf16_linear_bf16

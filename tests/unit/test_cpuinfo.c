@@ -48,7 +48,8 @@ static bool optional(size_t offset)
            offset == offsetof(lks_ops, expander) || offset == offsetof(lks_ops, residual_scratch) ||
            offset == offsetof(lks_ops, block_fits) || offset == offsetof(lks_ops, block) ||
            offset == offsetof(lks_ops, linear_rounded) || offset == offsetof(lks_ops, resample) ||
-           offset == offsetof(lks_ops, stage) || offset == offsetof(lks_ops, norm_fits);
+           offset == offsetof(lks_ops, stage) || offset == offsetof(lks_ops, norm_fits) ||
+           offset == offsetof(lks_ops, attention_int8);
 }
 
 static void tables(void **state)

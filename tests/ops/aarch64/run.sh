@@ -17,6 +17,7 @@ ninja -C "$work" -j2 >"$work/log" || { cat "$work/log"; exit 1; }
 jobs='max int4 packing,layout,inputs,layer_shapes,layer_options,layer_close_to_f32,strange_rows
 max linear shapes,options,packing_fills,unpacking
 max attention key_counts,head_widths,linear_kind,sharp,batch_independence
+max attention_int8 all
 max conv all
 max int8 all
 max bf16 layer_shapes,layer_options,exact_sums,layer_close_to_f32,strange_rows,widening
