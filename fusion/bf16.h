@@ -9,6 +9,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define LKS_BF16_COLUMNS 64 /* output channels of a panel */
 #define LKS_BF16_GROUP 2    /* inputs whose weights lie side by side */
@@ -31,8 +32,15 @@ void lks_bf16_unpack(float *row, const lks_bf16_weights *weights, int d_in, int 
 /* out [n] = x rounded. */
 void lks_bf16_round(uint16_t *out, const float *x, size_t n);
 
-/* Halves to even; too large numbers become infinity, NaN stays NaN. */
-uint16_t lks_bf16_from_float(float value);
+/* Halves to even; too large numbers become infinity, NaN stays NaN. Without branches, so that compilers make vectors of loops over it. */
+static inline uint16_t lks_bf16_from_float(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    const uint32_t nearest = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16, quiet = bits >> 16 | 0x40;
+    return (uint16_t)((bits & 0x7FFFFFFF) > 0x7F800000 ? quiet : nearest);
+}
+
 float lks_bf16_to_float(uint16_t value);
 
 #endif

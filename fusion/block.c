@@ -24,9 +24,10 @@ size_t lks_block_scratch(const lks_ops *ops, const lks_block *block, int n_batch
            lks_arena_cost(n * hidden_columns(block), sizeof(float));
 }
 
-bool lks_block_attends_int8(const lks_ops *ops, const lks_block *block)
+bool lks_block_attends_int8(const lks_ops *ops, const lks_block *block, int n_tokens)
 {
-    return ops->attention_int8 && lks_linear_precision(&block->qkv) == LKS_PRECISION_INT8;
+    enum { LEAST = 64 };
+    return ops->attention_int8 && n_tokens >= LEAST && lks_linear_precision(&block->qkv) == LKS_PRECISION_INT8;
 }
 
 /* mixed [n_batch, n_tokens, d] = the attention of qkv [n_batch, n_tokens, 3 d]. */
@@ -39,7 +40,7 @@ static void attend(const lks_compute *compute, const lks_block *block, float *mi
     attention.key = qkv + d;
     attention.value = qkv + 2 * d;
     attention.out = mixed;
-    if (!lks_block_attends_int8(compute->ops, block) || !compute->ops->attention_int8(compute, &attention))
+    if (!lks_block_attends_int8(compute->ops, block, n_tokens) || !compute->ops->attention_int8(compute, &attention))
         compute->ops->attention(compute, &attention);
 }
 
@@ -50,7 +51,7 @@ static void run_normed(const lks_compute *compute, const lks_linear *layer, floa
     const lks_ops *ops = compute->ops;
     lks_linear_args args = {
         .n = n, .x = x, .x_stride = layer->d_in, .y = y, .y_stride = layer->d_out, .activation = activation};
-    if (ops->norm_fits && ops->norm_fits(layer)) {
+    if (ops->linear_fuses && ops->linear_fuses(layer)) {
         args.norm = norm;
         args.norm_eps = eps;
     } else {

@@ -115,8 +115,15 @@ void lks_linear_rounded(const lks_compute *compute, uint16_t *const *y, float *e
     if (ops->linear_rounded && ops->linear_rounded(compute, y, layers, n_layers, x, n))
         return;
     for (int i = 0; i < n_layers; i++) {
-        lks_linear_dense(compute, layers[i], exact, x, n, LKS_ACT_NONE, NULL);
-        ops->round_bf16(compute, y[i], exact, (size_t)n * (size_t)layers[i]->d_out);
+        const lks_linear *layer = layers[i];
+        if (ops->linear_fuses && ops->linear_fuses(layer)) {
+            const lks_linear_args args = {
+                .n = n, .x = x, .x_stride = layer->d_in, .y_stride = layer->d_out, .y_bf16 = y[i]};
+            lks_linear_run(compute, layer, &args);
+            continue;
+        }
+        lks_linear_dense(compute, layer, exact, x, n, LKS_ACT_NONE, NULL);
+        ops->round_bf16(compute, y[i], exact, (size_t)n * (size_t)layer->d_out);
     }
 }
 

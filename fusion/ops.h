@@ -75,9 +75,10 @@ typedef struct lks_linear_args {
     lks_activation activation;
     const float *residual;
     int64_t residual_stride;
-    /* The rows of x are normalised first, as by layer_norm with norm_eps: see lks_ops.norm_fits. NULL: they are not. */
+    /* Of layers that lks_ops.linear_fuses. The rows of x are normalised first, as by layer_norm with norm_eps; NULL: they are not. */
     const lks_norm *norm;
     float norm_eps;
+    uint16_t *y_bf16; /* outputs go here, rounded, and not to y; without activation and residual. NULL: they go to y */
 } lks_linear_args;
 
 enum { LKS_MAX_FILTER = 15 }; /* the widest kernel of a depthwise convolution */
@@ -209,8 +210,8 @@ typedef struct lks_ops {
     void (*linear_int8)(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
     void (*linear_bf16)(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
     void (*linear_int4)(const lks_compute *compute, const lks_linear *layer, const lks_linear_args *args);
-    /* Layers that take args->norm: those that go through their inputs once more anyway. NULL: none do. */
-    bool (*norm_fits)(const lks_linear *layer);
+    /* Does the layer take args->norm and args->y_bf16? Those do that go through their inputs once more anyway. NULL: none do. */
+    bool (*linear_fuses)(const lks_linear *layer);
     /* packed = panels [begin, end) of a layer's bf16 weights, as linear_pack would have it. NULL where products of bf16 are as fast as
      * those of f32. */
     void (*linear_widen)(float *packed, const uint16_t *panels, int d_in, int begin, int end);
@@ -313,8 +314,9 @@ size_t lks_inverted_residual_scratch(const lks_ops *ops, int n_threads, const lk
 /* x [n_batch, n_tokens, d] = the block of it, each sequence by itself. Takes lks_block_scratch bytes beside what its layers and
  * attention take (lks_ops_scratch). */
 void lks_block_run(const lks_compute *compute, const lks_block *block, float *x, int n_batch, int n_tokens);
-/* Does that attend in int8 (lks_attention_int8_takes), as its layers compute? */
-bool lks_block_attends_int8(const lks_ops *ops, const lks_block *block);
+/* Does that attend in int8 (lks_attention_int8_takes)? Blocks whose layers are do, where the table has it and the sequence is so long
+ * that it saves time. */
+bool lks_block_attends_int8(const lks_ops *ops, const lks_block *block, int n_tokens);
 size_t lks_block_scratch(const lks_ops *ops, const lks_block *block, int n_batch, int n_tokens);
 
 lks_precision lks_linear_precision(const lks_linear *layer);

@@ -299,7 +299,7 @@ int64_t lks_vit_int8_multiply_adds(const lks_vit *vit)
     for (int i = 0; i < vit->config.n_layers; i++) {
         const lks_block *b = &vit->blocks[i];
         per_token += int8_products(&b->qkv) + int8_products(&b->proj) + int8_products(&b->fc1) + int8_products(&b->fc2);
-        per_token += lks_block_attends_int8(vit->ops, b) ? 2 * n * d : 0;
+        per_token += lks_block_attends_int8(vit->ops, b, (int)n) ? 2 * n * d : 0;
     }
     const vit_embedding *embedding = &vit->embedding;
     return n * per_token + (n - vit->config.n_prefix) * int8_products(&embedding->patch) +

@@ -3,29 +3,15 @@
 
 #include <string.h>
 
-/* Without branches, so that compilers make vectors of loops over it. */
-static inline uint16_t rounded(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    uint32_t nearest = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16, quiet = bits >> 16 | 0x40;
-    return (uint16_t)((bits & 0x7FFFFFFF) > 0x7F800000 ? quiet : nearest);
-}
-
-uint16_t lks_bf16_from_float(float value)
-{
-    return rounded(value);
-}
-
 void lks_bf16_round(uint16_t *out, const float *x, size_t n)
 {
     enum { BLOCK = 64 };
     size_t i = 0;
     for (; i + BLOCK <= n; i += BLOCK)
         for (size_t k = 0; k < BLOCK; k++)
-            out[i + k] = rounded(x[i + k]);
+            out[i + k] = lks_bf16_from_float(x[i + k]);
     for (; i < n; i++)
-        out[i] = rounded(x[i]);
+        out[i] = lks_bf16_from_float(x[i]);
 }
 
 float lks_bf16_to_float(uint16_t value)

@@ -54,13 +54,8 @@ static size_t round_up(size_t n, size_t unit)
 
 size_t lks_attention_scratch_floats(int n_keys, int d_head)
 {
-    size_t keys = round_up((size_t)n_keys, LKS_PANEL), d = round_up((size_t)d_head, LKS_PANEL),
-           pad = 64 / sizeof(float);
-    size_t floats = 2 * keys * d + LKS_QUERY_BLOCK * (2 * d + LKS_KEY_BLOCK + 32);
-    /* Keys and values of a byte, three numbers a key, and of a block scores, weights of two bytes, queries, and sums of them. */
-    size_t bytes =
-        keys * d / 2 + 3 * keys + LKS_QUERY_BLOCK * (keys + pad + 2 * (keys / 4 + pad) + d / 4 + pad + 2 * LKS_PANEL);
-    return d_head <= LKS_MOST_INT8_HEAD && bytes > floats ? bytes : floats;
+    size_t keys = round_up((size_t)n_keys, LKS_PANEL), d = round_up((size_t)d_head, LKS_PANEL);
+    return 2 * keys * d + LKS_QUERY_BLOCK * (2 * d + LKS_KEY_BLOCK + 32);
 }
 
 bool lks_top_k_precedes(float a, float b)

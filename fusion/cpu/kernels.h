@@ -82,7 +82,7 @@ lks_head_offsets lks_attention_offsets(const lks_attention *attention, int b, in
 #define LKS_KEY_BLOCK 640
 /* Queries of a unit of work, whole blocks: heads are cut only where whole ones would give the threads unequal work. */
 int lks_attention_chunk(const lks_attention *attention, int n_threads);
-/* Floats of scratch that attention needs per thread, in int8 too. */
+/* Floats of scratch that attention needs per thread; in int8 it needs less. */
 size_t lks_attention_scratch_floats(int n_keys, int d_head);
 
 /* Does `a` come before `b` in a descending list? Equal values keep the order of their indices, NaN comes last. */

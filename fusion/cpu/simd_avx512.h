@@ -53,6 +53,18 @@ static inline vec v_load_bf16(const uint16_t *p)
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
 }
 
+/* x rounded to bf16, halves to even; NaN stays one. */
+static inline void v_store_bf16(uint16_t *p, vec x)
+{
+    const __m512i bits = _mm512_castps_si512(x), upper = _mm512_srli_epi32(bits, 16);
+    const __m512i odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+    const __m512i nearest =
+        _mm512_srli_epi32(_mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF))), 16);
+    const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    const __m512i halves = _mm512_mask_or_epi32(nearest, nan, upper, _mm512_set1_epi32(0x40));
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(halves));
+}
+
 static inline void v_store_part(float *p, vec x, int n)
 {
     _mm512_mask_storeu_ps(p, v_first(n), x);

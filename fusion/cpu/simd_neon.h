@@ -43,6 +43,15 @@ static inline vec v_load_part(const float *p, int n)
     return vld1q_f32(lanes);
 }
 
+/* x rounded to bf16, halves to even; NaN stays one. */
+static inline void v_store_bf16(uint16_t *p, vec x)
+{
+    const uint32x4_t bits = vreinterpretq_u32_f32(x), upper = vshrq_n_u32(bits, 16),
+                     odd = vandq_u32(upper, vdupq_n_u32(1));
+    const uint32x4_t nearest = vshrq_n_u32(vaddq_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7FFF))), 16);
+    vst1_u16(p, vmovn_u32(vbslq_u32(vceqq_f32(x, x), nearest, vorrq_u32(upper, vdupq_n_u32(0x40)))));
+}
+
 static inline void v_store_part(float *p, vec x, int n)
 {
     float lanes[V_WIDTH];

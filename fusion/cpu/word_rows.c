@@ -8,7 +8,7 @@
 #define ROW_PADDING 16 /* words */
 
 /* bf16 layers may be widened, and run as f32. */
-bool lks_words_norm_fits(const lks_linear *layer)
+bool lks_words_fuse(const lks_linear *layer)
 {
     return layer->int8.panels && layer->d_in <= LKS_MOST_NORMED;
 }

@@ -8,8 +8,8 @@
 
 enum { LKS_MOST_NORMED = 2048 }; /* inputs of layers that norm them */
 
-/* See lks_ops.norm_fits. */
-bool lks_words_norm_fits(const lks_linear *layer);
+/* See lks_ops.linear_fuses. */
+bool lks_words_fuse(const lks_linear *layer);
 
 enum { LKS_ROW_CHUNK = 16 }; /* inputs that are converted at a time; rows are padded to whole chunks */
 

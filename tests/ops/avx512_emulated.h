@@ -249,6 +249,23 @@ static inline __m128i emulated_cvtusepi32_epi8(emulated_m512i a)
     return r;
 }
 
+static inline emulated_m512i emulated_mask_or_epi32(emulated_m512i otherwise, __mmask16 mask, emulated_m512i a,
+                                                    emulated_m512i b)
+{
+    emulated_m512i r;
+    EACH(mask >> i & 1 ? a.at[i] | b.at[i] : otherwise.at[i]);
+}
+
+static inline __m256i emulated_cvtepi32_epi16(emulated_m512i a)
+{
+    int16_t halves[16];
+    for (int i = 0; i < 16; i++)
+        halves[i] = (int16_t)a.at[i];
+    __m256i r;
+    memcpy(&r, halves, sizeof r);
+    return r;
+}
+
 static inline emulated_m512i emulated_srli_epi16(emulated_m512i a, int n)
 {
     uint16_t halves[32];
@@ -355,6 +372,8 @@ static inline emulated_m512i emulated_dpbusd_epi32(emulated_m512i sum, emulated_
 #define _mm512_reduce_max_ps emulated_reduce_max_ps
 #define _mm512_dpbusd_epi32 emulated_dpbusd_epi32
 #define _mm512_or_si512 emulated_or_si512
+#define _mm512_mask_or_epi32 emulated_mask_or_epi32
+#define _mm512_cvtepi32_epi16 emulated_cvtepi32_epi16
 #undef _mm512_srli_epi16
 #define _mm512_srli_epi16 emulated_srli_epi16
 #define _mm512_packus_epi32 emulated_packus_epi32

@@ -193,6 +193,70 @@ static void refused(void **state)
     bench_close(&b);
 }
 
+/* An int8 layer with weights of its own, such that outputs are about as large as inputs. */
+static lks_linear int8_layer(lks_arena *arena, int d_in, int d_out, uint32_t seed)
+{
+    float *w = random_floats((size_t)d_in * (size_t)d_out, seed);
+    for (int i = 0; i < d_in * d_out; i++)
+        w[i] *= sqrtf(3.0f / (float)d_in);
+    int8_t *panels = lks_arena_take(arena, lks_int8_panel_bytes(d_in, d_out), 1);
+    float *scales = lks_arena_take(arena, (size_t)d_out, sizeof *scales);
+    int32_t *sums = lks_arena_take(arena, (size_t)d_out, sizeof *sums);
+    assert_non_null(sums);
+    lks_int8_pack(panels, scales, sums, w, d_in, 0, d_out);
+    free(w);
+    return (lks_linear){.d_in = d_in, .d_out = d_out, .int8 = {panels, scales, sums}};
+}
+
+/* A block of int8 layers attends in int8 where its sequences are long, and else as without that. */
+static void blocks(void **state)
+{
+    enum { D = 64, D_MLP = 96, MOST = 80 };
+    bench b;
+    bench_open(&b, test_isa(state), 2);
+    if (!b.compute.ops->attention_int8)
+        skip();
+    lks_ops without = *b.compute.ops;
+    without.attention_int8 = NULL;
+    lks_arena arena;
+    assert_int_equal(lks_arena_init(&arena, 1 << 20, NULL), LKS_OK);
+    float *ones = constant_floats(D, 1.0f), *x = random_floats(MOST * D, 5);
+    const lks_block block = {.norm1 = {ones, NULL},
+                             .norm2 = {ones, NULL},
+                             .qkv = int8_layer(&arena, D, 3 * D, 1),
+                             .proj = int8_layer(&arena, D, D, 2),
+                             .fc1 = int8_layer(&arena, D, D_MLP, 3),
+                             .fc2 = int8_layer(&arena, D_MLP, D, 4),
+                             .n_heads = 2,
+                             .activation = LKS_ACT_GELU,
+                             .eps = 1e-6f};
+    for (int n_tokens = 40; n_tokens <= MOST; n_tokens += MOST - 40) {
+        float *bytes = random_floats(MOST * D, 5), *floats = random_floats(MOST * D, 5);
+        lks_compute exact = b.compute;
+        exact.ops = &without;
+        lks_block_run(&b.compute, &block, bytes, 1, n_tokens);
+        lks_block_run(&exact, &block, floats, 1, n_tokens);
+        const size_t n = (size_t)n_tokens * D;
+        if (lks_block_attends_int8(b.compute.ops, &block, n_tokens)) {
+            double off = 0.0, size = 0.0;
+            for (size_t i = 0; i < n; i++) {
+                off += pow((double)bytes[i] - floats[i], 2.0);
+                size += pow((double)floats[i] - x[i], 2.0);
+            }
+            assert_true(off > 0.0 && off < size * 1e-3);
+        } else {
+            assert_true(n_tokens == 40);
+            assert_same(bytes, floats, n, "a short sequence");
+        }
+        free(bytes);
+        free(floats);
+    }
+    free(ones);
+    free(x);
+    lks_arena_release(&arena);
+    bench_close(&b);
+}
+
 #define INT8_TEST(function)                                                                                            \
     OPS_TEST_ISA(function, LKS_ISA_REF), OPS_TEST_ISA(function, LKS_ISA_AVX2),                                         \
         OPS_TEST_ISA(function, LKS_ISA_AVX_VNNI), OPS_TEST_ISA(function, LKS_ISA_AVX512_VNNI),                         \
@@ -201,8 +265,8 @@ static void refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        INT8_TEST(key_counts),    INT8_TEST(head_widths), INT8_TEST(groups_and_beams),
-        INT8_TEST(far_from_zero), INT8_TEST(not_finite),  INT8_TEST(refused),
+        INT8_TEST(key_counts), INT8_TEST(head_widths), INT8_TEST(groups_and_beams), INT8_TEST(far_from_zero),
+        INT8_TEST(not_finite), INT8_TEST(refused),     INT8_TEST(blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

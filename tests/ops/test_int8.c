@@ -128,7 +128,7 @@ static void normed_inputs(void **state)
             b.compute.ops->layer_norm(&b.compute, normed + i * d_in, x + i * stride, 1, d_in, norm.weight, norm.bias,
                                       1e-6f);
         function(&b.compute, &p.layer, &args);
-        assert_true(b.compute.ops->norm_fits(&p.layer));
+        assert_true(b.compute.ops->linear_fuses(&p.layer));
         args.x = x;
         args.x_stride = stride;
         args.y = y;
@@ -141,6 +141,38 @@ static void normed_inputs(void **state)
         for (size_t i = 0; i < sizeof all / sizeof *all; i++)
             free(all[i]);
     }
+    bench_close(&b);
+}
+
+/* Outputs that are rounded are those that are not, rounded. */
+static void rounded_outputs(void **state)
+{
+    static const int widths[] = {1, 37, 768, 2048};
+    bench b;
+    linear_function *function = layer_bench_open(&b, test_isa(state), 2);
+    for (size_t s = 0; s < sizeof widths / sizeof *widths; s++)
+        for (int n = 1; n <= 31; n += 15) {
+            enum { MOST = 31, D_OUT = 70 };
+            const int d_in = widths[s];
+            float *w = random_floats(D_OUT * (size_t)d_in, 2), *x = random_floats(MOST * (size_t)d_in, 3);
+            float *y = constant_floats(MOST * D_OUT, 0.0f);
+            uint16_t rounded[MOST * D_OUT + 1] = {0};
+            packed_layer p = layer_pack(w, d_in, D_OUT, true);
+            if (n > 2)
+                x[2 * d_in] = NAN; /* as the third row of outputs will be */
+            lks_linear_args args = {.n = n, .x = x, .x_stride = d_in, .y = y, .y_stride = D_OUT};
+            function(&b.compute, &p.layer, &args);
+            args.y = NULL;
+            args.y_bf16 = rounded;
+            function(&b.compute, &p.layer, &args);
+            for (int i = 0; i < n * D_OUT; i++)
+                assert_int_equal(rounded[i], lks_bf16_from_float(y[i]));
+            assert_int_equal(rounded[n * D_OUT], 0);
+            layer_release(&p);
+            free(w);
+            free(x);
+            free(y);
+        }
     bench_close(&b);
 }
 
@@ -188,6 +220,7 @@ int main(void)
         INT8_TEST(layer_batch_independence),
         INT8_TEST(strange_rows),
         VECTOR_TEST(normed_inputs),
+        VECTOR_TEST(rounded_outputs),
         OPS_TEST_ISA(layer_shapes, EMULATED),
         OPS_TEST_ISA(layer_large, EMULATED),
         OPS_TEST_ISA(exact_integers, EMULATED),

@@ -48,7 +48,7 @@ static bool optional(size_t offset)
            offset == offsetof(lks_ops, expander) || offset == offsetof(lks_ops, residual_scratch) ||
            offset == offsetof(lks_ops, block_fits) || offset == offsetof(lks_ops, block) ||
            offset == offsetof(lks_ops, linear_rounded) || offset == offsetof(lks_ops, resample) ||
-           offset == offsetof(lks_ops, stage) || offset == offsetof(lks_ops, norm_fits) ||
+           offset == offsetof(lks_ops, stage) || offset == offsetof(lks_ops, linear_fuses) ||
            offset == offsetof(lks_ops, attention_int8);
 }
 
