@@ -1,10 +1,13 @@
 /* Packing a model into one GGUF file: the weights that binding uses, and the texts that the model was opened from. */
 #include <fnmatch.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "apps/captioner/calibrate.h"
 #include "apps/captioner/model.h"
 #include "fusion/json.h"
 #include "fusion/weights/convert.h"
@@ -145,6 +148,7 @@ typedef struct conversion {
     const char *const *kept;
     size_t n_kept;
     bool matched[MAX_KEPT];
+    lks_calibrator *calibrator; /* or NULL */
 } conversion;
 
 static lks_status add_layer(void *context, const lks_bound *bound, lks_error *err)
@@ -152,7 +156,8 @@ static lks_status add_layer(void *context, const lks_bound *bound, lks_error *er
     conversion *c = context;
     for (size_t i = 0; bound->layer && i < c->n_kept; i++)
         c->matched[i] |= fnmatch(c->kept[i], bound->name, 0) == 0;
-    return lks_converter_add(c->converter, bound, err);
+    lks_status st = c->calibrator ? lks_calibrator_add(c->calibrator, bound, err) : LKS_OK;
+    return st == LKS_OK ? lks_converter_add(c->converter, bound, err) : st;
 }
 
 static lks_status check_kept(const conversion *c, const char *path, lks_error *err)
@@ -165,31 +170,38 @@ static lks_status check_kept(const conversion *c, const char *path, lks_error *e
     return LKS_OK;
 }
 
-lks_status lks_model_convert(lks_convert_result *result, const char *path, const char *out_path,
-                             const lks_convert_options *options, lks_error *err)
+/* What a model becomes. */
+typedef struct target {
+    lks_dtype dtype;
+    lks_precision precision;
+    const char *const *kept, *const *photos;
+    size_t n_kept, n_photos;
+    int n_threads;
+} target;
+
+/* lks_model_convert in one step: a model that is calibrated is not packed yet. */
+static lks_status convert_once(lks_convert_result *result, const char *path, const char *out_path, const target *to,
+                               lks_error *err)
 {
-    lks_dtype dtype = LKS_F32;
-    lks_precision precision = LKS_PRECISION_F32;
     lks_model_files files = {0};
     lks_threads *threads = NULL;
-    conversion job = {.kept = options ? options->kept : NULL, .n_kept = options ? options->n_kept : 0};
+    conversion job = {.kept = to->kept, .n_kept = to->n_kept};
     lks_model *model = NULL;
-    lks_status st = parse_target(&dtype, &precision, options, err);
-    if (st == LKS_OK && job.n_kept > MAX_KEPT)
-        st = lks_error_set(err, LKS_ERR_ARGUMENT, "more than %d patterns of layers", MAX_KEPT);
-    if (st != LKS_OK)
-        return st;
-    st = lks_threads_open(&threads, options ? options->n_threads : 0, err);
+    size_t n_calibrated = 0;
+    lks_status st = lks_threads_open(&threads, to->n_threads, err);
     if (st == LKS_OK)
-        st = lks_converter_open(&job.converter, dtype, precision, err);
+        st = lks_converter_open(&job.converter, to->dtype, to->precision, err);
     if (st == LKS_OK)
         st = lks_model_files_open(&files, path, err);
     if (st == LKS_OK)
         st = refuse_packed(files.weights, path, err);
+    const lks_ops *ops = lks_ops_get(LKS_ISA_AUTO);
+    if (st == LKS_OK && to->n_photos > 0)
+        st = lks_calibrator_open(&job.calibrator, ops, err);
     if (st == LKS_OK) {
-        lks_bind_options bind = {.ops = lks_ops_get(LKS_ISA_AUTO),
+        lks_bind_options bind = {.ops = job.calibrator ? lks_calibrator_ops(job.calibrator) : ops,
                                  .threads = threads,
-                                 .precision = precision,
+                                 .precision = to->precision,
                                  .kept = job.kept,
                                  .n_kept = job.n_kept,
                                  .listener = add_layer,
@@ -198,11 +210,72 @@ lks_status lks_model_convert(lks_convert_result *result, const char *path, const
     }
     if (st == LKS_OK)
         st = check_kept(&job, path, err);
+    if (st == LKS_OK && job.calibrator)
+        st = lks_calibrator_look(job.calibrator, model, path, to->photos, to->n_photos, to->n_threads, err);
+    if (st == LKS_OK && job.calibrator)
+        st = lks_calibrator_apply(job.calibrator, job.converter, &n_calibrated, err);
     if (st == LKS_OK)
         st = write_model(result, model, &files, job.converter, out_path, err);
+    if (st == LKS_OK && result)
+        result->n_calibrated_layers = n_calibrated;
     lks_converter_close(job.converter);
     lks_model_close(model);
+    lks_calibrator_close(job.calibrator);
     lks_model_files_close(&files);
     lks_threads_close(threads);
     return st;
+}
+
+/* Calibrates the model into a file beside the new one, and packs that. */
+static lks_status convert_calibrated(lks_convert_result *result, const char *path, const char *out_path,
+                                     const target *to, lks_error *err)
+{
+    static const char suffix[] = ".calibrated";
+    char *between = malloc(strlen(out_path) + sizeof suffix);
+    if (!between)
+        return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
+    strcat(strcpy(between, out_path), suffix);
+    const target scaled = {.dtype = LKS_F32,
+                           .precision = LKS_PRECISION_F32,
+                           .photos = to->photos,
+                           .n_photos = to->n_photos,
+                           .n_threads = to->n_threads};
+    target packed = *to;
+    packed.n_photos = 0;
+    lks_convert_result first, second;
+    lks_status st = convert_once(&first, path, between, &scaled, err);
+    if (st == LKS_OK) {
+        st = convert_once(&second, between, out_path, &packed, err);
+        unlink(between);
+    }
+    if (st == LKS_OK && result) {
+        *result = second;
+        result->bytes_before = first.bytes_before;
+        result->n_calibrated_layers = first.n_calibrated_layers;
+    }
+    free(between);
+    return st;
+}
+
+lks_status lks_model_convert(lks_convert_result *result, const char *path, const char *out_path,
+                             const lks_convert_options *options, lks_error *err)
+{
+    target to = {.dtype = LKS_F32, .precision = LKS_PRECISION_F32};
+    lks_status st = parse_target(&to.dtype, &to.precision, options, err);
+    if (options) {
+        to.kept = options->kept;
+        to.n_kept = options->n_kept;
+        to.n_threads = options->n_threads;
+        if (options->size >= offsetof(lks_convert_options, n_photos) + sizeof options->n_photos) {
+            to.photos = options->photos;
+            to.n_photos = options->n_photos;
+        }
+    }
+    if (st == LKS_OK && to.n_kept > MAX_KEPT)
+        st = lks_error_set(err, LKS_ERR_ARGUMENT, "more than %d patterns of layers", MAX_KEPT);
+    if (st != LKS_OK)
+        return st;
+    const bool packs = to.precision != LKS_PRECISION_F32;
+    return packs && to.n_photos > 0 ? convert_calibrated(result, path, out_path, &to, err)
+                                    : convert_once(result, path, out_path, &to, err);
 }

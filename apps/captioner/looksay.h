@@ -116,11 +116,15 @@ typedef struct lks_convert_options {
     int n_threads; /* 0: all CPUs */
     const char *const *kept; /* n_kept patterns of fnmatch(3) for names of layers that int8 and int4 leave bf16 */
     size_t n_kept;
+    /* n_photos paths: what the model makes of them shows which channels of its encoder are large; these are scaled down before layers
+     * are packed, and the weights that meet them up. A file beside the new one holds the model meanwhile. 0: it stays as it is. */
+    const char *const *photos;
+    size_t n_photos;
 } lks_convert_options;
 
 typedef struct lks_convert_result {
     uint64_t bytes_before, bytes_after; /* of the weight files, of the new file */
-    size_t n_tensors, n_packed_layers;
+    size_t n_tensors, n_packed_layers, n_calibrated_layers;
 } lks_convert_result;
 
 /* Writes the model at `path` (anything lks_model_open takes, files of packed layers excepted) as one GGUF file that holds weights,

@@ -1,12 +1,33 @@
 /* looksay convert, looksay quantize: a model as one GGUF file. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "apps/cli/commands.h"
 #include "apps/cli/dataset.h"
 #include "apps/cli/engine.h"
 
-static int convert(const settings *s, const char *name, const char *dtype)
+enum { CALIBRATION_PHOTOS = 32 };
+
+/* Paths, malloc'ed, of the first photos of --calibrate. Returns false after a message. */
+static bool find_photos(char *paths[CALIBRATION_PHOTOS], size_t *n, const settings *s)
+{
+    dataset data;
+    dataset_row row;
+    dataset_status next = DATASET_END;
+    if (!dataset_open(&data, s->calibrate, s))
+        return false;
+    while (*n < CALIBRATION_PHOTOS && (next = dataset_next(&data, &row)) == DATASET_ROW) {
+        paths[*n] = strdup(row.path);
+        *n += paths[*n] != NULL;
+    }
+    dataset_close(&data);
+    if (*n == 0 && next == DATASET_END)
+        complain("%s: no row was asked for", s->calibrate);
+    return *n > 0 && next != DATASET_WRONG;
+}
+
+static int convert(const settings *s, const char *name, const char *dtype, const char *const *photos, size_t n_photos)
 {
     if (s->n_operands != 1 || !s->output) {
         complain("%s takes one model, and -o FILE.gguf for the new one", name);
@@ -16,7 +37,9 @@ static int convert(const settings *s, const char *name, const char *dtype)
                                    .dtype = dtype,
                                    .n_threads = s->n_threads == OPTION_UNSET ? 0 : s->n_threads,
                                    .kept = s->kept.words,
-                                   .n_kept = s->kept.n};
+                                   .n_kept = s->kept.n,
+                                   .photos = photos,
+                                   .n_photos = n_photos};
     lks_convert_result result;
     lks_error err;
     double began = engine_now_ms();
@@ -30,6 +53,8 @@ static int convert(const settings *s, const char *name, const char *dtype)
            100.0 * after / before, result.n_tensors);
     if (result.n_packed_layers)
         printf(", %zu packed layers", result.n_packed_layers);
+    if (result.n_calibrated_layers)
+        printf(", %zu of them calibrated", result.n_calibrated_layers);
     putchar('\n');
     if (s->verbose)
         complain("written in %.0f ms", engine_now_ms() - began);
@@ -38,7 +63,7 @@ static int convert(const settings *s, const char *name, const char *dtype)
 
 int command_convert(const settings *s)
 {
-    return convert(s, "convert", s->to ? s->to : "f32");
+    return convert(s, "convert", s->to ? s->to : "f32", NULL, 0);
 }
 
 /* *score = the CIDEr of a model on --data. Returns an exit status, after a message where it is none of success. */
@@ -86,12 +111,19 @@ int command_quantize(const settings *s)
 {
     double before = 0.0, after = 0.0;
     int status = EXIT_ALL_DONE;
-    if (s->data && s->n_operands == 1) { /* first, as the new model may replace the old one */
+    char *photos[CALIBRATION_PHOTOS];
+    size_t n_photos = 0;
+    if (s->calibrate && !find_photos(photos, &n_photos, s))
+        status = EXIT_USAGE;
+    if (status == EXIT_ALL_DONE && s->data &&
+        s->n_operands == 1) { /* first, as the new model may replace the old one */
         engine_catch_interrupts();
         status = score_model(&before, s, s->operands[0]);
     }
     if (status == EXIT_ALL_DONE)
-        status = convert(s, "quantize", s->to ? s->to : "int8");
+        status = convert(s, "quantize", s->to ? s->to : "int8", (const char *const *)photos, n_photos);
+    for (size_t i = 0; i < n_photos; i++)
+        free(photos[i]);
     if (status == EXIT_ALL_DONE && s->data)
         status = score_model(&after, s, s->output);
     if (status == EXIT_ALL_DONE && s->data)

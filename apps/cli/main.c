@@ -124,7 +124,8 @@ static const command commands[] = {
      .description =
          "Writes a GGUF file whose linear layers are integers of 8 or 4 bits, or bf16, packed as the program computes\n"
          "with them. It is mapped and used in place when it is opened. Embeddings, norms and filters keep their\n"
-         "precision. With --data both models caption its photos, and their CIDEr is printed.",
+         "precision. With --data both models caption its photos, and their CIDEr is printed. With --calibrate the\n"
+         "model first looks at photos, and large channels of its encoder are scaled so that rounding costs less.",
      .examples = "  looksay quantize models/blip -o blip-int8.gguf\n  looksay --model blip-int8.gguf photo.jpg\n"
                  "  looksay quantize models/blip -o blip-int8.gguf --data captions.jsonl --split val --photos images\n",
      .groups = GROUP_QUANTIZE,

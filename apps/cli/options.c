@@ -318,11 +318,12 @@ static const struct need {
     {"existing", {"--format txt|xmp|embed"}},
     {"ext", {"--format txt|xmp"}},
     {"feature-cache-size", {"--feature-cache"}},
-    {"photos", {"--data"}},
-    {"split", {"--data"}},
-    {"references", {"--data"}},
-    {"limit", {"--data"}},
+    {"photos", {"--data", "--calibrate"}},
+    {"split", {"--data", "--calibrate"}},
+    {"references", {"--data", "--calibrate"}},
+    {"limit", {"--data", "--calibrate"}},
     {"keep", {"--to int8|int4"}},
+    {"calibrate", {"--to int8|int4"}},
 };
 
 static bool names_folder(const settings *s)

@@ -81,7 +81,7 @@ typedef struct settings {
     /* translate: a language; convert, quantize: a precision */
     const char *to;
     /* eval, verify, bench, quantize */
-    const char *data, *photos, *split, *references;
+    const char *data, *calibrate, *photos, *split, *references;
     int limit, repeat;
     double tolerance;
     /* which options of the table were given, by the command line and not the environment */

@@ -90,6 +90,7 @@ const option option_table[] = {
     TEXT("output", 'o', KIND_TEXT, GROUP_CONVERT | GROUP_QUANTIZE, output, "FILE.gguf", "the new model; appears when it is complete"),
     TEXT("to", 0, KIND_CHOICE, GROUP_CONVERT, to, "f32|f16", "precision of matrices; default: f32"),
     TEXT("to", 0, KIND_CHOICE, GROUP_QUANTIZE, to, "int8|int4|bf16", "precision of linear layers; default: int8"),
+    TEXT("calibrate", 0, KIND_TEXT, GROUP_QUANTIZE, calibrate, "DATA.jsonl", "look at the first 32 of these photos, and scale channels of the encoder that are large there down before rounding"),
     TEXT("keep", 0, KIND_TEXTS, GROUP_QUANTIZE, kept, "GLOB", "layers whose names match stay bf16; may be repeated"),
 
     FLAG("quiet", 'q', GROUP_ALWAYS, quiet, "no progress and no messages about single images"),

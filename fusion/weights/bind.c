@@ -449,19 +449,19 @@ static void packed_name(char name[NAME_BYTES], const lks_binder *binder, const l
     expand(name, binder, row->pattern, n, layer, "");
 }
 
-static lks_status tell(const lks_binder *binder, const parts *found, const char *name, const void *field, bool linear,
-                       lks_error *err)
+static lks_status tell(const lks_binder *binder, const parts *found, const char *name, const void *field,
+                       lks_bind_kind kind, lks_error *err)
 {
     const lks_bind_options *options = binder->options;
     if (!options->listener || !binder->arena)
         return LKS_OK;
-    lks_bound bound = {.name = name};
+    lks_bound bound = {.name = name, .field = field, .kind = kind};
     for (int i = 0; i < found->n; i++) {
         bound.tensors[bound.n_tensors++] = found->weight[i];
         if (found->bias[i])
             bound.tensors[bound.n_tensors++] = found->bias[i];
     }
-    const lks_linear *layer = linear ? field : NULL;
+    const lks_linear *layer = is_linear(kind) ? field : NULL;
     bound.layer = layer && lks_linear_precision(layer) != LKS_PRECISION_F32 ? layer : NULL;
     return options->listener(options->listener_context, &bound, err);
 }
@@ -487,7 +487,7 @@ static lks_status bind_row(lks_binder *binder, void *field, const lks_binding *r
     if (st == LKS_OK && found.n > 0)
         st = bind_field(binder, field, &found, row, asked, err);
     if (st == LKS_OK && (stored || found.n > 0))
-        st = tell(binder, &found, name, field, linear, err);
+        st = tell(binder, &found, name, field, row->kind, err);
     if (st == LKS_OK && linear && binder->arena && binder->options->device && (stored || found.n > 0))
         st = lks_device_expect(binder->options->device, field, err);
     return st;

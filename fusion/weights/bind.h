@@ -53,6 +53,8 @@ typedef struct lks_binding {
 typedef struct lks_bound {
     const lks_tensor *tensors[2 * LKS_BIND_MAX_PARTS]; /* what it was made from */
     int n_tensors;
+    const void *field; /* which it is */
+    lks_bind_kind kind;
     const char *name;        /* under which a packed layer is stored */
     const lks_linear *layer; /* a layer below f32, or NULL */
 } lks_bound;

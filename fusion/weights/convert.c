@@ -182,6 +182,40 @@ lks_status lks_converter_add(void *converter, const lks_bound *bound, lks_error 
     return st;
 }
 
+/* The entry's own numbers, which may be changed; NULL: out of memory. */
+static float *own_floats(entry *e)
+{
+    if (!e->owned) {
+        const size_t n = (size_t)lks_tensor_count(&e->tensor) * sizeof(float);
+        e->owned = malloc(n ? n : 1);
+        if (!e->owned)
+            return NULL;
+        memcpy(e->owned, e->tensor.data, n);
+        e->tensor.data = e->owned;
+    }
+    return e->owned;
+}
+
+lks_status lks_converter_scale(lks_converter *c, const lks_tensor *source, int axis, const float *factors,
+                               lks_error *err)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        entry *e = &c->entries[i];
+        if (e->source != source)
+            continue;
+        if (e->tensor.dtype != LKS_F32)
+            return lks_error_set(err, LKS_ERR_UNSUPPORTED, "tensor '%.80s': only f32 can be scaled", source->name);
+        float *numbers = own_floats(e);
+        if (!numbers)
+            return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for tensor '%.80s'", source->name);
+        const int64_t n = lks_tensor_count(&e->tensor), stride = e->tensor.stride[axis], shape = e->tensor.shape[axis];
+        for (int64_t k = 0; k < n; k++)
+            numbers[k] *= factors[k / stride % shape];
+        return LKS_OK;
+    }
+    return lks_error_set(err, LKS_ERR_MODEL, "tensor '%.80s' is not part of the new file", source->name);
+}
+
 lks_status lks_converter_write(const lks_converter *c, const char *path, const lks_gguf_string *strings,
                                size_t n_strings, lks_error *err)
 {

@@ -18,6 +18,10 @@ void lks_converter_close(lks_converter *converter);
 /* lks_bind_options.listener with the converter as context. */
 lks_status lks_converter_add(void *converter, const lks_bound *bound, lks_error *err);
 
+/* Multiplies a tensor that it was told of, and that becomes f32, along an axis: factors [shape[axis]]. */
+lks_status lks_converter_scale(lks_converter *converter, const lks_tensor *source, int axis, const float *factors,
+                               lks_error *err);
+
 lks_status lks_converter_write(const lks_converter *converter, const char *path, const lks_gguf_string *strings,
                                size_t n_strings, lks_error *err);
 

@@ -5,12 +5,14 @@
 
 Standard library only.
 """
+import array
 import json
 import os
 import re
+import shutil
 
 import program
-from program import BAD_MODEL, MODEL, OK, OUTPUT, PHOTOS, PORTABLE, SANITIZED, SOME_FAILED, USAGE, TestCase, rows_of, run
+from program import BAD_MODEL, MODEL, OK, OUTPUT, PHOTOS, PORTABLE, ROOT, SANITIZED, SOME_FAILED, USAGE, TestCase, rows_of, run
 
 
 class Commands(TestCase):
@@ -154,6 +156,53 @@ class Commands(TestCase):
             self.assertEqual((status, out), (USAGE, ""))
             self.assertIn(says, err)
         self.assertEqual(small.read_bytes(), before)
+
+    @staticmethod
+    def scale(tensors, header, name, factor, column):
+        """Every number of a channel of inputs, or of a norm."""
+        begin, end = header[name]["data_offsets"]
+        width = header[name]["shape"][-1]
+        numbers = array.array("f", tensors[begin:end])
+        numbers[column::width] = array.array("f", [x * factor for x in numbers[column::width]])
+        tensors[begin:end] = numbers.tobytes()
+
+    def test_quantize_and_calibrate(self):
+        """A channel of the encoder that is 256 times as large as the others drowns them in int8, calibration brings them back."""
+        model = self.work / "model"
+        shutil.copytree(ROOT / "tests/parity/models/blip-full", model)
+        whole = (model / "model.safetensors").read_bytes()
+        n = int.from_bytes(whole[:8], "little")
+        header, tensors = json.loads(whole[8:8 + n]), bytearray(whole[8 + n:])
+        layers = [name[:-len("layer_norm1.weight")] for name in header if name.startswith("vision_model") and name.endswith("layer_norm1.weight")]
+        for layer in layers:
+            for norm, reader in (("layer_norm1", "self_attn.qkv"), ("layer_norm2", "mlp.fc1")):
+                for part in ("weight", "bias"):
+                    self.scale(tensors, header, f"{layer}{norm}.{part}", 256, 3)
+                self.scale(tensors, header, f"{layer}{reader}.weight", 1 / 256, 3)
+        (model / "model.safetensors").write_bytes(whole[:8 + n] + tensors)
+        photos = [p for p in sorted(PHOTOS.glob("*.png"))][:3]
+        data, plain, calibrated = self.work / "data.jsonl", self.work / "plain.gguf", self.work / "calibrated.gguf"
+        data.write_text("".join(json.dumps({"image": str(p), "captions": ["a photo"]}) + "\n" for p in photos))
+        options = "--keep", "text_decoder.*"  # rounding there would hide what is looked for
+        run("quantize", model, "-o", plain, *options, model=None, check=OK)
+        out = run("quantize", model, "-o", calibrated, *options, "--calibrate", data, model=None, check=OK)[1]
+        self.assertIn(f"{2 * len(layers)} of them calibrated", out)
+        self.assertEqual(sorted(p.name for p in self.work.glob("*.gguf*")), ["calibrated.gguf", "plain.gguf"])
+        first = {}
+        for which in (model, plain, calibrated):
+            rows = rows_of(run("--format", "jsonl", "--details", "--any-picture", *photos, model=which, check=OK)[1])
+            first[which] = [row["logprobs"][0] for row in rows]
+        off = {which: sum(abs(a - b) for a, b in zip(first[which], first[model])) for which in (plain, calibrated)}
+        self.assertLess(off[calibrated], off[plain] / 4)
+        for words, status, says in ((["--calibrate", self.work / "none"], USAGE, "none"),
+                                    (["--calibrate", data, "--split", "val"], USAGE, "no row")):
+            done = run("quantize", model, "-o", plain, *words, model=None)
+            self.assertEqual(done[:2], (status, ""))
+            self.assertIn(says, done[2])
+        data.write_text(json.dumps({"image": "missing.png", "captions": ["a photo"]}) + "\n")
+        status, out, err = run("quantize", model, "-o", plain, "--calibrate", data, model=None)
+        self.assertEqual((status, out), (BAD_MODEL, ""))
+        self.assertIn("missing.png", err)
 
     def test_damaged_int8_model(self):
         good = self.work / "good.gguf"
