@@ -66,7 +66,7 @@ static void watch(const lks_compute *compute, const lks_linear *layer, const lks
     }
     const size_t d = (size_t)layer->d_in;
     reading *r = find_reading(c, layer, args->norm);
-    float *normed = malloc((size_t)args->n * d * sizeof *normed);
+    float *normed = calloc((size_t)args->n * d, sizeof *normed);
     c->full |= !r || !normed;
     if (r && normed) {
         for (int i = 0; i < args->n; i++)

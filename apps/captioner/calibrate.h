@@ -23,8 +23,8 @@ const lks_ops *lks_calibrator_ops(const lks_calibrator *calibrator);
 /* To be told of every field that is bound, as lks_bind_options.listener is. */
 lks_status lks_calibrator_add(lks_calibrator *calibrator, const lks_bound *bound, lks_error *err);
 
-/* Captions n photos with `model`, which was bound so; `path` is for messages. Photos that cannot be read are passed over; that none can be is an error, and so is
- * a model of which no layer reads behind a norm. */
+/* Captions n photos with `model`, which was bound so; `path` is for messages. Photos that cannot be read are passed over; that none
+ * can be is an error, and so is a model of which no layer reads behind a norm. */
 lks_status lks_calibrator_look(lks_calibrator *calibrator, const lks_model *model, const char *path,
                                const char *const *photos, size_t n, int n_threads, lks_error *err);
 
