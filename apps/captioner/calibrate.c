@@ -138,15 +138,15 @@ lks_status lks_calibrator_look(lks_calibrator *c, const lks_model *model, const 
     options.max_tokens = 1;
     options.min_tokens = 0;
     size_t n_read = 0;
+    lks_error why = {.message = "there are none"};
     for (size_t i = 0; i < n; i++) {
         lks_caption *caption = NULL;
-        st = lks_caption_file(session, &caption, photos[i], &options, err);
-        n_read += st == LKS_OK;
+        n_read += lks_caption_file(session, &caption, photos[i], &options, &why) == LKS_OK;
         lks_caption_free(caption);
     }
     lks_session_close(session);
-    if (n_read == 0) /* *err says why the last one was not */
-        return n > 0 ? st : lks_error_set(err, LKS_ERR_ARGUMENT, "no photos to calibrate with");
+    if (n_read == 0)
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "no photo to calibrate with could be read: %s", why.message);
     if (c->full)
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
     if (c->n_readings == 0)

@@ -201,7 +201,7 @@ class Commands(TestCase):
             self.assertIn(says, done[2])
         data.write_text(json.dumps({"image": "missing.png", "captions": ["a photo"]}) + "\n")
         status, out, err = run("quantize", model, "-o", plain, "--calibrate", data, model=None)
-        self.assertEqual((status, out), (BAD_MODEL, ""))
+        self.assertEqual((status, out), (USAGE, ""))
         self.assertIn("missing.png", err)
 
     def test_damaged_int8_model(self):
