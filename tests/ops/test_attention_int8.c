@@ -6,7 +6,7 @@
 
 typedef bool attention_function(const lks_compute *compute, const lks_attention *attention);
 
-/* What test_isa gives for AVX-VNNI where the CPU lacks it: the same kernels with the instruction written out. */
+/* LKS_ISA_AVX2 stands for the kernels of AVX-VNNI with their one special instruction written out: every CPU with AVX2 runs them. */
 static attention_function *function_of(lks_isa isa, const bench *b)
 {
     return isa == LKS_ISA_AVX2 ? emulated_attention_int8 : b->compute.ops->attention_int8;
@@ -18,7 +18,7 @@ static void open_case(attention_data *data, const attention_case *c)
     data->attention.log_sum_exp = data->attention.map = NULL;
 }
 
-/* Largest difference over the spread of the values, which are in -1..1. */
+/* The largest; values are in -1..1. */
 static double difference(const attention_data *a, const attention_data *b)
 {
     double worst = 0.0;
