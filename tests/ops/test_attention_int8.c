@@ -214,8 +214,11 @@ static void blocks(void **state)
     enum { D = 64, D_MLP = 96, MOST = 80 };
     bench b;
     bench_open(&b, test_isa(state), 2);
-    if (!b.compute.ops->attention_int8)
+    if (!b.compute.ops->attention_int8) {
+        bench_close(&b);
         skip();
+        return;
+    }
     lks_ops without = *b.compute.ops;
     without.attention_int8 = NULL;
     lks_arena arena;
