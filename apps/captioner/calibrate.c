@@ -15,7 +15,7 @@ typedef struct field {
     int n_tensors;
 } field;
 
-/* A layer that reads behind a norm. */
+/* A layer that reads behind a norm: one that no other layer does, as those of lks_block are. */
 typedef struct reading {
     const lks_linear *layer;
     const lks_norm *norm;
@@ -40,7 +40,7 @@ static bool takes_norms(const lks_linear *layer)
 static reading *find_reading(lks_calibrator *c, const lks_linear *layer, const lks_norm *norm)
 {
     for (size_t i = 0; i < c->n_readings; i++)
-        if (c->readings[i].layer == layer && c->readings[i].norm == norm)
+        if (c->readings[i].layer == layer)
             return &c->readings[i];
     reading *readings = realloc(c->readings, (c->n_readings + 1) * sizeof *readings);
     if (!readings)
@@ -156,15 +156,6 @@ lks_status lks_calibrator_look(lks_calibrator *c, const lks_model *model, const 
     return LKS_OK;
 }
 
-/* A norm that several layers read behind would have to be scaled for all. */
-static bool is_alone(const lks_calibrator *c, const reading *r)
-{
-    for (size_t i = 0; i < c->n_readings; i++)
-        if (&c->readings[i] != r && c->readings[i].norm == r->norm)
-            return false;
-    return true;
-}
-
 static const field *find_field(const lks_calibrator *c, const void *at)
 {
     for (size_t i = 0; i < c->n_fields; i++)
@@ -228,7 +219,7 @@ lks_status lks_calibrator_apply(const lks_calibrator *c, lks_converter *converte
         find_scales(scales, c->real, r, scales + 2 * d);
         for (int k = 0; k < d; k++)
             inverses[k] = 1.0f / scales[k];
-        if (norm && layer && is_alone(c, r)) {
+        if (norm && layer) {
             st = scale_field(converter, norm, inverses, d, err);
             if (st == LKS_OK)
                 st = scale_field(converter, layer, scales, d, err);

@@ -143,33 +143,6 @@ static lks_status write_model(lks_convert_result *result, const lks_model *model
 
 enum { MAX_KEPT = 64 };
 
-typedef struct conversion {
-    lks_converter *converter;
-    const char *const *kept;
-    size_t n_kept;
-    bool matched[MAX_KEPT];
-    lks_calibrator *calibrator; /* or NULL */
-} conversion;
-
-static lks_status add_layer(void *context, const lks_bound *bound, lks_error *err)
-{
-    conversion *c = context;
-    for (size_t i = 0; bound->layer && i < c->n_kept; i++)
-        c->matched[i] |= fnmatch(c->kept[i], bound->name, 0) == 0;
-    lks_status st = c->calibrator ? lks_calibrator_add(c->calibrator, bound, err) : LKS_OK;
-    return st == LKS_OK ? lks_converter_add(c->converter, bound, err) : st;
-}
-
-static lks_status check_kept(const conversion *c, const char *path, lks_error *err)
-{
-    for (size_t i = 0; i < c->n_kept; i++)
-        if (!c->matched[i])
-            return lks_error_set(err, LKS_ERR_ARGUMENT,
-                                 "%s: has no layer whose name matches '%s'; names are those of its tensors", path,
-                                 c->kept[i]);
-    return LKS_OK;
-}
-
 /* What a model becomes. */
 typedef struct target {
     lks_dtype dtype;
@@ -179,13 +152,39 @@ typedef struct target {
     int n_threads;
 } target;
 
+typedef struct conversion {
+    lks_converter *converter;
+    const target *to;
+    bool matched[MAX_KEPT];
+    lks_calibrator *calibrator; /* or NULL */
+} conversion;
+
+static lks_status add_layer(void *context, const lks_bound *bound, lks_error *err)
+{
+    conversion *c = context;
+    for (size_t i = 0; bound->layer && i < c->to->n_kept; i++)
+        c->matched[i] |= fnmatch(c->to->kept[i], bound->name, 0) == 0;
+    lks_status st = c->calibrator ? lks_calibrator_add(c->calibrator, bound, err) : LKS_OK;
+    return st == LKS_OK ? lks_converter_add(c->converter, bound, err) : st;
+}
+
+static lks_status check_kept(const conversion *c, const char *path, lks_error *err)
+{
+    for (size_t i = 0; i < c->to->n_kept; i++)
+        if (!c->matched[i])
+            return lks_error_set(err, LKS_ERR_ARGUMENT,
+                                 "%s: has no layer whose name matches '%s'; names are those of its tensors", path,
+                                 c->to->kept[i]);
+    return LKS_OK;
+}
+
 /* lks_model_convert in one step: a model that is calibrated is not packed yet. */
 static lks_status convert_once(lks_convert_result *result, const char *path, const char *out_path, const target *to,
                                lks_error *err)
 {
     lks_model_files files = {0};
     lks_threads *threads = NULL;
-    conversion job = {.kept = to->kept, .n_kept = to->n_kept};
+    conversion job = {.to = to};
     lks_model *model = NULL;
     size_t n_calibrated = 0;
     lks_status st = lks_threads_open(&threads, to->n_threads, err);
@@ -202,8 +201,8 @@ static lks_status convert_once(lks_convert_result *result, const char *path, con
         lks_bind_options bind = {.ops = job.calibrator ? lks_calibrator_ops(job.calibrator) : ops,
                                  .threads = threads,
                                  .precision = to->precision,
-                                 .kept = job.kept,
-                                 .n_kept = job.n_kept,
+                                 .kept = to->kept,
+                                 .n_kept = to->n_kept,
                                  .listener = add_layer,
                                  .listener_context = &job};
         st = lks_model_open_files(&model, &files, path, &bind, err);

@@ -7,9 +7,7 @@
 #include <string.h>
 
 #include "fusion/bf16.h"
-
-/* Below this a group counts as zeros: 127 / range must not overflow. */
-#define SMALLEST_RANGE 1e-30f
+#include "fusion/int8.h"
 
 /* 3 2^22: adding it rounds to an integer, halves to even, and leaves that in the low bits. */
 #define ROUNDER 12582912.0f
@@ -70,7 +68,7 @@ static uint16_t choose(uint8_t q[GROUP], const float w[GROUP])
         extreme = fabsf(w[k]) > fabsf(extreme) ? w[k] : extreme;
     memset(q, 8, GROUP);
     uint16_t chosen = 0;
-    if (fabsf(extreme) < SMALLEST_RANGE)
+    if (fabsf(extreme) < LKS_INT8_SMALLEST)
         return chosen;
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
         uint8_t attempt[GROUP];
@@ -129,7 +127,7 @@ static void round_group(lks_int4_inputs *out, const float x[GROUP])
         *out = (lks_int4_inputs){.scale = NAN};
         return;
     }
-    float inverse = largest < SMALLEST_RANGE ? 0.0f : 127.0f / largest;
+    float inverse = lks_int8_inverse(largest);
     for (int k = 0; k < GROUP; k++) {
         int32_t value = bits_of(x[k] * inverse + ROUNDER) - ROUNDER_BITS;
         out->x[k] = (int8_t)value;
