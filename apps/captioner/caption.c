@@ -274,7 +274,7 @@ lks_status lks_caption_joint(lks_session *session, lks_caption **out, const lks_
     else if (options->keep_maps || options->keep_picture || options->keep_features || options->features)
         st = lks_error_set(err, LKS_ERR_ARGUMENT, "maps, pixels and features are kept of single pictures only");
     if (st == LKS_OK)
-        st = lks_session_reserve_memory(session, (size_t)n_pictures * lks_look_tokens(session->model, usual), err);
+        st = lks_session_reserve_memory(session, 0, (size_t)n_pictures * lks_look_tokens(session->model, usual), err);
     for (int i = 0; i < n_pictures && st == LKS_OK; i++) {
         const lks_image_source picture = {.pixels = pictures[i]};
         lks_seen seen;

@@ -42,9 +42,10 @@ static lks_status reserve_pixels(lks_session *s, size_t n, lks_error *err)
     return LKS_OK;
 }
 
-/* Makes room for a memory of n_floats and, on a device, n_pixels; keeps what is in the memory. */
-static lks_status reserve_room(lks_session *s, size_t n_floats, size_t n_pixels, lks_error *err)
+/* Makes room for a memory of n_floats and, on a device, n_pixels; keeps the first n_before tokens of the memory. */
+static lks_status reserve_room(lks_session *s, int n_before, size_t n_floats, size_t n_pixels, lks_error *err)
 {
+    int d = lks_vit_width(s->model->vit);
     size_t bytes;
     if (s->memory && n_floats <= s->memory_floats && n_pixels <= s->n_pixels)
         return LKS_OK;
@@ -59,8 +60,9 @@ static lks_status reserve_room(lks_session *s, size_t n_floats, size_t n_pixels,
         ops->arena_open(&s->compute, &room, bytes, NULL) != LKS_OK)
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory for %zu numbers to attend to", n_floats);
     float *memory = lks_arena_take(&room, n_floats, sizeof *memory);
-    const lks_copy keep = {.n_outer = 1, .n_inner = 1, .d = (int)s->memory_floats, .to = memory, .from = s->memory};
-    if (s->memory)
+    const lks_copy keep = {
+        .n_outer = n_before, .n_inner = 1, .d = d, .to = memory, .to_outer = d, .from = s->memory, .from_outer = d};
+    if (n_before > 0)
         ops->copy(&s->compute, &keep);
     lks_status st = ops->sync(&s->compute, err);
     ops->arena_close(&s->compute, &s->room);
@@ -74,17 +76,18 @@ static lks_status reserve_room(lks_session *s, size_t n_floats, size_t n_pixels,
     return st;
 }
 
-lks_status lks_session_reserve_memory(lks_session *s, size_t n_floats, lks_error *err)
+lks_status lks_session_reserve_memory(lks_session *s, int n_before, size_t n_floats, lks_error *err)
 {
-    return reserve_room(s, n_floats, s->n_pixels, err);
+    return reserve_room(s, n_before, n_floats, s->n_pixels, err);
 }
 
 /* Both, for a memory of n_floats and n pictures of that shape. */
-static lks_status reserve_pictures(lks_session *s, size_t n_floats, const lks_vit_shape *shape, int n, lks_error *err)
+static lks_status reserve_pictures(lks_session *s, int n_before, size_t n_floats, const lks_vit_shape *shape, int n,
+                                   lks_error *err)
 {
     const size_t n_pixels = (size_t)n * lks_look_pixels(shape);
     lks_status st = s->queue ? LKS_OK : reserve_pixels(s, n_pixels, err);
-    return st == LKS_OK ? reserve_room(s, n_floats, n_pixels, err) : st;
+    return st == LKS_OK ? reserve_room(s, n_before, n_floats, n_pixels, err) : st;
 }
 
 lks_status lks_session_open(lks_session **out, const lks_model *model, const lks_session_options *options,
@@ -102,7 +105,7 @@ lks_status lks_session_open(lks_session **out, const lks_model *model, const lks
         bool rounds = lks_decoder_precision(model->decoder) != LKS_PRECISION_F32;
         s->compute = (lks_compute){
             .ops = model->ops, .threads = s->threads, .scratch = &s->scratch, .queue = s->queue, .rounds = rounds};
-        st = reserve_pictures(s, lks_look_tokens(model, usual), usual, 1, err);
+        st = reserve_pictures(s, 0, lks_look_tokens(model, usual), usual, 1, err);
     }
     if (st != LKS_OK) {
         lks_session_close(s);
@@ -276,7 +279,7 @@ lks_status lks_session_looker(lks_session *s, lks_looker *out, const lks_vit_sha
                               lks_error *err)
 {
     size_t d = (size_t)lks_vit_width(s->model->vit), n_tokens = (size_t)n_before + (size_t)n * (size_t)shape->n_tokens;
-    lks_status st = reserve_pictures(s, n_tokens * d, shape, n, err);
+    lks_status st = reserve_pictures(s, n_before, n_tokens * d, shape, n, err);
     if (st == LKS_OK)
         st = reserve_scratch(s, scratch_bytes(s, shape, n, 1, 1, n_before + shape->n_tokens), err);
     if (st == LKS_OK)
@@ -310,7 +313,7 @@ lks_status lks_session_look(lks_session *s, lks_seen *seen, int n_before, const 
 lks_status lks_session_read(lks_session *s, int n_before, const int32_t *tokens, int n, lks_error *err)
 {
     size_t d = (size_t)lks_vit_width(s->model->vit);
-    lks_status st = lks_session_reserve_memory(s, ((size_t)n_before + (size_t)n) * d, err);
+    lks_status st = lks_session_reserve_memory(s, n_before, ((size_t)n_before + (size_t)n) * d, err);
     if (st == LKS_OK)
         st = reserve_scratch(s, lks_text_encoder_scratch(s->model->reader, lks_threads_count(s->threads)), err);
     if (st != LKS_OK)

@@ -29,8 +29,8 @@ void lks_desks_close(struct lks_desk *desks, int n);
 lks_status lks_session_looker(lks_session *s, lks_looker *out, const lks_vit_shape *shape, int n, int n_before,
                               lks_error *err);
 
-/* Makes room for a memory of n_floats; keeps what is in it. */
-lks_status lks_session_reserve_memory(lks_session *s, size_t n_floats, lks_error *err);
+/* Makes room for a memory of n_floats; keeps its first n_before tokens. */
+lks_status lks_session_reserve_memory(lks_session *s, int n_before, size_t n_floats, lks_error *err);
 
 /* Encodes a picture that has been read into the memory behind its first n_before tokens. */
 lks_status lks_session_encode(lks_session *s, lks_seen *seen, int n_before, const lks_image_source *picture,

@@ -157,7 +157,7 @@ void lks_cuda_copy(const lks_compute *compute, const lks_copy *copy)
 bool lks_cuda_kernels_wait(void)
 {
 #ifdef LKS_CUDA_EMULATED
-    return false;
+    return true;
 #else
     constexpr int WAITS = 90; /* see kernels.cuh: of what the GPU runs, or of what it was compiled from here */
     cudaFuncAttributes attributes;

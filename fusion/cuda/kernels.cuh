@@ -34,7 +34,9 @@ __device__ __forceinline__ void lks_let_next_start()
 
 __device__ __forceinline__ void lks_wait_for_previous()
 {
-#if !defined(LKS_CUDA_EMULATED) && __CUDA_ARCH__ >= 900
+#if defined(LKS_CUDA_EMULATED)
+    lks_emulated_wait_for_previous();
+#elif __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }

@@ -126,8 +126,7 @@ template <class... P, class... A>
 static void lks_launch_on(cudaStream_t stream, bool chained, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared,
                           A... arguments)
 {
-    (void)chained;
-    lks_emulate(stream, (const void *)kernel, grid, block, shared, [=]() { kernel(static_cast<P>(arguments)...); });
+    lks_emulate(stream, chained, grid, block, shared, [=]() { kernel(static_cast<P>(arguments)...); });
 }
 #else
 template <class... P, class... A>

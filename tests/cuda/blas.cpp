@@ -2,6 +2,7 @@
  * columns side by side. Also refuses what the documentation says it refuses, and algorithms whose alignment is not kept. */
 #include <stdlib.h>
 
+#include "tests/cuda/accesses.h"
 #include "tests/cuda/shim/cublasLt.h"
 
 cublasStatus_t cublasLtCreate(cublasLtHandle_t *out)
@@ -179,6 +180,33 @@ static void multiply(const emulated_product &p, const emulated_layout &a_layout,
         }
 }
 
+static size_t bytes_of(cudaDataType_t type)
+{
+    return type == CUDA_R_8I ? 1 : type == CUDA_R_16BF ? 2 : 4;
+}
+
+/* Calls `note` with each column of a matrix. */
+template <class M, class F> static void each_column(M *matrix, const emulated_layout &layout, F note)
+{
+    size_t size = bytes_of(layout.type);
+    for (uint64_t column = 0; column < layout.columns; column++)
+        note((char *)matrix + (int64_t)column * layout.stride * (int64_t)size, layout.rows * size, nullptr);
+}
+
+/* Tells accesses.h what a product reads and writes. */
+static void note_accesses(const emulated_product &p, const emulated_layout &a_layout, const emulated_layout &b_layout,
+                          const emulated_layout &c_layout, const emulated_layout &d_layout, double beta, const void *a,
+                          const void *b, const void *c, void *d)
+{
+    each_column(a, a_layout, lks_accesses_read);
+    each_column(b, b_layout, lks_accesses_read);
+    if (beta != 0.0)
+        each_column(c, c_layout, lks_accesses_read);
+    if (p.epilogue & CUBLASLT_EPILOGUE_BIAS)
+        lks_accesses_read(p.bias, d_layout.rows * bytes_of(p.bias_type), nullptr);
+    each_column(d, d_layout, lks_accesses_write);
+}
+
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, const void *alpha, const void *a,
                               cublasLtMatrixLayout_t a_layout, const void *b, cublasLtMatrixLayout_t b_layout,
                               const void *beta, const void *c, cublasLtMatrixLayout_t c_layout, void *d,
@@ -196,6 +224,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
         return CUBLAS_STATUS_INVALID_VALUE;
     emulated_product p = *product;
     emulated_layout la = *a_layout, lb = *b_layout, lc = *c_layout, ld = *d_layout;
-    lks_emulate_work(stream, [=]() { multiply(p, la, lb, lc, ld, beta_value, a, b, c, d); });
+    lks_emulate_work(stream, [=]() {
+        note_accesses(p, la, lb, lc, ld, beta_value, a, b, c, d);
+        multiply(p, la, lb, lc, ld, beta_value, a, b, c, d);
+    });
     return CUBLAS_STATUS_SUCCESS;
 }

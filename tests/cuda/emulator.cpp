@@ -1,10 +1,10 @@
 /* Runs the kernels of fusion/cuda on the host, so that their arithmetic of indices can be checked where there is no GPU.
  *
- * Every thread of a block is a fiber. It runs until it has to wait for others, at a barrier or an exchange within its warp, so that
- * code between two such places runs thread by thread: what lacks a barrier gives other results when the order of threads is turned
- * round (LOOKSAY_EMULATED_ORDER=backwards). Lanes that miss an exchange, or wait for something else, end the program. Device memory
- * may not be touched by the host: it is out of reach but for the time of a launch or copy, with a page out of reach behind it, and
- * begins as NaN, as shared memory does. Work is done when it is queued; captured work is kept and done by every launch of its graph.
+ * Every thread of a block is a fiber. It runs until it has to wait for others, at a barrier or an exchange within its warp. What
+ * nothing orders between two such places ends the program, as do reads of what was never written (accesses.h), and lanes that miss an
+ * exchange or wait for something else. Device memory may not be touched by the host: it is out of reach but for the time of a launch
+ * or copy, with a page out of reach behind it, and begins as NaN, as shared memory does. Work is done when it is queued; captured
+ * work is kept and done by every launch of its graph.
  *
  * What it does not show: speed, limits of registers and shared memory, caches, the rounding of a GPU's own functions, cuBLASLt. */
 #include <setjmp.h>
@@ -17,6 +17,7 @@
 #include <mutex>
 #include <vector>
 
+#include "tests/cuda/accesses.h"
 #include "tests/cuda/shim/cuda_runtime.h"
 
 dim3 threadIdx, blockIdx, blockDim, gridDim;
@@ -46,9 +47,9 @@ struct copy {
 struct fiber {
     jmp_buf where;
     ucontext_t start;
-    bool started;
+    bool started, waited; /* waited: for the kernel before */
     fiber_state state;
-    unsigned n_exchanges;
+    unsigned n_exchanges, n_warp_barriers;
     std::vector<copy> copies;
 };
 
@@ -82,6 +83,7 @@ static void resume(int thread)
     running = thread;
     threadIdx = dim3((unsigned)thread);
     fiber *f = fibers[thread];
+    lks_accesses_run(thread, f->n_warp_barriers, f->waited);
     if (_setjmp(scheduler))
         return;
     if (f->started)
@@ -103,9 +105,12 @@ static void open_barrier()
     if (n_at_barrier == 0 || n_at_barrier + n_done < n_threads)
         return;
     for (int i = 0; i < n_threads; i++)
-        if (fibers[i]->state == AT_BARRIER)
+        if (fibers[i]->state == AT_BARRIER) {
             fibers[i]->state = READY;
+            fibers[i]->n_warp_barriers = 0;
+        }
     n_at_barrier = 0;
+    lks_accesses_barrier();
 }
 
 void __syncthreads()
@@ -139,6 +144,17 @@ void __syncwarp()
     size_t stride;
     char nothing = 0;
     lks_emulated_exchange(&nothing, sizeof nothing, &stride);
+    fiber *f = fibers[running];
+    if (++f->n_warp_barriers > UINT16_MAX)
+        give_up("more barriers of a warp than are counted");
+    lks_accesses_run(running, f->n_warp_barriers, f->waited);
+}
+
+void lks_emulated_wait_for_previous()
+{
+    fiber *f = fibers[running];
+    f->waited = true;
+    lks_accesses_run(running, f->n_warp_barriers, true);
 }
 
 void *lks_emulated_shared()
@@ -158,6 +174,8 @@ void lks_emulated_copy_async(void *to, const void *from, size_t n_bytes)
     check_sixteen(to);
     if ((uintptr_t)from % 16 != 0)
         give_up("a copy from an address that is no multiple of 16");
+    lks_accesses_read(from, n_bytes, __builtin_return_address(0));
+    lks_accesses_write(to, 16, __builtin_return_address(0));
     memset(to, 0xFF, 16);
     fibers[running]->copies.push_back({to, from, n_bytes});
 }
@@ -165,6 +183,7 @@ void lks_emulated_copy_async(void *to, const void *from, size_t n_bytes)
 void lks_emulated_copies_wait()
 {
     for (const copy &c : fibers[running]->copies) {
+        lks_accesses_write(c.to, 16, __builtin_return_address(0));
         memset(c.to, 0, 16);
         memcpy(c.to, c.from, c.n_bytes);
     }
@@ -185,28 +204,23 @@ static void make_fibers(int n)
     }
 }
 
-static bool backwards()
-{
-    static const char *order = getenv("LOOKSAY_EMULATED_ORDER");
-    return order && strcmp(order, "backwards") == 0;
-}
-
-static void run_block(size_t shared)
+static void run_block(size_t shared, bool chained)
 {
     if (shared)
         memset(shared_memory, 0xFF, shared);
+    lks_accesses_block(shared_memory, shared);
     n_at_barrier = n_done = 0;
     for (int i = 0; i < n_threads; i++) {
         fibers[i]->state = READY;
-        fibers[i]->n_exchanges = 0;
+        fibers[i]->n_exchanges = fibers[i]->n_warp_barriers = 0;
+        fibers[i]->waited = !chained;
         fibers[i]->copies.clear();
     }
     for (int i = 0; i < n_threads / WARP; i++)
         warps[i].n_waiting = 0;
     while (n_done < n_threads) {
         bool any = false;
-        for (int at = 0; at < n_threads; at++) {
-            int i = backwards() ? n_threads - 1 - at : at;
+        for (int i = 0; i < n_threads; i++) {
             if (fibers[i]->state != READY)
                 continue;
             any = true;
@@ -288,6 +302,7 @@ cudaError_t cudaMalloc(void **out, size_t n_bytes)
         mprotect(r.begin, r.size, PROT_NONE);
     }
     regions.push_back(r);
+    lks_accesses_watch(r.given, n_bytes);
     bytes_in_use += n_bytes;
     *out = r.given;
     return cudaSuccess;
@@ -299,6 +314,7 @@ cudaError_t cudaFree(void *memory)
     for (size_t i = 0; memory && i < regions.size(); i++)
         if (regions[i].given == memory) {
             bytes_in_use -= regions[i].asked;
+            lks_accesses_forget(memory);
             munmap(regions[i].begin, regions[i].size + page());
             regions.erase(regions.begin() + (long)i);
             return cudaSuccess;
@@ -329,9 +345,8 @@ struct emulated_stream {
     bool broken;             /* something that cannot be captured came in */
 };
 
-static void run_grid(const void *kernel, dim3 grid, dim3 block, size_t shared, const std::function<void()> &thread)
+static void run_grid(bool chained, dim3 grid, dim3 block, size_t shared, const std::function<void()> &thread)
 {
-    (void)kernel;
     if (block.y != 1 || block.z != 1 || block.x % WARP != 0 || block.x > MAX_THREADS || grid.y > 65535 ||
         grid.z > 65535 || shared > MAX_SHARED)
         give_up("a launch that no GPU takes");
@@ -342,12 +357,15 @@ static void run_grid(const void *kernel, dim3 grid, dim3 block, size_t shared, c
     make_fibers(n_threads);
     shared_memory = (unsigned char *)malloc(shared ? shared : 1);
     shared_bytes = shared;
+    lks_accesses_launch();
     for (unsigned z = 0; z < grid.z; z++)
         for (unsigned y = 0; y < grid.y; y++)
             for (unsigned x = 0; x < grid.x; x++) {
                 blockIdx = dim3(x, y, z);
-                run_block(shared);
+                run_block(shared, chained);
             }
+    lks_accesses_run(LKS_NO_THREAD, 0, true);
+    lks_accesses_block(NULL, 0);
     free(shared_memory);
 }
 
@@ -358,17 +376,17 @@ void lks_emulate_work(cudaStream_t stream, std::function<void()> work)
         return;
     }
     within_reach here;
+    lks_accesses_launch();
     work();
 }
 
-void lks_emulate(cudaStream_t stream, const void *kernel, dim3 grid, dim3 block, size_t shared,
-                 std::function<void()> thread)
+void lks_emulate(cudaStream_t stream, bool chained, dim3 grid, dim3 block, size_t shared, std::function<void()> thread)
 {
     if (grid.x == 0 || grid.y == 0 || grid.z == 0) {
         failed(cudaErrorInvalidValue);
         return;
     }
-    lks_emulate_work(stream, [=]() { run_grid(kernel, grid, block, shared, thread); });
+    lks_emulate_work(stream, [=]() { run_grid(chained, grid, block, shared, thread); });
 }
 
 static bool capturing(cudaStream_t stream)
@@ -393,6 +411,8 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
+    std::lock_guard<std::mutex> lock(one_launch);
+    lks_accesses_synchronised();
     return capturing(stream) ? failed(cudaErrorStreamCaptureUnsupported) : cudaSuccess;
 }
 
@@ -401,7 +421,10 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n_bytes, cudaMemc
     (void)kind;
     if (capturing(stream))
         return failed(cudaErrorStreamCaptureUnsupported);
-    lks_emulate_work(stream, [=]() { memmove(to, from, n_bytes); });
+    lks_emulate_work(stream, [=]() {
+        memmove(to, from, n_bytes);
+        lks_accesses_write(to, n_bytes, NULL);
+    });
     return cudaSuccess;
 }
 
@@ -440,8 +463,10 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream)
     if (capturing(stream))
         return failed(cudaErrorStreamCaptureUnsupported);
     within_reach here;
-    for (const std::function<void()> &work : graph->work)
+    for (const std::function<void()> &work : graph->work) {
+        lks_accesses_launch();
         work();
+    }
     return cudaSuccess;
 }
 
@@ -549,6 +574,7 @@ struct fragments {
 void lks_emulated_load_matrices(unsigned to[4], const void *row, bool turned)
 {
     check_sixteen(row);
+    lks_accesses_read(row, 16, __builtin_return_address(0));
     size_t stride;
     const unsigned char *all = lks_emulated_exchange(row, 16, &stride);
     int lane = (int)threadIdx.x % WARP, group = lane / 4, place = lane % 4;

@@ -30,6 +30,7 @@ extern dim3 threadIdx, blockIdx, blockDim, gridDim;
 void __syncthreads();
 void __syncwarp();
 void *lks_emulated_shared();
+void lks_emulated_wait_for_previous();
 
 /* Every lane gives `size` bytes and gets those of all 32 lanes, `stride` bytes apart. All lanes must come to the same call. */
 const unsigned char *lks_emulated_exchange(const void *value, size_t size, size_t *stride);
@@ -163,9 +164,9 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream);
 cudaError_t cudaGraphDestroy(cudaGraph_t graph);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph);
 
-/* kernel<<<grid, block, shared, stream>>>(...), its arguments in `thread`; `kernel` is for messages. */
-void lks_emulate(cudaStream_t stream, const void *kernel, dim3 grid, dim3 block, size_t shared,
-                 std::function<void()> thread);
+/* kernel<<<grid, block, shared, stream>>>(...), its arguments in `thread`. `chained`: it may start before the kernel before it has
+ * ended, and calls lks_emulated_wait_for_previous when it needs that end. */
+void lks_emulate(cudaStream_t stream, bool chained, dim3 grid, dim3 block, size_t shared, std::function<void()> thread);
 
 /* Work of another kind on a stream, which may touch device memory. */
 void lks_emulate_work(cudaStream_t stream, std::function<void()> work);
