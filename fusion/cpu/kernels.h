@@ -3,6 +3,7 @@
 #define LKS_CPU_KERNELS_H
 
 #include "fusion/ops.h"
+#include "fusion/shares.h"
 
 extern const lks_ops lks_ops_ref, lks_ops_avx2, lks_ops_avx_vnni, lks_ops_avx512, lks_ops_avx512_vnni,
     lks_ops_avx512_bf16, lks_ops_neon, lks_ops_neon_dotprod;
@@ -80,8 +81,6 @@ lks_head_offsets lks_attention_offsets(const lks_attention *attention, int b, in
 /* Query rows and keys that the fused kernels hold at a time. */
 #define LKS_QUERY_BLOCK 24
 #define LKS_KEY_BLOCK 640
-/* Queries of a unit of work, whole blocks: heads are cut only where whole ones would give the threads unequal work. */
-int lks_attention_chunk(const lks_attention *attention, int n_threads);
 /* Floats of scratch that attention needs per thread; in int8 it needs less. */
 size_t lks_attention_scratch_floats(int n_keys, int d_head);
 
@@ -93,5 +92,28 @@ void lks_top_k_insert(float *values, int32_t *indices, int *n, int k, float valu
 /* Runs the job on the pool when `work` (vector instructions, about) pays for handing it out, else on the caller alone. Jobs
  * split by lks_threads_share and give the same numbers either way. */
 void lks_parallel(const lks_compute *compute, double work, lks_job job, void *argument);
+
+/* Attention on the pool. Of many queries the units of work are whole blocks of a head's queries, as many as possible: heads are cut
+ * only where whole ones would give the threads unequal work. */
+typedef struct lks_attention_job {
+    const lks_attention *attention;
+    float *scratch;
+    size_t scratch_step; /* floats per thread */
+    int chunk, n_chunks; /* queries per unit, units per head */
+    lks_shares *shares;
+} lks_attention_job;
+
+typedef struct lks_attention_unit {
+    int batch, head, first, last; /* queries first .. last - 1 */
+    bool same_head;               /* as of the unit that this thread took before */
+} lks_attention_unit;
+#define LKS_NO_UNIT ((lks_attention_unit){.batch = -1})
+
+/* Runs the part for threads, or for the caller alone, as lks_parallel; its argument is the job, without units. */
+void lks_attention_run(const lks_compute *compute, const lks_attention *attention, double work, lks_job part);
+/* The same with units, which the part takes. */
+void lks_attention_share_out(const lks_compute *compute, const lks_attention *attention, double work, lks_job part);
+/* The next unit for this thread, which begins with LKS_NO_UNIT; false: none is left. */
+bool lks_attention_take(const lks_attention_job *job, lks_attention_unit *unit, int thread);
 
 #endif
