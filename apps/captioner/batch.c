@@ -344,10 +344,8 @@ static lks_status run(batch *b, lks_error *err)
     return st;
 }
 
-static lks_status check(int n, const lks_caption_options *o, lks_error *err)
+static lks_status check(const lks_caption_options *o, lks_error *err)
 {
-    if (n < 1 || n > LKS_MAX_BATCH)
-        return lks_error_set(err, LKS_ERR_ARGUMENT, "a batch has from 1 to %d pictures, not %d", LKS_MAX_BATCH, n);
     if (o->keep_maps || o->features)
         return lks_error_set(
             err, LKS_ERR_ARGUMENT,
@@ -359,16 +357,18 @@ lks_status lks_caption_batch(lks_session *session, lks_caption **captions, lks_e
                              const lks_image_source *pictures, int n, const lks_caption_options *options,
                              lks_error *err)
 {
+    if (n < 1 || n > LKS_MAX_BATCH)
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "a batch has from 1 to %d pictures, not %d", LKS_MAX_BATCH, n);
+    for (int i = 0; i < n; i++) {
+        captions[i] = NULL;
+        errors[i] = (lks_error){.status = LKS_OK};
+    }
     lks_plan plan;
     lks_status st = lks_plan_make(&plan, session->model, options, err);
     if (st != LKS_OK)
         return st;
-    st = check(n, options, err);
+    st = check(options, err);
     int most = MAX_ROWS / lks_search_rows(&plan.search), done = 0;
-    for (int i = 0; st == LKS_OK && i < n; i++) {
-        captions[i] = NULL;
-        errors[i] = (lks_error){.status = LKS_OK};
-    }
     while (st == LKS_OK && done < n) {
         batch b = {.session = session, .options = options, .plan = &plan, .n = n - done < most ? n - done : most};
         b.pictures = pictures + done;

@@ -1,4 +1,5 @@
 /* Packing a model into one GGUF file: the weights that binding uses, and the texts that the model was opened from. */
+#include <errno.h>
 #include <fnmatch.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -150,6 +151,7 @@ typedef struct target {
     const char *const *kept, *const *photos;
     size_t n_kept, n_photos;
     int n_threads;
+    const char *called; /* the model, in messages; NULL: what its path says */
 } target;
 
 typedef struct conversion {
@@ -208,7 +210,7 @@ static lks_status convert_once(lks_convert_result *result, const char *path, con
         st = lks_model_open_files(&model, &files, path, &bind, err);
     }
     if (st == LKS_OK)
-        st = check_kept(&job, path, err);
+        st = check_kept(&job, to->called ? to->called : path, err);
     if (st == LKS_OK && job.calibrator)
         st = lks_calibrator_look(job.calibrator, model, path, to->photos, to->n_photos, to->n_threads, err);
     if (st == LKS_OK && job.calibrator)
@@ -225,15 +227,22 @@ static lks_status convert_once(lks_convert_result *result, const char *path, con
     return st;
 }
 
-/* Calibrates the model into a file beside the new one, and packs that. */
+/* Calibrates the model into a new file beside the result, and packs that. */
 static lks_status convert_calibrated(lks_convert_result *result, const char *path, const char *out_path,
                                      const target *to, lks_error *err)
 {
-    static const char suffix[] = ".calibrated";
+    static const char suffix[] = ".XXXXXX";
     char *between = malloc(strlen(out_path) + sizeof suffix);
     if (!between)
         return lks_error_set(err, LKS_ERR_NOMEM, "out of memory");
-    strcat(strcpy(between, out_path), suffix);
+    int fd = mkstemp(strcat(strcpy(between, out_path), suffix));
+    if (fd < 0) {
+        lks_status failed =
+            lks_error_set(err, LKS_ERR_IO, "%s: cannot be written beside: %s", out_path, strerror(errno));
+        free(between);
+        return failed;
+    }
+    close(fd);
     const target scaled = {.dtype = LKS_F32,
                            .precision = LKS_PRECISION_F32,
                            .photos = to->photos,
@@ -241,12 +250,12 @@ static lks_status convert_calibrated(lks_convert_result *result, const char *pat
                            .n_threads = to->n_threads};
     target packed = *to;
     packed.n_photos = 0;
+    packed.called = path;
     lks_convert_result first, second;
     lks_status st = convert_once(&first, path, between, &scaled, err);
-    if (st == LKS_OK) {
+    if (st == LKS_OK)
         st = convert_once(&second, between, out_path, &packed, err);
-        unlink(between);
-    }
+    unlink(between);
     if (st == LKS_OK && result) {
         *result = second;
         result->bytes_before = first.bytes_before;

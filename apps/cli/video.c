@@ -19,6 +19,7 @@
 /* What the options default to. Of 2,211 pairs of photos, no two differ by less than 0.114; what noise and a codec do to a still
  * picture stays below 0.002. */
 static const shots_options DEFAULTS = {.every = 2.0, .scene = 0.1, .gate = 0.015, .settle = 0.2};
+static const double LEAST_MISSING = 1.0; /* seconds */
 
 typedef struct watch {
     const video_api *api;
@@ -190,17 +191,26 @@ static lks_status look_at_all(watch *w, lks_error *err)
     return st;
 }
 
+/* Whether the clip ended well before it said it would, as one does whose file was cut off. */
+static bool ends_early(const watch *w)
+{
+    return w->n_frames > 0 && w->end < w->info.picture_seconds - LEAST_MISSING;
+}
+
 /* Messages about the whole, and the exit status. */
 static int sum_up(const watch *w, lks_status st, const lks_error *err, double ms)
 {
     const char *name = w->settings->operands[0];
     long n_damaged = w->api->count_damaged(w->clip);
+    bool is_short = st == LKS_OK && !engine_is_interrupted() && ends_early(w);
     if (st != LKS_OK && !w->cues.lost)
         complain("%s", err->message);
     else if (w->n_frames == 0 && !engine_is_interrupted())
         complain("%s: it has no picture that can be decoded", name);
     if (n_damaged > 0 && !w->settings->quiet)
         complain("%s: %ld damaged packets or frames", name, n_damaged);
+    if (is_short && !w->settings->quiet)
+        complain("%s: ends at %.1f s of %.1f; is the file whole?", name, w->end, w->info.picture_seconds);
     if (w->cues.n_failed > 0 && !w->settings->quiet)
         complain("%s: %zu captions failed", name, w->cues.n_failed);
     if (w->settings->verbose)
@@ -211,7 +221,7 @@ static int sum_up(const watch *w, lks_status st, const lks_error *err, double ms
         return EXIT_OUTPUT;
     if (engine_is_interrupted())
         return EXIT_INTERRUPTED;
-    if (st == LKS_OK && (n_damaged > 0 || w->cues.n_failed > 0 || w->n_frames == 0))
+    if (st == LKS_OK && (is_short || n_damaged > 0 || w->cues.n_failed > 0 || w->n_frames == 0))
         return EXIT_SOME_FAILED;
     return engine_exit_status(st);
 }

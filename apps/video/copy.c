@@ -24,6 +24,13 @@
 
 enum { BUFFER_BYTES = 1 << 16, HIGH_DEFINITION = 720 };
 
+/* A stream of the clip. */
+typedef struct sound {
+    AVStream *to;           /* in the copy; NULL: nowhere */
+    int64_t shift;          /* of stamps, since ones that ran back */
+    int64_t last, duration; /* of the packet before */
+} sound;
+
 struct video_copy {
     char name[256]; /* of the clip, for messages, perhaps cut */
     video_options options;
@@ -31,7 +38,8 @@ struct video_copy {
     const AVStream *shown; /* the pictures that are replaced; borrowed from `from` */
     double origin;         /* time stamp of the clip's beginning, in seconds */
     AVFormatContext *muxer;
-    AVStream **sound; /* [streams of the clip] where its packets go; NULL: nowhere */
+    sound *sounds; /* [n_sounds], the streams that the clip began with */
+    unsigned n_sounds;
     AVStream *pictures;
     const AVCodec *codec;
     AVCodecContext *encoder; /* NULL until the first picture says its size */
@@ -148,10 +156,11 @@ static const struct kind *find_kind(const char *ends_in)
 static lks_status add_sound(video_copy *c, const char *ends_in, lks_error *err)
 {
     AVFormatContext *from = c->from.format;
-    c->sound = calloc(from->nb_streams, sizeof(AVStream *));
+    c->sounds = calloc(from->nb_streams, sizeof *c->sounds);
     c->sound_ended = true;
-    if (!c->sound)
+    if (!c->sounds)
         return fail(c, err, LKS_ERR_NOMEM, "out of memory");
+    c->n_sounds = from->nb_streams;
     for (unsigned i = 0; i < from->nb_streams; i++) {
         const AVCodecParameters *is = from->streams[i]->codecpar;
         from->streams[i]->discard = AVDISCARD_ALL;
@@ -168,7 +177,7 @@ static lks_status add_sound(video_copy *c, const char *ends_in, lks_error *err)
         made->time_base = from->streams[i]->time_base;
         made->disposition = from->streams[i]->disposition;
         from->streams[i]->discard = AVDISCARD_DEFAULT;
-        c->sound[i] = made;
+        c->sounds[i] = (sound){.to = made, .last = INT64_MIN};
         c->sound_ended = false;
     }
     return LKS_OK;
@@ -236,7 +245,7 @@ void video_copy_close(video_copy *c)
         close_bytes(&c->muxer->pb);
     avformat_free_context(c->muxer);
     demux_close(&c->from);
-    free(c->sound);
+    free(c->sounds);
     free(c);
 }
 
@@ -331,28 +340,51 @@ static int begin(video_copy *c, int width, int height)
     return avformat_write_header(c->muxer, NULL);
 }
 
+/* Where a packet of the clip goes; NULL: nowhere, as streams that came up since it was opened. */
+static sound *find_sound(video_copy *c, const AVPacket *p)
+{
+    sound *s = (unsigned)p->stream_index < c->n_sounds ? &c->sounds[p->stream_index] : NULL;
+    return s && s->to && (p->pts != AV_NOPTS_VALUE || p->dts != AV_NOPTS_VALUE) ? s : NULL;
+}
+
+/* Moves the stamps of a packet, in units of the clip, to the copy's beginning, and behind those before them: clips that were joined run
+ * back, which containers refuse. */
+static void set_stamps(const video_copy *c, sound *s, AVPacket *p, AVRational unit)
+{
+    const int64_t origin = llround(c->origin / av_q2d(unit));
+    const int64_t stamp = (p->dts != AV_NOPTS_VALUE ? p->dts : p->pts) - origin;
+    const int64_t step = av_rescale_q_rnd(1, s->to->time_base, unit, AV_ROUND_UP);
+    const bool may_stand = c->muxer->oformat->flags & AVFMT_TS_NONSTRICT;
+    if (stamp + s->shift < s->last + (may_stand ? 0 : step))
+        s->shift = s->last + (s->duration > step ? s->duration : step) - stamp;
+    s->last = stamp + s->shift;
+    s->duration = p->duration;
+    p->pts = p->pts != AV_NOPTS_VALUE ? p->pts - origin + s->shift : p->pts;
+    p->dts = p->dts != AV_NOPTS_VALUE ? p->dts - origin + s->shift : p->dts;
+}
+
 /* Writes the sound before that time. */
 static int write_sound(video_copy *c, double until)
 {
+    AVPacket *p = c->heard;
     while (!c->sound_ended) {
-        if (!c->sound_waits && av_read_frame(c->from.format, c->heard) < 0) {
-            c->sound_ended = true; /* damage at the end costs the sound there */
-            break;
+        if (!c->sound_waits) {
+            if (av_read_frame(c->from.format, p) < 0) {
+                c->sound_ended = true; /* damage at the end costs the sound there */
+                break;
+            }
+            sound *s = find_sound(c, p);
+            if (!s) {
+                av_packet_unref(p);
+                continue;
+            }
+            set_stamps(c, s, p, c->from.format->streams[p->stream_index]->time_base);
         }
-        AVPacket *p = c->heard;
-        AVStream *to = c->sound[p->stream_index];
-        int64_t stamp = p->pts != AV_NOPTS_VALUE ? p->pts : p->dts;
-        if (!to || stamp == AV_NOPTS_VALUE) {
-            av_packet_unref(p);
-            continue;
-        }
+        const AVStream *to = c->sounds[p->stream_index].to;
         const AVRational unit = c->from.format->streams[p->stream_index]->time_base;
-        c->sound_waits = (double)stamp * av_q2d(unit) - c->origin >= until;
+        c->sound_waits = (double)(p->pts != AV_NOPTS_VALUE ? p->pts : p->dts) * av_q2d(unit) >= until;
         if (c->sound_waits)
             break;
-        int64_t origin = llround(c->origin / av_q2d(unit));
-        p->pts = p->pts != AV_NOPTS_VALUE ? p->pts - origin : p->pts;
-        p->dts = p->dts != AV_NOPTS_VALUE ? p->dts - origin : p->dts;
         p->stream_index = to->index;
         p->pos = -1;
         av_packet_rescale_ts(p, unit, to->time_base);

@@ -196,8 +196,12 @@ static double frame_rate(const video *v)
 static void video_describe(video_info *out, const video *v)
 {
     double seconds = v->from.format->duration > 0 ? (double)v->from.format->duration / AV_TIME_BASE : 0.0;
+    bool is_guess = v->from.format->duration_estimation_method == AVFMT_DURATION_FROM_BITRATE;
+    double shown =
+        v->stream->duration > 0 && !is_guess ? (double)v->stream->duration * av_q2d(v->stream->time_base) : 0.0;
     *out = (video_info){.codec = avcodec_get_name(v->decoder->codec_id),
                         .seconds = seconds,
+                        .picture_seconds = shown,
                         .frame_rate = frame_rate(v),
                         .is_live = v->live,
                         .can_seek = !v->live && seconds > 0.0 && v->from.format->pb &&
@@ -364,10 +368,12 @@ static void video_let_go(video_held *held)
     av_frame_free(&frame);
 }
 
-/* The width that makes pixels square, where the clip says that they are not. */
-static int square_width(const AVFrame *f)
+/* The width that makes pixels square, where the frame or the clip says that they are not. */
+static int square_width(const video *v, const AVFrame *f)
 {
-    AVRational aspect = f->sample_aspect_ratio;
+    AVRational aspect = f->sample_aspect_ratio, of_clip = v->stream->sample_aspect_ratio;
+    if (of_clip.num > 0 && of_clip.den > 0) /* what a container says goes before, as in players */
+        aspect = of_clip;
     if (aspect.num <= 0 || aspect.den <= 0 || aspect.num == aspect.den)
         return f->width;
     double width = round((double)f->width * av_q2d(aspect));
@@ -389,7 +395,7 @@ static lks_status video_picture(video *v, uint8_t **rgb, int *width, int *height
                                 lks_error *err)
 {
     const AVFrame *f = (const AVFrame *)held;
-    int w = square_width(f), h = f->height;
+    int w = square_width(v, f), h = f->height;
     fit(&w, &h, max_side);
     /* A row more: swscale's vector code writes beyond the last pixel of a row. */
     uint8_t *flat = malloc((size_t)w * 3 * ((size_t)h + 1) + 64), *upright = NULL;

@@ -26,9 +26,11 @@ typedef struct video_options {
 typedef struct video_info {
     const char *codec; /* static */
     double seconds;    /* how long the clip says it is; 0: unknown, as of cameras */
-    double frame_rate; /* what the clip says; 0: unknown */
-    bool is_live;      /* a camera or stream: frames come as they are filmed */
-    bool can_seek;     /* a file whose end is known */
+    double
+        picture_seconds; /* the same of its pictures alone; 0: unknown, as of containers that count no stream by itself */
+    double frame_rate;   /* what the clip says; 0: unknown */
+    bool is_live;        /* a camera or stream: frames come as they are filmed */
+    bool can_seek;       /* a file whose end is known */
 } video_info;
 
 typedef struct video_frame {
@@ -37,7 +39,7 @@ typedef struct video_frame {
     double duration; /* seconds; what the clip says, else what its rate says */
 } video_frame;
 
-enum { VIDEO_API_VERSION = 3, VIDEO_MAX_PIXELS = 50 * 1000 * 1000 };
+enum { VIDEO_API_VERSION = 4, VIDEO_MAX_PIXELS = 50 * 1000 * 1000 };
 
 /* What the module offers. */
 typedef struct video_api {

@@ -242,10 +242,16 @@ static void what_no_batch_can_serve(void **state)
     assert_int_equal(lks_caption_batch(session, captions, errors, pictures, 0, &o, &err), LKS_ERR_ARGUMENT);
     assert_int_equal(lks_caption_batch(session, captions, errors, pictures, LKS_MAX_BATCH + 1, &o, &err),
                      LKS_ERR_ARGUMENT);
+    assert_true(captions[0] == &untouched && captions[1] == &untouched);
     o.keep_maps = 1;
     assert_int_equal(lks_caption_batch(session, captions, errors, pictures, 2, &o, &err), LKS_ERR_ARGUMENT);
-    assert_true(captions[0] == &untouched && captions[1] == &untouched);
+    assert_true(!captions[0] && !captions[1]);
     o.keep_maps = 0;
+    captions[0] = captions[1] = &untouched;
+    o.n_beams = 0;
+    assert_int_equal(lks_caption_batch(session, captions, errors, pictures, 2, &o, &err), LKS_ERR_ARGUMENT);
+    assert_true(!captions[0] && !captions[1]);
+    o.n_beams = 1;
     o.stop = stop_at_once;
     assert_int_equal(lks_caption_batch(session, captions, errors, pictures, 2, &o, &err), LKS_ERR_INTERRUPTED);
     assert_true(!captions[0] && !captions[1]);

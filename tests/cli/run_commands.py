@@ -194,11 +194,16 @@ class Commands(TestCase):
             first[which] = [row["logprobs"][0] for row in rows]
         off = {which: sum(abs(a - b) for a, b in zip(first[which], first[model])) for which in (plain, calibrated)}
         self.assertLess(off[calibrated], off[plain] / 4)
+        mine = self.work / "plain.gguf.calibrated"
+        mine.write_text("mine")
         for words, status, says in ((["--calibrate", self.work / "none"], USAGE, "none"),
+                                    (["--calibrate", data, "--keep", "nothing*"], USAGE, f"{model}: has no layer"),
                                     (["--calibrate", data, "--split", "val"], USAGE, "no row")):
             done = run("quantize", model, "-o", plain, *words, model=None)
             self.assertEqual(done[:2], (status, ""))
             self.assertIn(says, done[2])
+        self.assertEqual(mine.read_text(), "mine")
+        self.assertEqual(sorted(p.name for p in self.work.glob("*.gguf*")), ["calibrated.gguf", "plain.gguf", mine.name])
         data.write_text(json.dumps({"image": "missing.png", "captions": ["a photo"]}) + "\n")
         status, out, err = run("quantize", model, "-o", plain, "--calibrate", data, model=None)
         self.assertEqual((status, out), (USAGE, ""))

@@ -31,6 +31,11 @@ class Copies(TestCase):
     def sound(self, path):
         return ffmpeg("-i", path, "-map", "0:a", "-c", "copy", "-f", "framemd5", "-").decode().splitlines()[-20:]
 
+    def count_heard(self, path):
+        """Packets of the first sound."""
+        listed = ffmpeg("-i", path, "-map", "0:a:0", "-c", "copy", "-f", "framemd5", "-").decode()
+        return sum(line.startswith("0,") for line in listed.splitlines())
+
     def frames(self, path, width, height):
         """Grey pictures."""
         data = ffmpeg("-i", path, "-vsync", "passthrough", "-f", "rawvideo", "-pix_fmt", "gray", "-")
@@ -70,6 +75,15 @@ class Copies(TestCase):
                     for frame in frames:
                         self.assertLess(len(words[first] ^ words[frame]), 0.35 * len(words[first]), frame)
                 self.assertGreater(len(words[0] ^ words[cut]), 0.7 * len(words[0]))
+
+    def test_clips_that_were_joined(self):
+        """Stamps that run back, and sound that comes up on the way."""
+        parts = [self.with_sound(f"{i}.ts", "-c:a", "mp2", "-map", "1", *(["-map", "1"] if i else [])) for i in range(2)]
+        clip = self.work / "joined.ts"
+        clip.write_bytes(b"".join(parts[i].read_bytes() for i in (0, 1, 0)))
+        out = self.copy(clip, "b.mp4", model=MODEL)
+        self.assertEqual(len(self.times(out)), 270)
+        self.assertEqual(self.count_heard(out), self.count_heard(clip))
 
     def test_vp9(self):
         clip = self.with_sound("a.mkv", "-c:a", "libopus")

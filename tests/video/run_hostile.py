@@ -79,6 +79,12 @@ class Hostile(TestCase):
         rows = rows_of(half, check=(OK, SOME_FAILED))
         self.assertGreaterEqual(len(rows), 1)
         self.assertEqual(rows[0]["frame"], 0)
+        clip = self.cut("index_first.mp4", [("astronaut", 60), ("coffee", 60)], options=("-pix_fmt", "yuv420p", "-movflags", "+faststart"))
+        half = self.work / "half_index_first.mp4"
+        half.write_bytes(clip.read_bytes()[:clip.stat().st_size * 6 // 10])
+        out, err = run("video", "-f", "jsonl", half, check=SOME_FAILED)
+        self.assertIn("of 4.0; is the file whole?", err)
+        self.assertGreaterEqual(len(out.splitlines()), 1)
         clip = self.cut("a.mp4", [("astronaut", 40)])  # its index is at the end
         half = self.work / "half.mp4"
         half.write_bytes(clip.read_bytes()[:-100])

@@ -37,10 +37,13 @@ class Pictures(TestCase):
         wide, still = self.work / "wide.mov", self.work / "still.png"
         ffmpeg("-i", plain, "-vf", "setsar=2", "-pix_fmt", "rgb24", "-c:v", "png", wide)
         ffmpeg("-i", plain, "-frames:v", "1", "-vf", "scale=iw*2:ih:flags=bicubic+accurate_rnd+full_chroma_int", still)
-        row = rows_of(wide)[0]
-        caption, score = self.score_of_still(still)
-        self.assertEqual(row["caption"], caption)
-        self.assertAlmostEqual(row["score"], score, delta=1e-3)
+        said_by_container = self.work / "wide.mkv"
+        ffmpeg("-i", plain, "-c", "copy", "-aspect", "32:9", said_by_container)  # of 16:9
+        for clip in (wide, said_by_container):
+            row = rows_of(clip)[0]
+            caption, score = self.score_of_still(still)
+            self.assertEqual(row["caption"], caption)
+            self.assertAlmostEqual(row["score"], score, delta=1e-3)
 
     def test_many_kinds_of_pixels(self):
         for pixels, codec in (("yuv420p", "ffv1"), ("yuv444p10le", "ffv1"), ("gray", "ffv1"), ("bgra", "ffv1"), ("pal8", "png"),
