@@ -5,9 +5,10 @@ enum { SKIPPED = 77 };
 #define ROOM_BYTES ((size_t)48 << 20)
 #define WEIGHT_BYTES ((size_t)16 << 20)
 
+static lks_device_info info;
+
 void device_need(void)
 {
-    lks_device_info info;
     lks_error err;
     lks_status st = lks_device_describe(&info, &err);
     if (st != LKS_OK) {
@@ -15,6 +16,20 @@ void device_need(void)
         exit(SKIPPED);
     }
     printf("on %s, compute capability %d.%d\n", info.name, info.major, info.minor);
+}
+
+bool device_takes(lks_precision precision)
+{
+    return precision != LKS_PRECISION_BF16 || info.major >= 8;
+}
+
+void device_need_bf16(void)
+{
+    device_need();
+    if (!device_takes(LKS_PRECISION_BF16)) {
+        printf("skipped: it computes no bf16\n");
+        exit(SKIPPED);
+    }
 }
 
 static void ok(lks_status st, const lks_error *err)

@@ -18,6 +18,10 @@ typedef struct device_bench {
 
 /* Ends the test program as skipped, and says why, where there is no device. To be called first. */
 void device_need(void);
+/* The same where it does not compute in bf16. */
+void device_need_bf16(void);
+/* Whether layers of that precision are for this device. After device_need. */
+bool device_takes(lks_precision precision);
 
 void device_open(device_bench *b);
 void device_close(device_bench *b);

@@ -207,7 +207,7 @@ static void others(void **state)
 
 int main(void)
 {
-    device_need();
+    device_need_bf16();
     const struct CMUnitTest tests[] = {cmocka_unit_test(shapes), cmocka_unit_test(activations),
                                        cmocka_unit_test(many_rows), cmocka_unit_test(rounded_layers),
                                        cmocka_unit_test(others)};

@@ -96,6 +96,8 @@ static void linear_shapes(void **state)
     static const int widths[][2] = {{1, 1},  {3, 7},     {64, 64},   {50, 130}, {129, 65},  {100, 200},
                                     {8, 17}, {1032, 40}, {272, 100}, {48, 3},   {8, 16500}, {5200, 8}};
     for (size_t p = 0; p < COUNT(precisions); p++) {
+        if (!device_takes(precisions[p]))
+            continue;
         device_bench b;
         device_open(&b);
         linear_case c = {.precision = precisions[p], .bias = true};
@@ -124,6 +126,8 @@ static void linear_options(void **state)
     (void)state;
     for (size_t i = 0; i < 2 * COUNT(precisions); i++) {
         size_t p = i / 2, k = i % 2;
+        if (!device_takes(precisions[p]))
+            continue;
         device_bench b;
         device_open(&b);
         linear_case c = {.precision = precisions[p], .d_in = 50, .d_out = 77, .extra = 5};
@@ -156,6 +160,8 @@ static void linear_odd_rows(void **state)
     (void)state;
     for (size_t p = 0; p < COUNT(precisions); p++)
         for (int n = 4; n <= 12; n += 8) {
+            if (!device_takes(precisions[p]))
+                continue;
             device_bench b;
             device_open(&b);
             linear_case c = {.precision = precisions[p], .d_in = 40, .d_out = 70};
@@ -187,6 +193,8 @@ static void linear_top(void **state)
     enum { ROW_UNIT = 32 }; /* as far apart as linear_top has them: cuBLASLt adds in an order that depends on it */
     static const int widths[] = {1, 64, 2048, 2049, 5000};
     for (size_t p = 0; p < COUNT(precisions); p++) {
+        if (!device_takes(precisions[p]))
+            continue;
         device_bench b;
         device_open(&b);
         lks_linear layers[COUNT(widths)];
