@@ -32,11 +32,12 @@ size_t lks_decoder_look_scratch(const lks_decoder *decoder, int n_images, int n_
            lks_ops_scratch(n_threads, 1, 1, widest_input(decoder));
 }
 
-size_t lks_decoder_scratch(const lks_decoder *decoder, int max_rows, int max_positions, int n_memory, int n_threads)
+size_t lks_decoder_scratch(const lks_decoder *decoder, int max_rows, int max_tokens, int max_positions, int n_memory,
+                           int n_threads)
 {
     const lks_decoder_config *c = &decoder->config;
     int d_head = c->width / c->n_heads;
-    size_t tokens = (size_t)max_of(max_rows, max_positions);
+    size_t tokens = (size_t)max_of(max_of(max_rows, max_positions), max_tokens);
     size_t step = lks_arena_cost(tokens * step_floats_per_token(c), sizeof(float)) +
                   lks_arena_cost(tokens * (size_t)c->n_heads * (size_t)n_memory, sizeof(float)) + 12 * LKS_ALIGNMENT;
     size_t ops = lks_ops_scratch(n_threads, max_of(n_memory, max_positions), d_head, widest_input(decoder));

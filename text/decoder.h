@@ -113,8 +113,9 @@ bool lks_decoder_map(const lks_decoder_state *state, float *map, int row, int po
 lks_status lks_decoder_credit(const lks_decoder_state *state, float *credit, const int32_t *tokens, const int32_t *rows,
                               int position, int n_tokens, int n_prefix, lks_error *err);
 
-/* Scratch bytes that step takes from compute->scratch, and look for one image. */
-size_t lks_decoder_scratch(const lks_decoder *decoder, int max_rows, int max_positions, int n_memory, int n_threads);
+/* Scratch bytes that steps of up to max_tokens tokens in all their rows take from compute->scratch, and look for one image. */
+size_t lks_decoder_scratch(const lks_decoder *decoder, int max_rows, int max_tokens, int max_positions, int n_memory,
+                           int n_threads);
 /* That look takes for n_images images of n_memory tokens. */
 size_t lks_decoder_look_scratch(const lks_decoder *decoder, int n_images, int n_memory, int n_threads);
 

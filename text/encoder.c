@@ -114,11 +114,6 @@ void lks_text_encoder_close(lks_text_encoder *encoder)
     free(encoder);
 }
 
-int lks_text_encoder_max_tokens(const lks_text_encoder *encoder)
-{
-    return encoder->n_positions;
-}
-
 size_t lks_text_encoder_weight_bytes(const lks_text_encoder *encoder)
 {
     return encoder->memory.used;

@@ -21,7 +21,6 @@ lks_status lks_text_encoder_open(lks_text_encoder **out, const lks_weights *weig
                                  lks_error *err);
 void lks_text_encoder_close(lks_text_encoder *encoder); /* NULL is safe */
 
-int lks_text_encoder_max_tokens(const lks_text_encoder *encoder);
 size_t lks_text_encoder_weight_bytes(const lks_text_encoder *encoder);
 
 /* out [n, width] = the encoded tokens [n], 1 <= n <= max_tokens. */

@@ -21,7 +21,6 @@ void lks_search_defaults(lks_search_options *options)
         .temperature = 1.0f,
         .top_p = 1.0f,
         .start_token = -1,
-        .pad_token = -1,
         .forced_first_token = -1,
         .forced_last_token = -1,
     };
@@ -319,7 +318,7 @@ void lks_hypotheses_free(lks_hypothesis *hypotheses)
 
 static lks_status check_options(const lks_step_model *model, const lks_search_options *o, lks_error *err)
 {
-    if (o->n_beams < 1 || o->n_best < 1 || o->max_tokens < 1 || (!o->sample && o->n_best > lks_search_rows(o)))
+    if (o->n_beams < 1 || o->n_best < 1 || o->max_tokens < 1 || (!o->sample && o->n_best > o->n_beams))
         return lks_error_set(err, LKS_ERR_ARGUMENT, "beams, n-best and max-tokens must be positive, n-best <= beams");
     if (o->n_required > LKS_MAX_REQUIRED)
         return lks_error_set(err, LKS_ERR_ARGUMENT, "at most %d words and phrases can be required, not %d",

@@ -48,7 +48,6 @@ typedef struct lks_search_options {
     int n_prompt;
     const int32_t *end_tokens;
     int n_end_tokens;
-    int32_t pad_token;
     int32_t forced_first_token; /* forced_bos_token_id, -1: none */
     int32_t forced_last_token;  /* forced_eos_token_id at max length, -1: none */
     const int32_t *suppressed;  /* never said */
@@ -68,7 +67,8 @@ typedef struct lks_search_options {
     void *stop_context;
 } lks_search_options;
 
-/* transformers' GenerationConfig defaults: greedy, 20 new tokens, no penalties, no special tokens (-1). */
+/* transformers' defaults: greedy, 20 new tokens, no penalties, no special tokens (-1); but samples are drawn of all tokens, not of the 50
+ * likeliest. */
 void lks_search_defaults(lks_search_options *options);
 
 bool lks_search_is_end(const lks_search_options *options, int32_t token);

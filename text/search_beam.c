@@ -49,10 +49,10 @@ static void offer_required(beam *b, int row)
     const lks_search_options *o = s->options;
     const float *scores = s->scores + (size_t)row * (size_t)s->model->vocab_size;
     for (int i = 0; i < o->n_required; i++) {
-        lks_progress p = b->progress[row];
-        if (p.met >> i & 1u)
+        const lks_progress *p = &b->progress[row];
+        if (p->met >> i & 1u)
             continue;
-        int32_t token = o->required[i][p.open == i ? p.at : 0];
+        int32_t token = o->required[i][p->at[i]];
         bool known = false;
         for (int c = 0; c < b->n_candidates; c++)
             known |= b->candidates[c].row == row && b->candidates[c].token == token;

@@ -66,18 +66,19 @@ void lks_path_extend(lks_path *out, const lks_path *path, int32_t token, float l
 lks_status lks_search_pack(lks_hypothesis **out, const lks_search *search, const lks_path *paths, int n,
                            lks_error *err);
 
-/* How far a path is with the required phrases. */
-typedef struct lks_progress {
-    uint32_t met; /* one bit per fulfilled phrase */
-    int open, at; /* phrase in the making (-1: none) and its tokens so far */
-} lks_progress;
-
 enum { LKS_MAX_REQUIRED = 16 };
+
+/* How far a path is with the required phrases, wherever they stand in it: they may overlap. */
+typedef struct lks_progress {
+    uint32_t met;             /* one bit per fulfilled phrase */
+    int at[LKS_MAX_REQUIRED]; /* tokens of each that the path ends in, fewer than all; 0 of fulfilled ones */
+} lks_progress;
 
 lks_progress lks_progress_start(const lks_search_options *options);
 lks_progress lks_progress_next(const lks_search_options *options, lks_progress progress, int32_t token);
 bool lks_progress_done(const lks_search_options *options, lks_progress progress);
-int lks_progress_count(const lks_search_options *options, lks_progress progress); /* tokens fulfilled */
-int lks_required_tokens(const lks_search_options *options);                       /* tokens of all phrases */
+int lks_progress_count(const lks_search_options *options,
+                       lks_progress progress);              /* tokens fulfilled, of open phrases the longest */
+int lks_required_tokens(const lks_search_options *options); /* tokens of all phrases */
 
 #endif

@@ -105,29 +105,35 @@ int lks_required_tokens(const lks_search_options *options)
 
 lks_progress lks_progress_start(const lks_search_options *options)
 {
-    lks_progress progress = {.open = -1};
+    lks_progress progress = {0};
     for (int i = 0; i < options->n_prompt; i++)
         progress = lks_progress_next(options, progress, options->prompt[i]);
     return progress;
 }
 
+/* The longest beginning of a phrase, of fewer than n tokens, that its first n tokens end in. */
+static int shorter_beginning(const int32_t *phrase, int n)
+{
+    int length = n - 1;
+    while (length > 0 && memcmp(phrase, phrase + n - length, (size_t)length * sizeof *phrase) != 0)
+        length--;
+    return length;
+}
+
 lks_progress lks_progress_next(const lks_search_options *o, lks_progress p, int32_t token)
 {
-    if (p.open >= 0 && o->required[p.open][p.at] == token) {
-        p.at++;
-    } else {
-        p.open = -1;
-        p.at = 0;
-        for (int i = 0; i < o->n_required && p.open < 0; i++)
-            if (!(p.met >> i & 1u) && o->required[i][0] == token) {
-                p.open = i;
-                p.at = 1;
-            }
-    }
-    if (p.open >= 0 && p.at == o->required_lengths[p.open]) {
-        p.met |= 1u << p.open;
-        p.open = -1;
-        p.at = 0;
+    for (int i = 0; i < o->n_required; i++) {
+        const int32_t *phrase = o->required[i];
+        if (p.met >> i & 1u)
+            continue;
+        int *at = &p.at[i];
+        while (*at > 0 && phrase[*at] != token)
+            *at = shorter_beginning(phrase, *at);
+        *at += phrase[*at] == token;
+        if (*at == o->required_lengths[i]) {
+            p.met |= 1u << i;
+            *at = 0;
+        }
     }
     return p;
 }
@@ -139,9 +145,10 @@ bool lks_progress_done(const lks_search_options *options, lks_progress progress)
 
 int lks_progress_count(const lks_search_options *options, lks_progress progress)
 {
-    int count = progress.at;
-    for (int i = 0; i < options->n_required; i++)
-        if (progress.met >> i & 1u)
-            count += options->required_lengths[i];
-    return count;
+    int met = 0, open = 0;
+    for (int i = 0; i < options->n_required; i++) {
+        met += progress.met >> i & 1u ? options->required_lengths[i] : 0;
+        open = progress.at[i] > open ? progress.at[i] : open;
+    }
+    return met + open;
 }

@@ -127,11 +127,6 @@ void lks_tokenizer_close(lks_tokenizer *t)
     free(t);
 }
 
-int lks_tokenizer_size(const lks_tokenizer *t)
-{
-    return t->added.n_ids;
-}
-
 int lks_tokenizer_id(const lks_tokenizer *t, const char *token)
 {
     size_t n = strlen(token);
@@ -139,13 +134,9 @@ int lks_tokenizer_id(const lks_tokenizer *t, const char *token)
     return added ? added->id : lks_vocab_find(&t->model.vocab, token, n);
 }
 
-const char *lks_tokenizer_token(const lks_tokenizer *t, int id, size_t *n)
+/* Of the model's vocabulary, byte-level alphabet not undone, *n bytes; NULL for an id without one. */
+static const char *stored_text(const lks_tokenizer *t, int id, size_t *n)
 {
-    const lks_added *added = lks_added_by_id(&t->added, id);
-    if (added) {
-        *n = added->n;
-        return added->content;
-    }
     if (id < 0 || id >= t->model.vocab.n_ids || !t->model.vocab.tokens[id].present)
         return NULL;
     *n = t->model.vocab.tokens[id].n;
@@ -244,8 +235,8 @@ lks_status lks_tokenizer_decode(const lks_tokenizer *t, char **text, const int32
     lks_pieces pieces = {0}, spare_pieces = {0};
     lks_str spare = {0};
     for (size_t i = 0; i < n_ids; i++) {
-        size_t n;
-        const char *token = lks_tokenizer_token(t, ids[i], &n);
+        size_t n = 0;
+        const char *token = stored_text(t, ids[i], &n);
         const lks_added *added = lks_added_by_id(&t->added, ids[i]);
         if (added) {
             token = added->shown.n ? added->shown.at : "";

@@ -29,10 +29,7 @@ lks_status lks_tokenizer_open_texts(lks_tokenizer **out, const lks_tokenizer_tex
                                     lks_error *err);
 void lks_tokenizer_close(lks_tokenizer *tokenizer);
 
-int lks_tokenizer_size(const lks_tokenizer *tokenizer);                  /* largest id + 1 */
 int lks_tokenizer_id(const lks_tokenizer *tokenizer, const char *token); /* -1: not in the vocabulary */
-/* The stored text of a token (byte-level alphabet not undone), *n bytes; NULL for an id without one. */
-const char *lks_tokenizer_token(const lks_tokenizer *tokenizer, int id, size_t *n);
 bool lks_tokenizer_is_special(const lks_tokenizer *tokenizer, int id);
 
 /* ids = the tokens of `text` (UTF-8; invalid bytes are read as U+FFFD), with the post-processor's special tokens when

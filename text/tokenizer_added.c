@@ -101,8 +101,8 @@ static lks_status read_tokens(lks_added_tokens *added, const json_t *array, cons
     return LKS_OK;
 }
 
-/* Two contents may normalise to one; special tokens come before others and earlier ones before later: added last, they
- * win. Contents that normalise to nothing are never found. Sets what each token is shown as. */
+/* Two contents may normalise to one; special tokens come before others and, as in `tokenizers` until 0.22, earlier ones before later:
+ * added last, they win. Contents that normalise to nothing are never found (`tokenizers` finds them between all characters). Sets what each token is shown as. */
 static bool fill_tries(lks_added_tokens *added, const lks_normalizers *normalizers)
 {
     lks_str spare = {0};
@@ -207,6 +207,8 @@ void lks_added_split(const lks_added_tokens *added, bool normalized, lks_pieces 
         }
         while (token->rstrip && stop < n && lks_char_is_space(lks_utf8_next(text + stop, n - stop, &length)))
             stop += length;
+        if (token->lstrip && stop == start) /* the token before took it along */
+            continue;
         if (start > gap)
             lks_pieces_put(out, text + gap, start - gap, -1, first && gap == 0);
         lks_pieces_put(out, text + start, stop - start, token->id, first && start == 0);

@@ -1,4 +1,4 @@
-/* Growing buffers of a tokenizer: text, ids, pieces. A lack of memory sticks in `failed`; later appends do nothing. */
+/* Growing buffers of a tokenizer: text, ids, pieces. A lack of room sticks in `failed`; later appends do nothing. */
 #include "text/tokenizer_parts.h"
 
 #include <stdlib.h>
@@ -25,7 +25,7 @@ static bool grow(void **at, size_t *cap, size_t n, size_t more, size_t size)
 void lks_str_put(lks_str *s, const char *bytes, size_t n)
 {
     void *at = s->at;
-    if (s->failed || !grow(&at, &s->cap, s->n, n + 1, 1)) {
+    if (s->failed || (s->most && n > s->most - s->n) || !grow(&at, &s->cap, s->n, n + 1, 1)) {
         s->failed = true;
         return;
     }

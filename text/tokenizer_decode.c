@@ -295,9 +295,11 @@ static void decode(const lks_decoder *step, lks_pieces *out, const lks_pieces *i
 
 void lks_decoders_apply(const lks_decoders *list, lks_pieces *pieces, lks_pieces *spare)
 {
+    pieces->text.most = spare->text.most = lks_most_text(pieces->text.n);
     for (size_t i = 0; i < list->n && pieces->n && !lks_pieces_failed(pieces); i++) {
         lks_pieces_clear(spare);
         decode(&list->at[i], spare, pieces);
         lks_pieces_swap(pieces, spare);
     }
+    pieces->text.most = spare->text.most = 0;
 }

@@ -96,30 +96,24 @@ static void directory_close(directory *d)
     json_decref(d->model_config);
 }
 
-static json_t *find_added(const json_t *list, const char *content)
-{
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        json_t *item = json_array_get(list, i);
-        const char *text = text_of(item, "content");
-        if (text && strcmp(text, content) == 0)
-            return item;
-    }
-    return NULL;
-}
+/* Tokens in the order in which they are added, and the same by their content. */
+typedef struct added {
+    json_t *list, *by_content; /* items are shared */
+} added;
 
 /* Adds a token with the flags of `value` (an object, or text alone), or marks the one that is there as special. */
-static int add_token(json_t *list, const char *content, const json_t *value, bool special)
+static int add_token(const added *to, const char *content, const json_t *value, bool special)
 {
-    json_t *there = find_added(list, content);
+    json_t *there = json_object_get(to->by_content, content);
     if (there)
         return special ? json_object_set_new(there, "special", json_true()) : 0;
     special |= lks_token_json_bool(value, "special", false);
-    return json_array_append_new(list,
-                                 json_pack("{s:s, s:b, s:b, s:b, s:b, s:b}", "content", content, "single_word",
-                                           lks_token_json_bool(value, "single_word", false), "lstrip",
-                                           lks_token_json_bool(value, "lstrip", false), "rstrip",
-                                           lks_token_json_bool(value, "rstrip", false), "normalized",
-                                           lks_token_json_bool(value, "normalized", !special), "special", special));
+    json_t *item =
+        json_pack("{s:s, s:b, s:b, s:b, s:b, s:b}", "content", content, "single_word",
+                  lks_token_json_bool(value, "single_word", false), "lstrip",
+                  lks_token_json_bool(value, "lstrip", false), "rstrip", lks_token_json_bool(value, "rstrip", false),
+                  "normalized", lks_token_json_bool(value, "normalized", !special), "special", special);
+    return json_array_append(to->list, item) | json_object_set_new(to->by_content, content, item);
 }
 
 static int compare_numbers(const void *a, const void *b)
@@ -129,7 +123,7 @@ static int compare_numbers(const void *a, const void *b)
 }
 
 /* added_tokens_decoder: {"7": {"content": ...}, ...}, in the order of the numbers. */
-static int add_numbered(json_t *list, const json_t *decoder, bool raw)
+static int add_numbered(const added *to, const json_t *decoder, bool raw)
 {
     size_t n = 0;
     const char **keys = calloc(json_object_size(decoder) + 1, sizeof *keys);
@@ -144,48 +138,66 @@ static int add_numbered(json_t *list, const json_t *decoder, bool raw)
         const char *content = text_of(value, "content");
         if (!content)
             continue;
-        failed |= add_token(list, content, value, lks_token_json_bool(value, "special", false));
+        failed |= add_token(to, content, value, lks_token_json_bool(value, "special", false));
         if (raw)
-            failed |= json_object_set_new(find_added(list, content), "normalized", json_false());
+            failed |= json_object_set_new(json_object_get(to->by_content, content), "normalized", json_false());
     }
     free(keys);
     return failed;
 }
 
-/* added_tokens.json: {"<token>": id, ...}, in the order of the ids. */
-static int add_plain(json_t *list, const json_t *added)
+typedef struct plain {
+    const char *content;
+    json_int_t id;
+} plain;
+
+static int compare_ids(const void *a, const void *b)
 {
+    const plain *x = a, *y = b;
+    int order = (x->id > y->id) - (x->id < y->id);
+    return order ? order : strcmp(x->content, y->content);
+}
+
+/* added_tokens.json: {"<token>": id, ...}, in the order of the ids, of which the first token of each counts. */
+static int add_plain(const added *to, const json_t *tokens)
+{
+    size_t n = 0;
+    plain *sorted = calloc(json_object_size(tokens) + 1, sizeof *sorted);
+    if (!sorted)
+        return -1;
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)tokens, key, value) sorted[n++] = (plain){key, json_integer_value(value)};
+    qsort(sorted, n, sizeof *sorted, compare_ids);
     int failed = 0;
-    json_int_t before = -1;
-    for (size_t round = 0; round < json_object_size(added); round++) {
-        const char *key, *best = NULL;
-        json_t *value;
-        json_int_t least = 0;
-        json_object_foreach((json_t *)added, key, value)
-        {
-            json_int_t id = json_integer_value(value);
-            if (id > before && (!best || id < least)) {
-                best = key;
-                least = id;
-            }
-        }
-        if (!best)
-            break;
-        failed |= add_token(list, best, NULL, false);
-        before = least;
-    }
+    for (size_t i = 0; i < n; i++)
+        if (sorted[i].id >= 0 && (i == 0 || sorted[i].id != sorted[i - 1].id))
+            failed |= add_token(to, sorted[i].content, NULL, false);
+    free(sorted);
     return failed;
 }
 
+/* Behind those that are there. */
 static int add_all(const directory *d, json_t *list)
 {
-    int failed = add_numbered(list, json_object_get(d->config, "added_tokens_decoder"), d->numbered_raw);
-    if (json_object_size(d->added) <= 4096)
-        failed |= add_plain(list, d->added);
+    const added to = {list, json_object()};
+    if (!to.by_content)
+        return -1;
+    int failed = 0;
+    size_t index;
+    json_t *there;
+    json_array_foreach(list, index, there)
+    {
+        const char *content = text_of(there, "content");
+        if (content && !json_object_get(to.by_content, content))
+            failed |= json_object_set(to.by_content, content, there);
+    }
+    failed |= add_numbered(&to, json_object_get(d->config, "added_tokens_decoder"), d->numbered_raw);
+    failed |= add_plain(&to, d->added);
     for (size_t i = 0; i < LKS_N_SPECIALS; i++) {
         const char *content = lks_special_text(d->family, d->config, d->specials, i);
         if (content)
-            failed |= add_token(list, content, lks_special_value(d->config, d->specials, i), true);
+            failed |= add_token(&to, content, lks_special_value(d->config, d->specials, i), true);
     }
     static const char *const more[] = {"additional_special_tokens", "extra_special_tokens"};
     for (size_t k = 0; k < 4; k++) {
@@ -194,9 +206,10 @@ static int add_all(const directory *d, json_t *list)
             const json_t *item = json_array_get(extra, i);
             const char *content = json_is_string(item) ? json_string_value(item) : text_of(item, "content");
             if (content && *content)
-                failed |= add_token(list, content, item, true);
+                failed |= add_token(&to, content, item, true);
         }
     }
+    json_decref(to.by_content);
     return failed;
 }
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MOST_WORD_CHARS = 1000 }; /* published models have 100; the time a word takes grows with the cube */
+
 /* An id may lie beyond the number of tokens, but not so far that the table by id would be mostly holes. */
 static bool id_is_sane(json_int_t id, size_t n_tokens)
 {
@@ -62,7 +64,7 @@ static lks_status open_wordpiece(lks_token_model *model, const json_t *root, con
 {
     const json_t *most = json_object_get(root, "max_input_chars_per_word");
     json_int_t max_chars = json_is_integer(most) ? json_integer_value(most) : 100;
-    if (max_chars < 0 || max_chars > 10000)
+    if (max_chars < 0 || max_chars > MOST_WORD_CHARS)
         return lks_token_json_damaged(name, "max_input_chars_per_word is out of range", err);
     model->max_chars = (size_t)max_chars;
     return LKS_OK;

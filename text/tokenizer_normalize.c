@@ -235,6 +235,7 @@ static void apply_bert(const lks_normalizer *step, lks_str *text, lks_str *out, 
 void lks_normalizers_apply(const lks_normalizers *list, lks_str *text, lks_str *spare, bool *first)
 {
     bool cut = false;
+    text->most = spare->most = lks_most_text(text->n);
     for (size_t i = 0; i < list->n && !text->failed; i++) {
         const lks_normalizer *step = &list->at[i];
         lks_str_clear(spare);
@@ -274,5 +275,6 @@ void lks_normalizers_apply(const lks_normalizers *list, lks_str *text, lks_str *
         }
         advance(text, spare);
     }
+    text->most = spare->most = 0;
     *first &= !cut;
 }

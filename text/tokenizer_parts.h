@@ -25,6 +25,7 @@
 typedef struct lks_str {
     char *at; /* [n], not terminated */
     size_t n, cap;
+    size_t most; /* bytes that it may hold; 0: as many as memory does */
     bool failed;
 } lks_str;
 
@@ -33,6 +34,12 @@ void lks_str_put_char(lks_str *s, uint32_t c);
 void lks_str_clear(lks_str *s);
 void lks_str_release(lks_str *s);
 void lks_str_swap(lks_str *a, lks_str *b);
+/* What steps that a file lists may make of a text of n bytes: a damaged file could have them double it without end. */
+static inline size_t lks_most_text(size_t n)
+{
+    const size_t per_byte = 64, more = (size_t)1 << 20;
+    return n > (SIZE_MAX - more) / per_byte ? SIZE_MAX : n * per_byte + more;
+}
 
 typedef struct lks_ids {
     int32_t *at;

@@ -56,7 +56,7 @@ static lks_status open_desk(lks_desk *desk, const lks_model *model, lks_error *e
         return LKS_OK;
     const lks_vit_shape *shape = lks_vit_usual_shape(model->vit);
     size_t look = lks_vit_scratch(model->vit, shape, 1, 1);
-    size_t attend = lks_decoder_scratch(model->decoder, 1, 1, shape->n_tokens, 1);
+    size_t attend = lks_decoder_scratch(model->decoder, 1, 1, 1, shape->n_tokens, 1);
     if (!desk->looker.image)
         desk->looker.image = malloc(lks_look_pixels(shape) * sizeof(float));
     if (!desk->looker.tokens)

@@ -5,7 +5,7 @@
 #include "apps/captioner/model.h"
 #include "fusion/json.h"
 
-/* Where a key may stand, in order of precedence; absent ones are NULL. The start, end and padding tokens may stand in any; how to
+/* Where a key may stand, in order of precedence; absent ones are NULL. Start and end tokens may stand in any; how to
  * search and what to suppress counts in generation_config.json, or in the configuration of a model without that file. */
 typedef struct sources {
     const json_t *tokens[3], *settings[2];
@@ -223,11 +223,9 @@ static lks_status parse(lks_generation *g, const sources *from, bool blip)
 {
     lks_search_options *s = &g->search;
     int32_t bos = blip ? 30522 : -1, start = -1;
-    s->pad_token = blip ? 0 : -1;
     lks_status st;
     if ((st = get_token(&bos, from, "bos_token_id")) != LKS_OK ||
         (st = get_token(&start, from, "decoder_start_token_id")) != LKS_OK ||
-        (st = get_token(&s->pad_token, from, "pad_token_id")) != LKS_OK ||
         (st = get_end_tokens(&g->end_tokens, &s->n_end_tokens, from, blip ? "sep_token_id" : "eos_token_id")) !=
             LKS_OK ||
         (st = get_suppressed(&g->suppressed, &s->n_suppressed, from, "suppress_tokens")) != LKS_OK ||
@@ -245,8 +243,6 @@ static lks_status parse(lks_generation *g, const sources *from, bool blip)
     if (s->start_token < 0)
         return lks_error_set(from->err, LKS_ERR_MODEL, "%s: neither decoder_start_token_id nor bos_token_id is given",
                              from->path);
-    if (s->pad_token < 0 && s->n_end_tokens > 0)
-        s->pad_token = g->end_tokens[0];
     s->end_tokens = g->end_tokens;
     s->suppressed = g->suppressed;
     s->begin_suppressed = g->begin_suppressed;

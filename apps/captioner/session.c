@@ -7,15 +7,15 @@
 
 #include "vision/staging.h"
 
-/* For looking at n_pictures at once, and for a search of `rows` rows. */
-static size_t scratch_bytes(const lks_session *s, const lks_vit_shape *shape, int n_pictures, int rows, int positions,
-                            int n_memory)
+/* For looking at n_pictures at once, and for a search of `rows` rows whose steps feed up to `tokens` tokens. */
+static size_t scratch_bytes(const lks_session *s, const lks_vit_shape *shape, int n_pictures, int rows, int tokens,
+                            int positions, int n_memory)
 {
     const lks_model *model = s->model;
     int n_threads = lks_threads_count(s->threads);
     size_t encode = lks_vit_scratch(model->vit, shape, n_pictures, n_threads);
     size_t look = lks_decoder_look_scratch(model->decoder, n_pictures, shape->n_tokens, n_threads);
-    size_t decode = lks_decoder_scratch(model->decoder, rows, positions, n_memory, n_threads);
+    size_t decode = lks_decoder_scratch(model->decoder, rows, tokens, positions, n_memory, n_threads);
     size_t place = s->queue ? lks_staging_scratch(shape->width, shape->height, n_pictures) : 0;
     size_t read = model->reader ? lks_text_encoder_scratch(model->reader, n_threads) : 0;
     if (s->queue) /* a device writes logits, or the likeliest tokens, to memory of its own before the host has them */
@@ -143,26 +143,27 @@ static lks_status reserve_scratch(lks_session *s, size_t bytes, lks_error *err)
     return s->compute.ops->arena_open(&s->compute, &s->scratch, bytes, err);
 }
 
-/* Makes room for `rows` rows of `positions` tokens that attend to n_images images of n_memory tokens; keeps what is there when it
- * suffices. */
-static lks_status reserve(lks_session *s, int rows, int positions, int n_images, int n_memory, bool maps,
+/* Makes room for `rows` rows of `positions` tokens, up to `tokens` fed at once, that attend to n_images images of n_memory tokens; keeps
+ * what is there when it suffices. */
+static lks_status reserve(lks_session *s, int rows, int tokens, int positions, int n_images, int n_memory, bool maps,
                           lks_error *err)
 {
     bool half = lks_model_halves_memory(s->model, n_memory);
     int total = n_images * n_memory;
-    if (s->state && rows <= s->state_rows && positions <= s->state_positions && n_memory <= s->state_memory &&
-        total <= s->state_total && maps == s->state_maps && half == s->state_half)
+    if (s->state && rows <= s->state_rows && tokens <= s->state_tokens && positions <= s->state_positions &&
+        n_memory <= s->state_memory && total <= s->state_total && maps == s->state_maps && half == s->state_half)
         return LKS_OK;
     lks_decoder_state_close(s->state);
     s->state = NULL;
     const lks_vit_shape *usual = lks_vit_usual_shape(s->model->vit);
-    lks_status st = reserve_scratch(s, scratch_bytes(s, usual, 1, rows, positions, n_memory), err);
+    lks_status st = reserve_scratch(s, scratch_bytes(s, usual, 1, rows, tokens, positions, n_memory), err);
     if (st != LKS_OK)
         return st;
     unsigned flags = (maps ? LKS_DECODER_KEEP_MAPS : 0u) | (half ? LKS_DECODER_BF16_MEMORY : 0u);
     st = lks_decoder_state_open(&s->state, s->model->decoder, &s->compute, rows, positions, total, flags, err);
     if (st == LKS_OK) {
         s->state_rows = rows;
+        s->state_tokens = tokens;
         s->state_positions = positions;
         s->state_memory = n_memory;
         s->state_total = total;
@@ -211,7 +212,9 @@ lks_status lks_session_prepare(lks_session *s, int n_images, int n_memory, const
     if (positions == 0)
         return lks_error_set(err, LKS_ERR_ARGUMENT, "the prompt's %d tokens leave no room: this model holds %d",
                              options->n_prompt, lks_decoder_max_positions(s->model->decoder));
-    lks_status st = reserve(s, n_images * lks_search_rows(options), positions, n_images, n_memory, keep_maps, err);
+    const int begun = n_images * (options->n_prompt + 1);
+    lks_status st =
+        reserve(s, n_images * lks_search_rows(options), begun, positions, n_images, n_memory, keep_maps, err);
     if (st == LKS_OK)
         lks_decoder_attend(s->state, n_images, n_memory);
     return st;
@@ -281,7 +284,7 @@ lks_status lks_session_looker(lks_session *s, lks_looker *out, const lks_vit_sha
     size_t d = (size_t)lks_vit_width(s->model->vit), n_tokens = (size_t)n_before + (size_t)n * (size_t)shape->n_tokens;
     lks_status st = reserve_pictures(s, n_before, n_tokens * d, shape, n, err);
     if (st == LKS_OK)
-        st = reserve_scratch(s, scratch_bytes(s, shape, n, 1, 1, n_before + shape->n_tokens), err);
+        st = reserve_scratch(s, scratch_bytes(s, shape, n, 1, 1, 1, n_before + shape->n_tokens), err);
     if (st == LKS_OK)
         *out = (lks_looker){s->compute, s->pixels, s->memory + (size_t)n_before * d};
     return st;

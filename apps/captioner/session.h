@@ -15,8 +15,8 @@ struct lks_session {
     float *memory;    /* [n, d]: the tokens that are attended to, of pictures first, then of a source text */
     size_t n_pixels, memory_floats;
     lks_decoder_state *state;
-    int state_rows, state_positions;
-    int state_memory, state_total; /* tokens to attend to: of one image at most, of all images */
+    int state_rows, state_tokens, state_positions; /* tokens: of one step */
+    int state_memory, state_total;                 /* tokens to attend to: of one image at most, of all images */
     bool state_maps, state_half;
     struct lks_desk *desks; /* [n_threads] of lks_caption_batch; NULL until it is called */
 };

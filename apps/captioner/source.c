@@ -85,7 +85,6 @@ lks_search_options lks_source_search(const lks_model *model, const int32_t *task
     options.start_token = own->start_token;
     options.end_tokens = own->end_tokens;
     options.n_end_tokens = own->n_end_tokens;
-    options.pad_token = own->pad_token;
     options.suppressed = own->suppressed;
     options.n_suppressed = own->n_suppressed;
     options.prompt = task;

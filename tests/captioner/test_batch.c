@@ -224,6 +224,34 @@ static void one_bad_picture(void **state)
     check_bad_pictures(MODELS "dinov2-gpt2-aspect"); /* whose pictures have as many tokens as their aspect asks for */
 }
 
+/* All prompts of a batch are fed in one step. */
+static void many_with_a_prompt(void **state)
+{
+    (void)state;
+    enum { SIDE = 8 };
+    lks_model *model = model_of(MODELS "blip-full", NULL, NULL);
+    lks_session *session = session_of(model, 1);
+    static uint8_t noise[SIDE * SIDE * 3 + LKS_MAX_BATCH];
+    for (size_t i = 0; i < sizeof noise; i++)
+        noise[i] = (uint8_t)(i * i * 31 >> 3);
+    static lks_caption *captions[LKS_MAX_BATCH];
+    static lks_error errors[LKS_MAX_BATCH];
+    static lks_image_source pictures[LKS_MAX_BATCH];
+    for (int i = 0; i < LKS_MAX_BATCH; i++)
+        pictures[i].pixels = (lks_picture){.rgb = noise + i, .width = SIDE, .height = SIDE, .stride = 3 * SIDE};
+    lks_caption_options o = options_of(model, GREEDY);
+    o.max_tokens = 1;
+    o.prompt = "a dog in the a dog in the a do";
+    ok(lks_caption_batch(session, captions, errors, pictures, LKS_MAX_BATCH, &o, &err));
+    for (int i = 0; i < LKS_MAX_BATCH; i++) {
+        if (!captions[i])
+            fail_msg("%s", errors[i].message);
+        lks_caption_free(captions[i]);
+    }
+    lks_session_close(session);
+    lks_model_close(model);
+}
+
 static int stop_at_once(void *context)
 {
     (void)context;
@@ -264,7 +292,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_precision),         cmocka_unit_test(photos_of_several_shapes),
         cmocka_unit_test(every_instruction_set),   cmocka_unit_test(one_bad_picture),
-        cmocka_unit_test(what_no_batch_can_serve),
+        cmocka_unit_test(what_no_batch_can_serve), cmocka_unit_test(many_with_a_prompt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

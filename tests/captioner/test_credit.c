@@ -46,7 +46,7 @@ static void bench_open(bench *b, const char *path, const char *photo, const char
     b->n_prefix = lks_vit_n_prefix(b->model->vit);
     b->vocab = lks_decoder_describe(b->model->decoder)->vocab_size;
     size_t encode = lks_vit_scratch(b->model->vit, shape, 1, 1);
-    size_t decode = lks_decoder_scratch(b->model->decoder, 1, n_tokens, b->n_memory, 1);
+    size_t decode = lks_decoder_scratch(b->model->decoder, 1, n_tokens, n_tokens, b->n_memory, 1);
     ok(lks_arena_init(&b->arena, encode > decode ? encode : decode, &err));
     b->compute = (lks_compute){.ops = b->model->ops, .threads = b->threads, .scratch = &b->arena};
     float *pixels = malloc((size_t)(shape->width * shape->height * 3) * sizeof *pixels);

@@ -35,7 +35,7 @@ static float *forced_maps(const lks_model *model, const char *photo, const int32
     ok(lks_image_read(&image, NULL, photo, &(lks_decode_options){0}, &err));
     ok(lks_threads_open(&threads, 1, &err));
     size_t bytes = lks_vit_scratch(model->vit, shape, 1, 1);
-    size_t decode = lks_decoder_scratch(model->decoder, 1, n_all, n_memory, 1);
+    size_t decode = lks_decoder_scratch(model->decoder, 1, n_all, n_all, n_memory, 1);
     lks_arena arena = {0};
     ok(lks_arena_init(&arena, bytes > decode ? bytes : decode, &err));
     lks_compute compute = {.ops = model->ops, .threads = threads, .scratch = &arena};

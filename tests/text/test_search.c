@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text/search.h"
+#include "text/search_private.h"
 
 enum { VOCAB = 23, START = 1, MAX_ROWS = 16, MAX_PHRASES = 8, MAX_LENGTH = 8 };
 
@@ -462,12 +462,36 @@ static void a_seed_draws_the_same_caption(void **state)
         lks_hypotheses_free(said[i]);
 }
 
+/* Phrases that share a beginning, stand in each other or begin anew in their middle count where they are said. */
+static void required_phrases_are_found(void **state)
+{
+    (void)state;
+    static const int32_t in_front[] = {5, 6}, in_the[] = {5, 7}, ball[] = {8}, red_ball[] = {9, 8}, again[] = {5, 5, 6};
+    static const int32_t *const phrases[] = {in_the, in_front, ball, red_ball, again};
+    static const int lengths[] = {2, 2, 1, 2, 3};
+    static const int32_t said[] = {5, 5, 5, 6, 9, 8, 4, 5, 7};
+    static const uint32_t met[] = {0, 0, 0, 18, 18, 30, 30, 30, 31};
+    static const int count[] = {1, 2, 2, 5, 6, 8, 8, 9, 10};
+    lks_search_options o;
+    lks_search_defaults(&o);
+    o.required = phrases;
+    o.required_lengths = lengths;
+    o.n_required = 5;
+    lks_progress p = lks_progress_start(&o);
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
+        p = lks_progress_next(&o, p, said[i]);
+        assert_int_equal(p.met, met[i]);
+        assert_int_equal(lks_progress_count(&o, p), count[i]);
+    }
+    assert_true(lks_progress_done(&o, p));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(searches_equal_transformers),   cmocka_unit_test(the_likeliest_are_enough),
         cmocka_unit_test(images_side_by_side),           cmocka_unit_test(samples_follow_the_warped_distribution),
-        cmocka_unit_test(a_seed_draws_the_same_caption),
+        cmocka_unit_test(a_seed_draws_the_same_caption), cmocka_unit_test(required_phrases_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -152,6 +153,82 @@ static void ids_without_an_unknown_token_are_refused(void **state)
     lks_tokenizer_close(t);
 }
 
+/* All tokens of added_tokens.json have ids, however many they are. */
+static void many_added_tokens(void **state)
+{
+    (void)state;
+    enum { N = 5000 };
+    char dir[] = "/tmp/looksay-added-XXXXXX", vocab[64], added[64], text[32];
+    assert_non_null(mkdtemp(dir));
+    snprintf(vocab, sizeof vocab, "%s/vocab.txt", dir);
+    snprintf(added, sizeof added, "%s/added_tokens.json", dir);
+    FILE *f = fopen(vocab, "w");
+    assert_non_null(f);
+    fputs("[UNK]\na\n", f);
+    fclose(f);
+    f = fopen(added, "w");
+    assert_non_null(f);
+    for (int i = 0; i < N; i++)
+        fprintf(f, "%s\"<t%d>\": %d", i ? ", " : "{", i, N + 1 - i);
+    fputs("}", f);
+    fclose(f);
+    lks_tokenizer *t = NULL;
+    lks_error err = {0};
+    lks_status st = lks_tokenizer_open_dir(&t, dir, &err);
+    remove(vocab);
+    remove(added);
+    remove(dir);
+    if (st != LKS_OK)
+        fail_msg("%s", err.message);
+    for (int i = 0; i < N; i++) {
+        snprintf(text, sizeof text, "<t%d>", i);
+        assert_int_equal(lks_tokenizer_id(t, text), N + 1 - i);
+    }
+    lks_tokenizer_close(t);
+}
+
+/* A text that doubles 60 times is given up while it is small. */
+static void no_text_grows_without_end(void **state)
+{
+    (void)state;
+    static const char step[] = "{\"type\":\"Replace\",\"pattern\":{\"String\":\"a\"},\"content\":\"aa\"}";
+    char json[8192];
+    int n = snprintf(json, sizeof json,
+                     "{\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":0},\"unk_token\":\"a\"},"
+                     "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[%s",
+                     step);
+    for (int i = 1; i < 60; i++)
+        n += snprintf(json + n, sizeof json - (size_t)n, ",%s", step);
+    n += snprintf(json + n, sizeof json - (size_t)n, "]}}");
+    lks_tokenizer *t = open_text(json, (size_t)n, "json");
+    int32_t *ids = NULL;
+    size_t n_ids = 0;
+    lks_error err = {0};
+    assert_int_equal(lks_tokenizer_encode(t, &ids, &n_ids, "a", 1, false, &err), LKS_ERR_NOMEM);
+    assert_null(ids);
+    lks_tokenizer_close(t);
+}
+
+/* As in `tokenizers`: white space that an added token took along is not found again as one that takes white space along. */
+static void white_space_is_taken_once(void **state)
+{
+    (void)state;
+    static const char json[] =
+        "{\"added_tokens\":[{\"id\":2,\"content\":\"\\t\",\"lstrip\":true,\"rstrip\":true,\"normalized\":false,"
+        "\"single_word\":false,\"special\":false}],"
+        "\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"u\":0,\"a\":1},\"unk_token\":\"u\"}}";
+    static const int32_t expected[] = {1, 2, 1};
+    lks_tokenizer *t = open_text(json, sizeof json - 1, "json");
+    int32_t *ids = NULL;
+    size_t n = 0;
+    lks_error err = {0};
+    assert_int_equal(lks_tokenizer_encode(t, &ids, &n, "a\t\ta", 4, false, &err), LKS_OK);
+    assert_int_equal(n, 3);
+    assert_memory_equal(ids, expected, sizeof expected);
+    free(ids);
+    lks_tokenizer_close(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +237,9 @@ int main(void)
         cmocka_unit_test(only_plain_vocabularies_become_lines),
         cmocka_unit_test(an_empty_directory_is_no_tokenizer),
         cmocka_unit_test(ids_without_an_unknown_token_are_refused),
+        cmocka_unit_test(many_added_tokens),
+        cmocka_unit_test(no_text_grows_without_end),
+        cmocka_unit_test(white_space_is_taken_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
