@@ -9,9 +9,11 @@
 #include "apps/cli/commands.h"
 #include "apps/cli/engine.h"
 #include "apps/cli/inputs.h"
+#include "apps/cli/output.h"
 #include "apps/cli/progress.h"
 #include "apps/cli/report.h"
 #include "apps/cli/resume.h"
+#include "apps/common/image_name.h"
 #include "apps/common/metadata.h"
 
 /* A run over all inputs. */
@@ -146,6 +148,8 @@ static bool check(const settings *s)
     bool resumes = s->resume || s->journal;
     sidecar_kind beside = sidecar_of(s->format, s->extension, s->existing).kind;
     const char *wrong = NULL;
+    char extension[NAME_MAX + 2];
+    snprintf(extension, sizeof extension, ".%s", s->extension ? s->extension : "");
     if (s->n_operands == 0 && !s->files_from)
         wrong = "name an image, a folder, or - for standard input; 'looksay --help' shows examples";
     else if (s->output && beside != SIDECAR_NONE)
@@ -158,9 +162,11 @@ static bool check(const settings *s)
         wrong = "--dry-run does not look at the journal of --resume; leave one of them out";
     else if (s->extension && (s->extension[0] == '\0' || strchr(s->extension, '/')))
         wrong = "--ext takes the end of a file's name, as in caption";
+    else if (beside != SIDECAR_NONE && image_name_is_known(extension))
+        wrong = "--ext is a photo's: captions would take the places of photos; choose another, such as caption";
     if (wrong)
         complain("%s", wrong);
-    return !wrong && (!resumes || resume_check(s));
+    return !wrong && output_check_rows(s) && (!resumes || resume_check(s));
 }
 
 /* Whether the model knows how good its captions of photos are. */

@@ -2,10 +2,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "apps/cli/commands.h"
 #include "apps/cli/dataset.h"
 #include "apps/cli/engine.h"
+#include "apps/cli/output.h"
 
 enum { CALIBRATION_PHOTOS = 32 };
 
@@ -27,12 +29,27 @@ static bool find_photos(char *paths[CALIBRATION_PHOTOS], size_t *n, const settin
     return *n > 0 && next != DATASET_WRONG;
 }
 
-static int convert(const settings *s, const char *name, const char *dtype, const char *const *photos, size_t n_photos)
+/* Whether there is one model to read, and a place for the new one. Returns false after a message. */
+static bool check(const settings *s, const char *name)
 {
+    struct stat info;
     if (s->n_operands != 1 || !s->output) {
         complain("%s takes one model, and -o FILE.gguf for the new one", name);
-        return EXIT_USAGE;
+        return false;
     }
+    const char *wrong = NULL;
+    if (strcmp(s->output, "-") == 0 || (stat(s->output, &info) == 0 && !S_ISREG(info.st_mode)))
+        wrong = "is no regular file, as a model is; name one with -o FILE.gguf";
+    else if ((s->data && output_is_input(s->output, s->data)) ||
+             (s->calibrate && output_is_input(s->output, s->calibrate)))
+        wrong = "is the data set; give the new model another name";
+    if (wrong)
+        complain("%s: %s", s->output, wrong);
+    return !wrong;
+}
+
+static int convert(const settings *s, const char *dtype, const char *const *photos, size_t n_photos)
+{
     lks_convert_options options = {.size = sizeof options,
                                    .dtype = dtype,
                                    .n_threads = s->n_threads == OPTION_UNSET ? 0 : s->n_threads,
@@ -63,7 +80,7 @@ static int convert(const settings *s, const char *name, const char *dtype, const
 
 int command_convert(const settings *s)
 {
-    return convert(s, "convert", s->to ? s->to : "f32", NULL, 0);
+    return check(s, "convert") ? convert(s, s->to ? s->to : "f32", NULL, 0) : EXIT_USAGE;
 }
 
 /* *score = the CIDEr of a model on --data. Returns an exit status, after a message where it is none of success. */
@@ -84,6 +101,7 @@ static int score_model(double *score, const settings *s, const char *model)
         engine_caption_options(&options, &e, &chosen);
     dataset_row row;
     dataset_status next = DATASET_ROW;
+    size_t n_captioned = 0;
     while (status == EXIT_ALL_DONE && (next = dataset_next(&data, &row)) == DATASET_ROW) {
         lks_caption *caption = NULL;
         lks_error err;
@@ -92,6 +110,7 @@ static int score_model(double *score, const settings *s, const char *model)
             status = EXIT_INTERRUPTED;
         else if (!dataset_score(scores, st == LKS_OK ? caption->sequences[0].text : "", row.references))
             status = EXIT_SOME_FAILED;
+        n_captioned += st == LKS_OK;
         if (st != LKS_OK && st != LKS_ERR_INTERRUPTED && !s->quiet)
             complain("%s", err.message);
         lks_caption_free(caption);
@@ -100,6 +119,10 @@ static int score_model(double *score, const settings *s, const char *model)
         complain("%s: no row was asked for", s->data);
     if (status == EXIT_ALL_DONE && (next == DATASET_WRONG || data.n_rows == 0))
         status = EXIT_USAGE;
+    if (status == EXIT_ALL_DONE && n_captioned == 0) {
+        complain("%s: none of its photos can be captioned", s->data);
+        status = EXIT_SOME_FAILED;
+    }
     *score = cider_score(scores);
     engine_close(&e);
     dataset_close(&data);
@@ -113,15 +136,16 @@ int command_quantize(const settings *s)
     int status = EXIT_ALL_DONE;
     char *photos[CALIBRATION_PHOTOS];
     size_t n_photos = 0;
+    if (!check(s, "quantize"))
+        return EXIT_USAGE;
     if (s->calibrate && !find_photos(photos, &n_photos, s))
         status = EXIT_USAGE;
-    if (status == EXIT_ALL_DONE && s->data &&
-        s->n_operands == 1) { /* first, as the new model may replace the old one */
+    if (status == EXIT_ALL_DONE && s->data) { /* first, as the new model may replace the old one */
         engine_catch_interrupts();
         status = score_model(&before, s, s->operands[0]);
     }
     if (status == EXIT_ALL_DONE)
-        status = convert(s, "quantize", s->to ? s->to : "int8", (const char *const *)photos, n_photos);
+        status = convert(s, s->to ? s->to : "int8", (const char *const *)photos, n_photos);
     for (size_t i = 0; i < n_photos; i++)
         free(photos[i]);
     if (status == EXIT_ALL_DONE && s->data)

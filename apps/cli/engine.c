@@ -244,6 +244,8 @@ lks_status engine_read_stdin(void **bytes, size_t *n_bytes, lks_error *err)
     }
     if (!buffer)
         failure = (lks_error){LKS_ERR_NOMEM, "standard input: out of memory"};
+    else if (ferror(stdin) && engine_is_interrupted())
+        failure = (lks_error){LKS_ERR_INTERRUPTED, "interrupted"};
     else if (ferror(stdin))
         failure = (lks_error){LKS_ERR_IO, "standard input cannot be read"};
     else if (n == 0)

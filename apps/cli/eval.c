@@ -8,6 +8,7 @@
 #include "apps/cli/commands.h"
 #include "apps/cli/dataset.h"
 #include "apps/cli/engine.h"
+#include "apps/cli/output.h"
 #include "apps/cli/progress.h"
 #include "apps/cli/report.h"
 
@@ -147,7 +148,7 @@ int command_eval(const settings *s)
 {
     if (s->n_operands != 1)
         complain("eval takes one file of JSON lines");
-    if (s->n_operands != 1 || !photos_check(s))
+    if (s->n_operands != 1 || !photos_check(s) || !output_check_rows(s))
         return EXIT_USAGE;
     evaluation *v = calloc(1, sizeof *v);
     if (!v) {

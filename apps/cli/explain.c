@@ -6,6 +6,7 @@
 #include "apps/cli/commands.h"
 #include "apps/cli/engine.h"
 #include "apps/cli/explain.h"
+#include "apps/cli/output.h"
 #include "apps/common/sink.h"
 
 static const struct writer {
@@ -95,7 +96,7 @@ int command_explain(const settings *s)
         return EXIT_USAGE;
     }
     const struct writer *writer = find_writer(s);
-    if (!writer)
+    if (!writer || !output_check(s))
         return EXIT_USAGE;
     engine e;
     if (!engine_open(&e, s))

@@ -5,6 +5,7 @@
 
 #include "apps/cli/commands.h"
 #include "apps/cli/engine.h"
+#include "apps/cli/output.h"
 #include "apps/common/rows.h"
 #include "apps/common/sink.h"
 
@@ -83,6 +84,8 @@ int command_fill(const settings *s)
         complain("fill takes a picture and a text with gaps, such as photo.jpg \"a [MASK] dog\", or the text alone");
         return EXIT_USAGE;
     }
+    if (!output_check_rows(s))
+        return EXIT_USAGE;
     engine e;
     if (!engine_open(&e, s))
         return EXIT_MODEL;

@@ -240,6 +240,12 @@ static const char *wait_for_next(inputs *in)
     return NULL;
 }
 
+char *inputs_skip_mark(char *line)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+    return strncmp(line, mark, strlen(mark)) == 0 ? line + strlen(mark) : line;
+}
+
 static bool is_file(const char *path)
 {
     struct stat info;
@@ -259,8 +265,10 @@ const char *inputs_next(inputs *in)
             in->line[--n] = '\0';
         if (in->separator == '\n' && n > 0 && in->line[n - 1] == '\r')
             in->line[--n] = '\0';
-        if (n > 0 && is_wanted(&in->filter, in->line))
-            return in->line;
+        const char *path = in->begun ? in->line : inputs_skip_mark(in->line);
+        in->begun = true;
+        if (*path && is_wanted(&in->filter, path))
+            return path;
     }
     return in->watch ? wait_for_next(in) : NULL;
 }

@@ -26,6 +26,7 @@ typedef struct inputs {
     char **paths; /* from operands and folders, expanded */
     size_t n_paths, capacity, next;
     FILE *list; /* --files-from, or NULL */
+    bool begun; /* its first line has been read */
     int separator;
     char *line;
     size_t line_capacity;
@@ -45,6 +46,9 @@ bool inputs_open(inputs *out, const settings *s);
 
 /* The file of lines that --files-from names; "-": standard input. NULL after a message. */
 FILE *inputs_open_list(const char *path);
+
+/* The first line of a list without the byte order mark that some editors put there. */
+char *inputs_skip_mark(char *line);
 
 /* The next path, or NULL at the end. "-" means the bytes on standard input. Valid until the next call. */
 const char *inputs_next(inputs *in);

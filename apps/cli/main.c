@@ -1,4 +1,5 @@
 /* looksay: a picture in, a caption out, on the command line. */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -166,12 +167,11 @@ static void print_overview(FILE *to)
           to);
 }
 
-static int print_help(const command *c)
+static void print_help(const command *c)
 {
     printf("usage: looksay %s\n\n%s\n\noptions:\n", c->synopsis, c->description);
     options_print_help(stdout, c->groups);
     printf("\nexamples:\n%s", c->examples);
-    return fflush(stdout) == 0 ? EXIT_ALL_DONE : EXIT_OUTPUT;
 }
 
 static const command *find_command(const char *name)
@@ -194,8 +194,10 @@ static const char *guess_command(const char *typed)
 static int help(const char *topic)
 {
     const command *c = topic ? find_command(topic) : NULL;
-    if (c)
-        return print_help(c);
+    if (c) {
+        print_help(c);
+        return EXIT_ALL_DONE;
+    }
     if (!topic || strcmp(topic, "help") == 0 || strcmp(topic, "version") == 0 || strcmp(topic, "completion") == 0) {
         print_overview(stdout);
         return EXIT_ALL_DONE;
@@ -229,12 +231,18 @@ static int answer(int argc, char **argv)
     return -1;
 }
 
-int main(int argc, char **argv)
+/* A file that is opened where a standard stream was closed would take that stream's words. What holds the place can be used as
+ * little as the closed stream could, but for messages, which go nowhere. */
+static void hold_closed_streams(void)
 {
-    if (argc < 2) {
-        print_overview(stderr);
-        return EXIT_USAGE;
-    }
+    static const int modes[] = {O_WRONLY, O_RDONLY, O_RDWR}; /* of standard input, output and error */
+    for (int i = 0; i < 3; i++)
+        if (fcntl(i, F_GETFD) < 0)
+            open("/dev/null", modes[i]);
+}
+
+static int run(int argc, char **argv)
+{
     int status = answer(argc, argv);
     if (status >= 0)
         return status;
@@ -250,9 +258,25 @@ int main(int argc, char **argv)
     settings s;
     if (!settings_parse(&s, c, argc - skip, argv + skip))
         return EXIT_USAGE;
-    status = s.help ? print_help(c) : c->run(&s);
+    status = EXIT_ALL_DONE;
+    if (s.help)
+        print_help(c);
+    else
+        status = c->run(&s);
     settings_release(&s);
-    if (fflush(stdout) != 0 && status == EXIT_ALL_DONE) {
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    hold_closed_streams();
+    if (argc < 2) {
+        print_overview(stderr);
+        return EXIT_USAGE;
+    }
+    int status = run(argc, argv);
+    bool written = fflush(stdout) == 0 && !ferror(stdout);
+    if (!written && status == EXIT_ALL_DONE) {
         complain("standard output cannot be written");
         status = EXIT_OUTPUT;
     }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -159,16 +160,33 @@ static void tell_of_slips(void)
     }
 }
 
+/* The value of a flag's twin. Returns false after a message. */
+static bool set_flag(settings *s, const option *o, const char *name, const char *value)
+{
+    static const char *const words[] = {"0", "false", "no", "off", "1", "true", "yes", "on"};
+    enum { N_WORDS = sizeof words / sizeof *words };
+    int i = 0;
+    while (i < N_WORDS && strcasecmp(words[i], value) != 0)
+        i++;
+    if (i == N_WORDS) {
+        complain("%s takes 0 or 1, false or true, no or yes, off or on, not '%s'", name, value);
+        return false;
+    }
+    *(bool *)(void *)((char *)s + o->field) = i >= N_WORDS / 2;
+    return true;
+}
+
 static bool read_environment(settings *s, unsigned groups)
 {
     tell_of_slips();
     for (int i = 0; i < n_options; i++) {
         char name[64];
-        twin_name(name, sizeof name, option_table[i].name);
-        const char *value = option_table[i].group & groups ? getenv(name) : NULL;
-        bool off = option_table[i].kind == KIND_FLAG && value && strcmp(value, "0") == 0;
-        if (value && *value && !off && !is_meant_for_another(&option_table[i], value) &&
-            !set(s, &option_table[i], name, value))
+        const option *o = &option_table[i];
+        twin_name(name, sizeof name, o->name);
+        const char *value = o->group & groups ? getenv(name) : NULL;
+        if (!value || !*value || is_meant_for_another(o, value))
+            continue;
+        if (!(o->kind == KIND_FLAG ? set_flag(s, o, name, value) : set(s, o, name, value)))
             return false;
     }
     return true;
@@ -381,6 +399,13 @@ static bool trim_prompt(settings *s)
     return s->prompt != NULL;
 }
 
+/* The dot before an extension is ours. */
+static void trim_extension(settings *s)
+{
+    if (s->extension && s->extension[0] == '.')
+        s->extension++;
+}
+
 bool settings_gives(const settings *s, const char *name)
 {
     bool given = false;
@@ -406,8 +431,10 @@ bool settings_parse(settings *out, const command *chosen, int argc, char **argv)
         return false;
     }
     if (read_environment(s, chosen->groups | GROUP_ALWAYS) && read_arguments(&r) && (s->help || check_needs(&r)) &&
-        trim_prompt(s))
+        trim_prompt(s)) {
+        trim_extension(s);
         return true;
+    }
     settings_release(s);
     return false;
 }

@@ -74,4 +74,5 @@ void progress_clear(progress *p)
 {
     if (p->shown && p->drawn_ms > 0.0)
         fputs("\r\033[K", stderr);
+    p->drawn_ms = 0.0; /* the next step draws again, however soon it comes */
 }

@@ -33,6 +33,7 @@ report report_describe(const settings *s, const char *model, bool several)
     r.any_picture = s->any_picture;
     r.hash = HASH_START;
     r.resumes = s->resume || s->journal;
+    r.endless = s->watch;
     return r;
 }
 
@@ -205,13 +206,18 @@ bool report_close(report *r, bool finished)
     bool written = !r->broken;
     if (r->resumes && written && r->format != REPORT_SIDECARS)
         written = commit(r);
-    bool empty = r->n_done + r->n_failed + r->n_uncertain ==
-                 0; /* then an unfinished run has nothing to take an old file's place */
-    if (written && (finished || (!r->resumes && !empty))) {
-        if (r->format == REPORT_HTML)
-            gallery_end(r->sink.stream); /* behind the last row of the journal: a later run cuts it off */
+    bool empty = r->n_done + r->n_failed + r->n_uncertain == 0;
+    bool fragment = !finished && !r->resumes && !empty;
+    bool yields = fragment && !r->endless && r->sink.path && access(r->sink.path, F_OK) == 0; /* to the old file */
+    if (written && r->format == REPORT_HTML && (finished || fragment))
+        gallery_end(r->sink.stream); /* behind the last row of the journal: a later run cuts it off */
+    if (written && yields) {
+        written = sink_end_row(&r->sink);
+        complain("%s: is left as it was; the rows of this unfinished run are in %s", r->sink.path, r->sink.part);
+    }
+    if (written && (finished || fragment) && !yields)
         written = sink_close(&r->sink);
-    } else
+    else
         sink_leave(&r->sink, r->resumes || !empty);
     journal_close(&r->journal);
     return written;

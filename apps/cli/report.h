@@ -18,6 +18,7 @@ typedef struct report {
     sidecar sidecar; /* of REPORT_SIDECARS */
     sink sink;
     bool resumes;
+    bool endless;    /* only an interrupt ends it, which then cuts nothing off */
     journal journal; /* of a report that resumes */
     uint64_t hash;   /* of the rows */
     double committed_ms;
@@ -42,8 +43,9 @@ bool report_skips(report *r, const char *image);
 bool report_caption(report *r, const char *image, const lks_caption *caption, double ms, const json_t *extra);
 bool report_error(report *r, const char *image, const lks_error *err, double ms, const json_t *extra);
 
-/* Ends the output. finished: no image is left; otherwise a report that resumes keeps what it has for the next run. Returns false
- * after a message when output was lost. */
+/* Ends the output. finished: no image is left. Otherwise a report that resumes keeps what it has for the next run, and the rows of
+ * any other take FILE's place only where there is none; else they stay in FILE.part. Returns false after a message when output
+ * was lost. */
 bool report_close(report *r, bool finished);
 
 #endif

@@ -7,6 +7,7 @@
 #include "apps/cli/commands.h"
 #include "apps/cli/engine.h"
 #include "apps/cli/inputs.h"
+#include "apps/cli/output.h"
 #include "apps/common/rows.h"
 #include "apps/common/sink.h"
 
@@ -53,8 +54,8 @@ static void add_json(const translation *t, const char *text, const lks_caption *
     json_decref(row);
 }
 
-/* One row; an empty line for what failed keeps text rows in step with their sources. Returns false when output failed or the user
- * interrupts. */
+/* One row; as text it has a line for each of --n-best, empty where there is none: rows keep in step with their sources. Returns false
+ * when output failed or the user interrupts. */
 static bool translate(translation *t, const char *text)
 {
     lks_caption *caption = NULL;
@@ -69,10 +70,8 @@ static bool translate(translation *t, const char *text)
     }
     if (t->json)
         add_json(t, text, caption, st == LKS_OK ? NULL : err.message);
-    else if (st != LKS_OK)
-        fputc('\n', t->sink.stream);
-    for (int i = 0; st == LKS_OK && !t->json && i < caption->n_sequences; i++)
-        fprintf(t->sink.stream, "%s\n", caption->sequences[i].text);
+    for (int i = 0; !t->json && i < t->options.n_best; i++)
+        fprintf(t->sink.stream, "%s\n", st == LKS_OK && i < caption->n_sequences ? caption->sequences[i].text : "");
     if (caption && caption->features) {
         t->first = caption;
         t->picture.features = caption->features;
@@ -88,11 +87,12 @@ static bool translate_list(translation *t, FILE *list)
     char *line = NULL;
     size_t capacity = 0;
     ssize_t n;
-    bool well = true;
+    bool well = true, first = true;
     while (well && (n = getline(&line, &capacity, list)) >= 0) {
         while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r'))
             line[--n] = '\0';
-        well = translate(t, line);
+        well = translate(t, first ? inputs_skip_mark(line) : line);
+        first = false;
     }
     free(line);
     return well;
@@ -160,7 +160,7 @@ static bool check(const settings *s)
         wrong = "--n-best takes at most as many as there are --beams";
     if (wrong)
         complain("%s", wrong);
-    return !wrong;
+    return !wrong && output_check_rows(s);
 }
 
 static int run_with_engine(translation *t, FILE *list)
@@ -173,9 +173,10 @@ static int run_with_engine(translation *t, FILE *list)
     if (!engine_check_search(s, false, t->options.n_beams > 1))
         return EXIT_USAGE;
     engine_catch_interrupts();
-    if (s->image && engine_open_picture(&t->picture, s->image, &err) != LKS_OK) {
+    lks_status st = s->image ? engine_open_picture(&t->picture, s->image, &err) : LKS_OK;
+    if (st != LKS_OK) {
         complain("%s", err.message);
-        return EXIT_SOME_FAILED;
+        return engine_exit_status(st);
     }
     int status = run(t, list);
     lks_caption_free(t->first);

@@ -9,6 +9,7 @@
 #include "apps/cli/commands.h"
 #include "apps/cli/engine.h"
 #include "apps/cli/lettering.h"
+#include "apps/cli/output.h"
 #include "apps/cli/progress.h"
 #include "apps/cli/video_burn.h"
 #include "apps/cli/video_cues.h"
@@ -81,24 +82,16 @@ static bool find_format(watch *w)
     return w->burns;
 }
 
-static bool is_regular(const char *path, struct stat *info)
-{
-    return stat(path, info) == 0 && S_ISREG(info->st_mode);
-}
-
-/* A copy is made of a file that can be read again, and is another one. Returns false after a message. */
+/* A copy is made of a file that can be read again. Returns false after a message. */
 static bool check_burn(const watch *w)
 {
-    struct stat clip, copy;
+    struct stat clip;
     const char *name = w->settings->operands[0], *wrong = NULL;
-    bool regular = is_regular(name, &clip);
+    bool regular = stat(name, &clip) == 0 && S_ISREG(clip.st_mode);
     if (!lettering_is_built())
         wrong = "this program was built without FreeType and Fontconfig, which captions in pictures need";
     else if (!regular && (strcmp(name, "-") == 0 || access(name, F_OK) == 0 || strstr(name, "://")))
         wrong = "a copy with captions is made of a file, which is read twice";
-    else if (regular && is_regular(w->settings->output, &copy) && clip.st_dev == copy.st_dev &&
-             clip.st_ino == copy.st_ino)
-        wrong = "it would take its own place; give the copy another name";
     if (wrong)
         complain("%s: %s", name, wrong);
     return !wrong;
@@ -330,7 +323,7 @@ int command_video(const settings *s)
         complain("video takes one clip, - for standard input, a camera such as /dev/video0, or an rtsp:// address");
         return EXIT_USAGE;
     }
-    if (!find_format(&w) || (w.burns && !check_burn(&w)))
+    if (!find_format(&w) || !output_check(s) || (w.burns && !check_burn(&w)))
         return EXIT_USAGE;
     lks_error err;
     w.api = video_load(&err);

@@ -24,7 +24,8 @@ enum {
     PAGE_BYTES = 16384,          /* a value fills several */
     USED_SECONDS = 3600,         /* how old `used` gets before it is set again */
     SETTLE_MS = 10,
-    MIN_BYTES = 512 /* of an SQLite file that is not empty; it takes a shorter one for empty */
+    MIN_BYTES = 512, /* of an SQLite file that is not empty; it takes a shorter one for empty */
+    ID_OFFSET = 68   /* of application_id in the file, big-endian */
 };
 
 enum { GET, TOUCH, PUT, DROP, N_STATEMENTS };
@@ -44,6 +45,7 @@ struct feature_cache {
     uint64_t max_bytes;
     uint64_t looker;   /* hash of what looks: model, precision, instruction set */
     bool broken, full; /* broken: no longer used; full: no longer added to */
+    bool damaged;      /* to be removed, so that the next run makes it anew */
 };
 
 /* What stands before the numbers in a value. */
@@ -122,12 +124,51 @@ static bool hash_looker(uint64_t *hash, const char *model_path, const lks_model 
 
 /* ---- the file ---- */
 
+/* Whether the file says that it is a cache, whatever else of it is damaged. */
+static bool is_ours(const char *path)
+{
+    unsigned char id[4];
+    FILE *file = fopen(path, "r");
+    bool read = file && fseek(file, ID_OFFSET, SEEK_SET) == 0 && fread(id, 1, sizeof id, file) == sizeof id;
+    if (file)
+        fclose(file);
+    return read && memcmp(id, "Lksf", sizeof id) == 0;
+}
+
+/* Whether the last call failed because a cache of ours is damaged. */
+static bool is_damaged(const feature_cache *c)
+{
+    int error = sqlite3_errcode(c->db) & 0xff;
+    return (error == SQLITE_CORRUPT || error == SQLITE_NOTADB) && is_ours(c->path);
+}
+
 /* One message, and the cache is out of use. */
 static void give_up(feature_cache *c, const char *what)
 {
     if (!c->broken)
         complain("%s: %s: %s; going on without it", c->path, what, sqlite3_errmsg(c->db));
     c->broken = true;
+    c->damaged = is_damaged(c);
+}
+
+static void close_file(feature_cache *c)
+{
+    for (int i = 0; i < N_STATEMENTS; i++) {
+        sqlite3_finalize(c->statements[i]);
+        c->statements[i] = NULL;
+    }
+    sqlite3_close(c->db);
+    c->db = NULL;
+}
+
+/* Removes the closed file, and what SQLite keeps beside it. */
+static void remove_file(const char *path)
+{
+    static const char *const ends[] = {"", "-wal", "-shm"};
+    char name[PATH_MAX];
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (snprintf(name, sizeof name, "%s%s", path, ends[i]) < (int)sizeof name)
+            unlink(name);
 }
 
 static bool run(sqlite3 *db, const char *sql)
@@ -175,33 +216,63 @@ static bool create(sqlite3 *db)
     return run(db, "BEGIN IMMEDIATE") && run(db, sql);
 }
 
-/* Makes a new file ours, and refuses what is not. */
-static bool take(feature_cache *c)
+typedef enum take_result { TAKEN, REFUSED, UNUSABLE, DAMAGED } take_result;
+
+/* Makes a new file ours, and refuses what is not, after a message; of one that is ours, tells whether it can be used. */
+static take_result take(feature_cache *c)
 {
     char sql[64];
     snprintf(sql, sizeof sql, "PRAGMA page_size = %d", PAGE_BYTES);
-    int64_t n_tables = ask(c->db, "SELECT count(*) FROM sqlite_schema"), id = ask(c->db, "PRAGMA application_id");
-    if (n_tables == NO_NUMBER || id == NO_NUMBER) {
+    int64_t n_tables = ask(c->db, "SELECT count(*) FROM sqlite_schema"),
+            id = n_tables == NO_NUMBER ? NO_NUMBER : ask(c->db, "PRAGMA application_id");
+    if (id == NO_NUMBER) {
+        if (is_ours(c->path))
+            return is_damaged(c) ? DAMAGED : UNUSABLE;
         complain("%s: is no cache of features: %s; name another file, or remove this one", c->path,
                  sqlite3_errmsg(c->db));
-        return false;
+        return REFUSED;
     }
     if (id != APPLICATION_ID && (id != 0 || n_tables > 0)) {
         complain("%s: is another program's SQLite file, and left alone; name another for the cache", c->path);
-        return false;
+        return REFUSED;
     }
     if (id == APPLICATION_ID && ask(c->db, "PRAGMA user_version") != FORMAT) {
         complain("%s: was made by another version of looksay; name another file, or remove this one", c->path);
-        return false;
+        return REFUSED;
     }
     bool done = (id == APPLICATION_ID || (run(c->db, sql) && begin_logging(c->db) && create(c->db))) &&
                 run(c->db, "PRAGMA synchronous = NORMAL");
     for (int i = 0; i < N_STATEMENTS && done; i++)
         done = sqlite3_prepare_v3(c->db, statements[i], -1, SQLITE_PREPARE_PERSISTENT, &c->statements[i], NULL) ==
                SQLITE_OK;
-    if (!done)
-        complain("%s: cannot be used as a cache of features: %s", c->path, sqlite3_errmsg(c->db));
-    return done;
+    return done ? TAKEN : is_damaged(c) ? DAMAGED : UNUSABLE;
+}
+
+/* Opens the file, or makes it. */
+static take_result open_file(feature_cache *c)
+{
+    if (sqlite3_open_v2(c->path, &c->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) !=
+        SQLITE_OK) {
+        complain("%s: cannot be opened: %s", c->path, c->db ? sqlite3_errmsg(c->db) : "out of memory");
+        return REFUSED;
+    }
+    sqlite3_busy_timeout(c->db, BUSY_MS);
+    return take(c);
+}
+
+/* Opens the file; what is damaged of ours is made anew, and what then cannot be used is done without, after a message. */
+static bool open_or_do_without(feature_cache *c)
+{
+    take_result result = open_file(c);
+    if (result == DAMAGED) {
+        complain("%s: is damaged: %s; it is made anew", c->path, sqlite3_errmsg(c->db));
+        close_file(c);
+        remove_file(c->path);
+        result = open_file(c);
+    }
+    if (result == UNUSABLE || result == DAMAGED)
+        give_up(c, "cannot be used as a cache of features");
+    return result != REFUSED;
 }
 
 bool feature_cache_is_built(void)
@@ -227,16 +298,11 @@ bool feature_cache_open(feature_cache **out, const char *path, uint64_t max_byte
     } else if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) {
         complain("%s: is no regular file, so it cannot hold features", path);
         done = false;
-    } else if (info.st_size > 0 && info.st_size < MIN_BYTES) {
+    } else if (info.st_size > 0 && info.st_size < MIN_BYTES && !is_ours(path)) {
         complain("%s: is no cache of features; name another file, or remove this one", path);
         done = false;
-    } else if (sqlite3_open_v2(path, &c->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) !=
-               SQLITE_OK) {
-        complain("%s: cannot be opened: %s", path, c->db ? sqlite3_errmsg(c->db) : "out of memory");
-        done = false;
     } else {
-        sqlite3_busy_timeout(c->db, BUSY_MS);
-        done = take(c);
+        done = open_or_do_without(c);
     }
     if (!done) {
         feature_cache_close(c);
@@ -250,9 +316,9 @@ void feature_cache_close(feature_cache *cache)
 {
     if (!cache)
         return;
-    for (int i = 0; i < N_STATEMENTS; i++)
-        sqlite3_finalize(cache->statements[i]);
-    sqlite3_close(cache->db);
+    close_file(cache);
+    if (cache->damaged)
+        remove_file(cache->path);
     free(cache->path);
     free(cache);
 }

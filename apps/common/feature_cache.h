@@ -24,7 +24,7 @@ bool feature_cache_is_built(void);
 
 /* Opens or makes the cache at `path`, which takes no more than max_bytes on the disk, as near as may be: what was of no use for
  * longest goes. `model_path` is the model's file or directory, which is read through; `model` says how it computes. lenient: as in
- * lks_caption_options. Returns false after a message: the file is no such cache, or cannot be used. */
+ * lks_caption_options. Returns false after a message: the file is no such cache, or none can be made there. */
 bool feature_cache_open(feature_cache **out, const char *path, uint64_t max_bytes, const char *model_path,
                         const lks_model *model, bool lenient);
 

@@ -52,6 +52,7 @@ static bool append_record(journal *j, const char *record)
 
 bool journal_commit(journal *j)
 {
+    j->committed = lseek(j->file, 0, SEEK_CUR);
     for (size_t done = 0; done < j->n_pending;) {
         ssize_t n = write(j->file, j->pending + done, j->n_pending - done);
         if (n < 0 && errno == EINTR)
@@ -166,6 +167,11 @@ static bool cut(journal *j, uint64_t end)
     if (ftruncate(j->file, (off_t)end) != 0 || lseek(j->file, (off_t)end, SEEK_SET) < 0 || fsync(j->file) != 0)
         return complain_io(j, "written");
     return true;
+}
+
+bool journal_revoke(journal *j)
+{
+    return cut(j, (uint64_t)j->committed);
 }
 
 static bool write_head(journal *j, const char *run)

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 typedef struct journal_entry {
     char *image;
@@ -31,6 +32,7 @@ typedef struct journal {
     size_t n_images;
     char *pending; /* records not in the file yet */
     size_t n_pending, pending_capacity;
+    off_t committed; /* where the last commit began */
 } journal;
 
 /* Opens or makes the journal at `path`, and locks it. Returns false after a message: it cannot be written, another process has
@@ -46,6 +48,9 @@ bool journal_take(journal *j, const char *image, bool *failed);
 /* Adds an entry; it is in the file, on the disk, when journal_commit returns. Both return false after a message. */
 bool journal_add(journal *j, const char *image, bool failed, uint64_t size, uint64_t hash);
 bool journal_commit(journal *j);
+
+/* Takes the last commit back. Returns false after a message. */
+bool journal_revoke(journal *j);
 
 /* NULL is safe, as is a journal that is all zero. What was not committed is dropped. */
 void journal_close(journal *j);

@@ -149,6 +149,15 @@ bool metadata_is_complete(const char *bytes, size_t n, const char *description)
     return n_there == N_TEXTS;
 }
 
+char *metadata_description(const char *bytes, size_t n)
+{
+    xmlDoc *doc = parse(bytes, n);
+    xmlNode *rdf = doc ? find_rdf(doc) : NULL;
+    char *text = rdf ? find_text(rdf, &texts[0]).text : NULL;
+    xmlFreeDoc(doc);
+    return text;
+}
+
 /* A child in the namespace, which it declares if nobody has. `before`: where; NULL: at the end. NULL when out of memory. */
 static xmlNode *add_child(xmlNode *to, xmlNode *before, const char *schema, const char *prefix, const char *name)
 {

@@ -17,6 +17,9 @@ bool metadata_is_built(void);
 /* Whether XMP of n bytes has both texts. description: what stands for a missing one, or NULL. */
 bool metadata_is_complete(const char *bytes, size_t n, const char *description);
 
+/* The description in XMP of n bytes, malloc'ed; NULL: none. */
+char *metadata_description(const char *bytes, size_t n);
+
 /* The new XMP, malloc'ed: the old one (NULL: none) with the caption. description: as above, XMP or not. NULL after a message that
  * names `path`. */
 char *metadata_merge(const char *path, size_t *n_new, const char *old, size_t n_old, const char *description,

@@ -22,6 +22,14 @@ bool metadata_is_complete(const char *bytes, size_t n, const char *description)
     return complain_missing();
 }
 
+char *metadata_description(const char *bytes, size_t n)
+{
+    (void)bytes;
+    (void)n;
+    complain_missing();
+    return NULL;
+}
+
 char *metadata_merge(const char *path, size_t *n_new, const char *old, size_t n_old, const char *description,
                      const char *caption, const char *existing, metadata_place place)
 {
@@ -43,6 +51,13 @@ bool photo_xmp_read(photo_xmp *out, const unsigned char *bytes, size_t n)
     (void)bytes;
     (void)n;
     return complain_missing();
+}
+
+const char *photo_xmp_refusal(const unsigned char *bytes, size_t n)
+{
+    (void)bytes;
+    (void)n;
+    return "takes no XMP";
 }
 
 unsigned char *photo_xmp_replace(size_t *n_new, const unsigned char *bytes, size_t n, const char *packet,

@@ -2,8 +2,9 @@
  *
  * JPEG (ITU T.81, B.1): FF D8, segments FF xx LENGTH(2, counts itself) DATA; XMP is a segment FF E1 that begins with NAME_JPEG and
  * a zero byte, and lies before FF DA.
- * PNG (ISO 15948, 5.3): 8 bytes, chunks LENGTH(4) TYPE(4) DATA CRC(4); XMP is an iTXt chunk with the keyword NAME_PNG.
- * WebP: a RIFF chunk "XMP ", which libwebpmux knows.
+ * PNG (ISO 15948, 5.3): 8 bytes, chunks LENGTH(4) TYPE(4) DATA CRC(4); XMP is an iTXt chunk with the keyword NAME_PNG, EXIF a
+ * chunk eXIf.
+ * WebP: RIFF chunks "XMP " and "EXIF", which libwebpmux knows.
  * IPTC (IIM 4.2): a JPEG segment FF ED that begins with "Photoshop 3.0", resource 0404, data set 2:120. */
 #include "apps/common/photo_xmp.h"
 
@@ -19,6 +20,9 @@
 #define NAME_JPEG "http://ns.adobe.com/xap/1.0/"
 #define NAME_PNG "XML:com.adobe.xmp"
 #define NAME_IPTC "Photoshop 3.0"
+#define NAME_EXIF "Exif\0" /* two zero bytes in all */
+#define DAMAGED "is damaged"
+#define TWO_PACKETS "has XMP twice"
 
 enum { MAX_SEGMENT = 65535, MAX_DESCRIPTION = 4096 };
 
@@ -26,9 +30,16 @@ enum { MAX_SEGMENT = 65535, MAX_DESCRIPTION = 4096 };
 typedef struct place {
     size_t begin, end; /* of the segment or chunk; the same when there is none: where one can go */
     size_t packet, n_packet;
-    const unsigned char *iptc;
-    size_t n_iptc;
+    const unsigned char *iptc, *exif; /* of a JPEG, of a PNG */
+    size_t n_iptc, n_exif;
+    const char *refusal; /* when nothing can be replaced, why */
 } place;
+
+static bool refuse(place *p, const char *why)
+{
+    p->refusal = why;
+    return false;
+}
 
 static bool is_jpeg(const unsigned char *b, size_t n)
 {
@@ -69,14 +80,14 @@ static bool find_in_jpeg(place *out, const unsigned char *b, size_t n)
         }
         size_t length = (size_t)b[at + 2] << 8 | b[at + 3];
         if (length < 2 || length + 2 > n - at)
-            return false;
+            break;
         const unsigned char *data = b + at + 4;
         size_t n_data = length - 2, end = at + 2 + length;
         has_offsets |= b[at + 1] == 0xe2 && is_named(data, n_data, "MPF");
         leading &= b[at + 1] == 0xe0 || b[at + 1] == 0xe1; /* JFIF and EXIF come first */
         if (b[at + 1] == 0xe1 && is_named(data, n_data, NAME_JPEG)) {
             if (p.packet || has_offsets) /* of two, which counts? And offsets across it would no longer be right */
-                return false;
+                return refuse(out, p.packet ? TWO_PACKETS : "has XMP behind offsets that would no longer be right");
             p.packet = at + 4 + sizeof NAME_JPEG;
             p.n_packet = end - p.packet;
             p.begin = at;
@@ -90,7 +101,7 @@ static bool find_in_jpeg(place *out, const unsigned char *b, size_t n)
         }
         at = end;
     }
-    return false;
+    return refuse(out, DAMAGED);
 }
 
 static uint32_t read_u32(const unsigned char *b)
@@ -109,12 +120,14 @@ static bool find_in_itxt(place *out, const unsigned char *b, size_t at, size_t l
 {
     const unsigned char *data = b + at + 8, *end = data + length;
     const unsigned char *language = data + sizeof NAME_PNG + 2;
-    if (language >= end || language[-2] != 0) /* compressed */
-        return false;
+    if (language < end && language[-2] != 0)
+        return refuse(out, "has compressed XMP, which cannot be replaced");
+    if (language >= end)
+        return refuse(out, DAMAGED);
     const unsigned char *keyword = memchr(language, 0, (size_t)(end - language));
     const unsigned char *stop = keyword ? memchr(keyword + 1, 0, (size_t)(end - keyword - 1)) : NULL;
     if (!stop || out->packet)
-        return false;
+        return refuse(out, stop ? TWO_PACKETS : DAMAGED);
     out->packet = (size_t)(stop + 1 - b);
     out->n_packet = (size_t)(end - stop - 1);
     out->begin = at;
@@ -130,16 +143,20 @@ static bool find_in_png(place *out, const unsigned char *b, size_t n)
         size_t length = read_u32(b + at);
         const unsigned char *type = b + at + 4;
         if (length > n - at - 12 || (at == 8 && (memcmp(type, "IHDR", 4) != 0 || length != 13)))
-            return false;
+            break;
         if (memcmp(type, "iTXt", 4) == 0 && is_named(b + at + 8, length, NAME_PNG) && !find_in_itxt(&p, b, at, length))
-            return false;
+            return refuse(out, p.refusal);
+        if (memcmp(type, "eXIf", 4) == 0) {
+            p.exif = b + at + 8;
+            p.n_exif = length;
+        }
         if (memcmp(type, "IEND", 4) == 0) {
             *out = p;
             return true;
         }
         at += length + 12;
     }
-    return false;
+    return refuse(out, DAMAGED);
 }
 
 static uint32_t crc32_of(const unsigned char *b, size_t n)
@@ -259,6 +276,21 @@ static char *read_exif(const unsigned char *b, size_t n)
     return text;
 }
 
+/* As PNG and WebP have it: mostly without the name that JPEG gives it, and without which libexif knows it not. */
+static char *read_exif_chunk(const unsigned char *b, size_t n)
+{
+    if (n >= sizeof NAME_EXIF && memcmp(b, NAME_EXIF, sizeof NAME_EXIF) == 0)
+        return read_exif(b, n);
+    unsigned char *named = malloc(sizeof NAME_EXIF + n);
+    if (!named)
+        return NULL;
+    memcpy(named, NAME_EXIF, sizeof NAME_EXIF);
+    memcpy(named + sizeof NAME_EXIF, b, n);
+    char *text = read_exif(named, sizeof NAME_EXIF + n);
+    free(named);
+    return text;
+}
+
 /* Bytes [n] of a file as a C string, malloc'ed: AddressSanitizer's strict strings let strndup have terminated ones only. */
 static char *copy_text(const unsigned char *bytes, size_t n)
 {
@@ -309,7 +341,7 @@ static char *read_iptc(const unsigned char *b, size_t n)
 
 static bool read_webp(photo_xmp *out, const unsigned char *b, size_t n)
 {
-    WebPData whole = {b, n}, xmp = {NULL, 0};
+    WebPData whole = {b, n}, xmp = {NULL, 0}, exif = {NULL, 0};
     WebPMux *mux = WebPMuxCreate(&whole, 0);
     if (!mux)
         return false;
@@ -317,6 +349,8 @@ static bool read_webp(photo_xmp *out, const unsigned char *b, size_t n)
         out->packet = copy_text(xmp.bytes, xmp.size);
         out->n_packet = out->packet ? strlen(out->packet) : 0;
     }
+    if (WebPMuxGetChunk(mux, "EXIF", &exif) == WEBP_MUX_OK && exif.size > 0)
+        out->description = read_exif_chunk(exif.bytes, exif.size);
     WebPMuxDelete(mux);
     return true;
 }
@@ -339,8 +373,22 @@ bool photo_xmp_read(photo_xmp *out, const unsigned char *bytes, size_t n)
         if (!x.description && p.iptc)
             x.description = read_iptc(p.iptc, p.n_iptc);
     }
+    if (p.exif)
+        x.description = read_exif_chunk(p.exif, p.n_exif);
     *out = x;
     return true;
+}
+
+const char *photo_xmp_refusal(const unsigned char *bytes, size_t n)
+{
+    place p = {.refusal = DAMAGED};
+    if (is_jpeg(bytes, n))
+        find_in_jpeg(&p, bytes, n);
+    else if (is_png(bytes, n))
+        find_in_png(&p, bytes, n);
+    else if (!is_webp(bytes, n))
+        return "takes no XMP: JPEG, PNG and WebP do";
+    return p.refusal;
 }
 
 void photo_xmp_release(photo_xmp *x)

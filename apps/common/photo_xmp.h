@@ -16,6 +16,9 @@ typedef struct photo_xmp {
 
 /* false: no such file, or damaged, or with XMP that cannot be replaced. */
 bool photo_xmp_read(photo_xmp *out, const unsigned char *bytes, size_t n);
+
+/* Why photo_xmp_read says false, to stand behind the file's name. */
+const char *photo_xmp_refusal(const unsigned char *bytes, size_t n);
 void photo_xmp_release(photo_xmp *x);
 
 /* The file with this packet for its own, malloc'ed; NULL as above, or when the packet is too long, or out of memory. */

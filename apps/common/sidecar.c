@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "apps/common/complain.h"
 #include "apps/common/hash.h"
 #include "apps/common/metadata.h"
+#include "apps/common/part.h"
 #include "apps/common/photo_xmp.h"
 #include "apps/common/utf8.h"
 
@@ -32,6 +34,18 @@ static bool complain_memory(void)
 {
     complain("out of memory");
     return false;
+}
+
+/* After a message. What is wrong with a name or a folder is no reason to give up on others. */
+static sidecar_result fail(const char *path, int error)
+{
+    static const int of_one[] = {EACCES, EEXIST,  EINVAL, EISDIR, ELOOP,      ENAMETOOLONG,
+                                 ENOENT, ENOTDIR, EPERM,  EROFS,  EWOULDBLOCK};
+    complain("%s: cannot be written: %s", path, part_error(error));
+    for (size_t i = 0; i < sizeof of_one / sizeof *of_one; i++)
+        if (error == of_one[i])
+            return SIDECAR_REFUSED;
+    return SIDECAR_BROKEN;
 }
 
 static bool complain_io(const char *path, const char *what)
@@ -57,16 +71,28 @@ static char *caption_path(const sidecar *s, const char *image)
                                                                                                               : path;
 }
 
+/* Where the new file is until it is whole, malloc'ed: hidden from lists of the folder, short whatever the name, and found again
+ * by it. NULL when out of memory. */
 static char *part_path(const char *path)
 {
+    const char *slash = path ? strrchr(path, '/') : NULL, *name = slash ? slash + 1 : path;
     char *part = NULL;
-    return path && asprintf(&part, "%s.part", path) >= 0 ? part : NULL;
+    if (!path || asprintf(&part, "%.*s.looksay-%016" PRIx64 ".part", (int)(name - path), path,
+                          hash_more(HASH_START, name, strlen(name))) < 0)
+        return NULL;
+    return part;
 }
 
 /* The file's bytes with a zero byte behind them, malloc'ed; NULL with errno when it cannot be read. */
 static char *read_file(const char *path, size_t *n_bytes)
 {
     struct stat info;
+    if (stat(path, &info) != 0)
+        return NULL;
+    if (!S_ISREG(info.st_mode)) { /* opening a pipe would wait for its writer */
+        errno = S_ISDIR(info.st_mode) ? EISDIR : EINVAL;
+        return NULL;
+    }
     FILE *file = fopen(path, "r");
     if (!file)
         return NULL;
@@ -140,91 +166,72 @@ static char *compose_text(size_t *n_new, const char *old, size_t n_old, const ch
     return text;
 }
 
-static bool write_part(const char *part, const char *bytes, size_t n)
+/* What the photo itself says it shows, malloc'ed; NULL: nothing that can be read. */
+static char *description_inside(const char *image)
 {
-    FILE *to = fopen(part, "w");
-    bool done = to && fwrite(bytes, 1, n, to) == n;
-    if (to && fclose(to) != 0)
-        done = false;
-    return done || complain_io(part, "written");
+    size_t n;
+    photo_xmp x;
+    char *bytes = strcmp(image, "-") == 0 ? NULL : read_file(image, &n), *text = NULL;
+    if (bytes && photo_xmp_read(&x, (unsigned char *)bytes, n)) {
+        text = x.packet ? metadata_description(x.packet, x.n_packet) : NULL;
+        if (!text && x.description)
+            text = strdup(x.description);
+        photo_xmp_release(&x);
+    }
+    free(bytes);
+    return text;
 }
 
-static sidecar_result make_beside(const sidecar *s, const char *part, const char *path, const char *caption)
+static char *make_beside(size_t *n, const sidecar *s, const char *path, const char *image, const char *caption)
 {
-    size_t n_old = 0, n = 0;
-    bool wanted = s->kind == SIDECAR_XMP || strcmp(s->existing, "overwrite") != 0;
-    char *old = wanted ? read_file(path, &n_old) : NULL, *bytes;
+    size_t n_old = 0;
+    bool replaces = strcmp(s->existing, "overwrite") == 0, wanted = s->kind == SIDECAR_XMP || !replaces;
+    char *old = wanted ? read_file(path, &n_old) : NULL, *made, *description = NULL;
     if (wanted && !old && errno != ENOENT) {
         complain_io(path, "read, so nothing is added to it");
-        return SIDECAR_REFUSED;
+        return NULL;
     }
     if (s->kind == SIDECAR_TEXT) {
-        bytes = compose_text(&n, old, n_old, caption, s->existing);
-        if (!bytes)
+        made = compose_text(n, old, n_old, caption, s->existing);
+        if (!made)
             complain_memory();
     } else {
-        bytes = metadata_merge(path, &n, old, n_old, NULL, caption, s->existing, METADATA_BESIDE);
+        description = replaces ? NULL : description_inside(image);
+        made = metadata_merge(path, n, old, n_old, description, caption, s->existing, METADATA_BESIDE);
     }
+    if (made && old && s->kind == SIDECAR_TEXT && strcmp(s->existing, "skip") == 0 &&
+        (*n != n_old || memcmp(made, old, n_old) != 0)) {
+        complain("%s: holds the caption of another photo already, or new words; that of %s is not written", path,
+                 image);
+        free(made);
+        made = NULL;
+    }
+    free(description);
     free(old);
-    sidecar_result result = !bytes ? SIDECAR_REFUSED : write_part(part, bytes, n) ? SIDECAR_WRITTEN : SIDECAR_BROKEN;
-    free(bytes);
-    return result;
+    return made;
 }
 
-static sidecar_result make_inside(const sidecar *s, const char *part, const char *path, const char *caption)
+static char *make_inside(size_t *n, const sidecar *s, const char *path, const char *caption)
 {
-    size_t n_old = 0, n_packet = 0, n = 0;
+    size_t n_old = 0, n_packet = 0;
     char *old = read_file(path, &n_old), *packet = NULL;
     unsigned char *made = NULL;
     photo_xmp x;
-    sidecar_result result = SIDECAR_REFUSED;
     if (!old) {
         complain_io(path, "read");
     } else if (!photo_xmp_read(&x, (unsigned char *)old, n_old)) {
-        complain("%s: takes no XMP: JPEG, PNG and WebP do; --format xmp writes beside any photo", path);
+        complain("%s: %s; --format xmp writes beside any photo", path, photo_xmp_refusal((unsigned char *)old, n_old));
     } else {
         packet =
             metadata_merge(path, &n_packet, x.packet, x.n_packet, x.description, caption, s->existing, METADATA_INSIDE);
-        made = packet ? photo_xmp_replace(&n, (unsigned char *)old, n_old, packet, n_packet) : NULL;
+        made = packet ? photo_xmp_replace(n, (unsigned char *)old, n_old, packet, n_packet) : NULL;
         photo_xmp_release(&x);
         if (packet && !made)
             complain("%s: has no room for its XMP; --format xmp writes beside it", path);
     }
-    if (made)
-        result = write_part(part, (char *)made, n) ? SIDECAR_WRITTEN : SIDECAR_BROKEN;
     free(old);
     free(packet);
-    free(made);
-    return result;
-}
-
-/* The owner and permissions of the old file, if there is one. */
-static void keep_permissions(int part, const char *path)
-{
-    struct stat info;
-    if (stat(path, &info) == 0 && fchown(part, info.st_uid, info.st_gid) == 0)
-        fchmod(part, info.st_mode & 07777); /* where owners cannot be kept, neither are set-user bits */
-}
-
-/* The file is on the disk when it returns. */
-static bool settle(const char *path, uint64_t *size, uint64_t *hash)
-{
-    char buffer[1 << 16];
-    size_t n;
-    FILE *file = fopen(path, "r");
-    if (!file)
-        return complain_io(path, "read");
-    *size = 0;
-    *hash = HASH_START;
-    while ((n = fread(buffer, 1, sizeof buffer, file)) > 0) {
-        *hash = hash_more(*hash, buffer, n);
-        *size += n;
-    }
-    bool done = !ferror(file) && fsync(fileno(file)) == 0;
-    if (!done)
-        complain_io(path, "written");
-    fclose(file);
-    return done;
+    return (char *)made;
 }
 
 /* The new name is on the disk when it returns; where folders cannot be synced, as it may be. */
@@ -240,29 +247,47 @@ static void settle_folder(char *path)
     }
 }
 
-/* Gives the part its name. Once the journal has promised the new file, its part is left for a later run to finish, should the
- * last step fail. */
-static sidecar_result put_in_place(const char *part, char *path, const char *image, journal *j)
+/* Gives the part its name. Once the journal has promised the new file, the part is left for a later run to finish, should the
+ * last step fail; unless that would fail again. */
+static sidecar_result put_in_place(const char *part, char *path, const char *image, uint64_t n, uint64_t hash,
+                                   journal *j)
 {
-    uint64_t size, hash;
-    int file = open(part, O_RDONLY | O_CLOEXEC);
-    if (file >= 0) {
-        keep_permissions(file, path);
-        close(file);
-    }
-    if (!settle(part, &size, &hash)) {
-        unlink(part);
-        return SIDECAR_BROKEN;
-    }
-    if (j && !(journal_add(j, image, false, size, hash) && journal_commit(j)))
+    if (j && !(journal_add(j, image, false, n, hash) && journal_commit(j)))
         return SIDECAR_BROKEN;
     if (rename(part, path) != 0) {
-        complain_io(path, "written");
-        return SIDECAR_BROKEN;
+        sidecar_result result = fail(path, errno);
+        if (result == SIDECAR_REFUSED || !j)
+            unlink(part);
+        return result == SIDECAR_REFUSED && j && !journal_revoke(j) ? SIDECAR_BROKEN : result;
     }
     if (j)
         settle_folder(path);
     return SIDECAR_WRITTEN;
+}
+
+static sidecar_result write_file(char *path, const char *bytes, size_t n, const char *image, journal *j)
+{
+    char *part = part_path(path);
+    if (!part) {
+        complain_memory();
+        return SIDECAR_REFUSED;
+    }
+    sidecar_result result;
+    FILE *to = part_make(part);
+    if (to)
+        part_inherit(to, path);
+    if (!to) {
+        result = fail(path, errno);
+    } else if (fwrite(bytes, 1, n, to) != n || fflush(to) != 0 || fsync(fileno(to)) != 0) {
+        result = fail(path, errno);
+        unlink(part);
+    } else {
+        result = put_in_place(part, path, image, n, hash_more(HASH_START, bytes, n), j);
+    }
+    if (to)
+        fclose(to); /* no sooner: with it goes the lock */
+    free(part);
+    return result;
 }
 
 /* One line of valid text, malloc'ed. */
@@ -275,48 +300,47 @@ static char *one_line(const char *caption)
     return line;
 }
 
-static sidecar_result make_part(const sidecar *s, const char *part, const char *path, const char *image,
-                                const char *caption)
+/* The new file, malloc'ed; NULL after a message. */
+static char *make_file(size_t *n, const sidecar *s, const char *path, const char *image, const char *caption)
 {
     if (s->kind != SIDECAR_TEXT && caption[strspn(caption, " ")] == '\0') {
         complain("%s: its caption is empty", image);
-        return SIDECAR_REFUSED;
+        return NULL;
     }
     if (s->kind == SIDECAR_EMBED)
-        return make_inside(s, part, path, caption);
+        return make_inside(n, s, path, caption);
     if (strcmp(path, image) == 0) {
         complain("%s: is the image itself; choose another extension for captions with --ext", path);
-        return SIDECAR_REFUSED;
+        return NULL;
     }
-    return make_beside(s, part, path, caption);
+    return make_beside(n, s, path, image, caption);
 }
 
 sidecar_result sidecar_write(const sidecar *s, const char *image, const char *caption, journal *j)
 {
-    char *path = caption_path(s, image), *part = part_path(path), *line = one_line(caption);
-    sidecar_result result = SIDECAR_REFUSED;
-    if (!part || !line)
-        complain_memory();
+    char *path = caption_path(s, image), *line = one_line(caption), *bytes = NULL;
+    size_t n = 0;
+    if (path && line)
+        bytes = make_file(&n, s, path, image, line);
     else
-        result = make_part(s, part, path, image, line);
-    if (result == SIDECAR_WRITTEN)
-        result = put_in_place(part, path, image, j);
-    else if (part)
-        unlink(part);
+        complain_memory();
+    sidecar_result result = bytes ? write_file(path, bytes, n, image, j) : SIDECAR_REFUSED;
+    free(bytes);
     free(line);
-    free(part);
     free(path);
     return result;
 }
 
 bool sidecar_finish(const sidecar *s, const char *image, uint64_t size, uint64_t hash)
 {
-    char *path = caption_path(s, image), *part = part_path(path);
+    char *path = caption_path(s, image), *part = part_path(path), *bytes;
     bool done = part || complain_memory();
-    uint64_t size_there, hash_there;
-    if (done && access(part, F_OK) == 0 && settle(part, &size_there, &hash_there) && size_there == size &&
-        hash_there == hash)
-        done = rename(part, path) == 0 || complain_io(path, "written");
+    size_t n;
+    if (done && (bytes = read_file(part, &n))) {
+        if (n == size && hash_more(HASH_START, bytes, n) == hash)
+            done = rename(part, path) == 0 || complain_io(path, "written");
+        free(bytes);
+    }
     free(part);
     free(path);
     return done;

@@ -22,7 +22,7 @@ typedef struct sidecar {
 
 typedef enum sidecar_result {
     SIDECAR_WRITTEN,
-    SIDECAR_REFUSED, /* this photo takes none; others may */
+    SIDECAR_REFUSED, /* this photo or its folder takes none; others may */
     SIDECAR_BROKEN   /* nothing can be written */
 } sidecar_result;
 
@@ -32,8 +32,9 @@ sidecar sidecar_of(const char *format, const char *extension, const char *existi
 /* Whether the photo needs no caption: its text file is there, or its XMP holds all that a caption would fill. */
 bool sidecar_is_done(const sidecar *s, const char *image);
 
-/* Writes the caption, replacing the file in one step: the new one is whole on the disk before it gets its name. With a journal
- * (NULL: none), an entry with its size and hash is on the disk at that moment too. Anything but SIDECAR_WRITTEN comes after a
+/* Writes the caption, replacing the file in one step: the new one is whole on the disk before it gets its name. With
+ * "skip", a text file that has come since sidecar_is_done stays; unless it says the same, that is a refusal. With a journal (NULL:
+ * none), an entry with its size and hash is on the disk at that moment too. Anything but SIDECAR_WRITTEN comes after a
  * message, and what was there is untouched. */
 sidecar_result sidecar_write(const sidecar *s, const char *image, const char *caption, journal *j);
 

@@ -8,36 +8,76 @@
 #include <unistd.h>
 
 #include "apps/common/complain.h"
+#include "apps/common/part.h"
 
-static bool open_mode(sink *out, const char *path, const char *mode)
+/* The file itself, not a link to it, malloc'ed; NULL after a message. */
+static char *real_path(const char *path)
 {
-    sink s = {.stream = stdout};
     struct stat info;
-    bool standard = !path || strcmp(path, "-") == 0;
-    bool plain = !standard && (stat(path, &info) != 0 || S_ISREG(info.st_mode));
-    if (plain) {
-        s.path = strdup(path);
-        if (!s.path || asprintf(&s.part, "%s.part", path) < 0) {
-            free(s.path);
-            complain("out of memory");
-            return false;
-        }
-    }
-    if (!standard)
-        s.stream = fopen(plain ? s.part : path, plain ? mode : "w");
+    bool is_link = lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
+    char *real = is_link ? realpath(path, NULL) : strdup(path);
+    if (!real)
+        complain("%s: cannot be written: %s", path, is_link ? "it is a link to nothing" : strerror(errno));
+    return real;
+}
+
+/* Opens what is no regular file. */
+static bool open_stream(sink *out, const char *path)
+{
+    sink s = {.stream = strcmp(path, "-") == 0 ? stdout : fopen(path, "w")};
     if (!s.stream) {
-        complain("%s: cannot be written: %s", plain ? s.part : path, strerror(errno));
-        free(s.path);
-        free(s.part);
+        complain("%s: cannot be written: %s", path, strerror(errno));
         return false;
     }
     *out = s;
     return true;
 }
 
+/* Opens the part with what is in it; rows that go to a private file are private from the first. */
+static FILE *open_part(const char *part, const char *path)
+{
+    struct stat info;
+    bool replaces = stat(path, &info) == 0;
+    mode_t mode = replaces ? (info.st_mode & 0777) | 0600 : 0666;
+    FILE *stream = part_open(part, mode);
+    if (!stream)
+        complain("%s: cannot be written: %s", part, part_error(errno));
+    else if (replaces)
+        fchmod(fileno(stream), mode); /* it may be an old part */
+    return stream;
+}
+
+static bool open_rows(sink *out, const char *path)
+{
+    char *real = real_path(path), *part = NULL;
+    if (real && asprintf(&part, "%s.part", real) < 0) {
+        part = NULL;
+        complain("out of memory");
+    }
+    FILE *stream = part ? open_part(part, real) : NULL;
+    if (!stream) {
+        free(real);
+        free(part);
+        return false;
+    }
+    *out = (sink){.stream = stream, .path = real, .part = part};
+    return true;
+}
+
 bool sink_open(sink *out, const char *path)
 {
-    return open_mode(out, path, "w+");
+    struct stat info;
+    if (!path || strcmp(path, "-") == 0 || (stat(path, &info) == 0 && !S_ISREG(info.st_mode)))
+        return open_stream(out, path ? path : "-");
+    sink s;
+    if (!open_rows(&s, path))
+        return false;
+    if (!sink_cut(&s, 0)) {
+        sink_leave(&s, false);
+        return false;
+    }
+    *out = s;
+    return true;
 }
 
 static void fail(sink *s)
@@ -50,18 +90,19 @@ static void fail(sink *s)
         complain("%s: cannot be written: %s", s->part ? s->part : "output", strerror(error));
 }
 
-/* Copies `from` to `path` in one step: through a part of its own. */
-static bool copy_file(const char *path, FILE *from)
+/* Copies the complete file to its part in one step: through a part of its own. */
+static bool copy_file(const char *part, const char *path, FILE *from)
 {
     sink s;
-    if (!sink_open(&s, path))
+    if (!sink_open(&s, part))
         return false;
+    fchmod(fileno(s.stream), 0600); /* until open_part sets the file's own */
     char buffer[1 << 16];
     size_t n;
     while ((n = fread(buffer, 1, sizeof buffer, from)) > 0)
         fwrite(buffer, 1, n, s.stream);
     if (ferror(from)) {
-        complain("%s: cannot be written: %s", path, strerror(errno));
+        complain("%s: cannot be read: %s", path, strerror(errno));
         sink_leave(&s, false);
         return false;
     }
@@ -70,23 +111,27 @@ static bool copy_file(const char *path, FILE *from)
 
 bool sink_continue(sink *out, bool *was_complete, const char *path)
 {
-    char *part;
-    if (asprintf(&part, "%s.part", path) < 0) {
+    char *real = real_path(path), *part = NULL;
+    if (!real)
+        return false;
+    if (asprintf(&part, "%s.part", real) < 0) {
+        free(real);
         complain("out of memory");
         return false;
     }
-    bool done = true, begun = access(part, F_OK) == 0;
-    FILE *complete = begun ? NULL : fopen(path, "r");
-    if (complete) {
-        done = copy_file(part, complete);
-        fclose(complete);
-    }
+    struct stat info;
+    FILE *from = lstat(part, &info) == 0 ? NULL : fopen(real, "r");
+    bool is_complete = from != NULL, done = !is_complete || copy_file(part, real, from);
+    if (is_complete)
+        fclose(from);
+    done = done && open_rows(out, real);
     free(part);
-    if (!done || !open_mode(out, path, complete || begun ? "r+" : "w+"))
+    free(real);
+    if (!done)
         return false;
     fseeko(out->stream, 0, SEEK_END);
     out->whole = (uint64_t)ftello(out->stream);
-    *was_complete = complete != NULL;
+    *was_complete = is_complete;
     return true;
 }
 
@@ -138,6 +183,8 @@ static bool release(sink *s)
 bool sink_close(sink *s)
 {
     bool done = sink_settle(s);
+    if (done && s->part)
+        part_inherit(s->stream, s->path);
     if (done && s->part && rename(s->part, s->path) != 0) {
         complain("%s: cannot take the place of %s: %s", s->part, s->path, strerror(errno));
         done = false;

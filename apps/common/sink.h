@@ -1,4 +1,5 @@
 /* A file that appears only when it is complete. Rows go to FILE.part beside it, each flushed as it is written; closing renames.
+ * FILE keeps its owner and permissions, and where it is a link, what it points to is written. One process at a time has FILE.part.
  * When a write fails (full disk), what was written up to the last whole row stays in FILE.part. */
 #ifndef LOOKSAY_COMMON_SINK_H
 #define LOOKSAY_COMMON_SINK_H

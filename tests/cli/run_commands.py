@@ -155,6 +155,10 @@ class Commands(TestCase):
             status, out, err = run("quantize", MODEL, "-o", small, *words, model=None)
             self.assertEqual((status, out), (USAGE, ""))
             self.assertIn(says, err)
+        data.write_text('{"image": "none.jpg", "captions": ["a b"]}\n' * 2)
+        status, out, err = run("quantize", MODEL, "-o", small, *options, model=None)
+        self.assertEqual((status, out), (SOME_FAILED, ""))
+        self.assertIn("none of its photos can be captioned", err)
         self.assertEqual(small.read_bytes(), before)
 
     @staticmethod

@@ -44,6 +44,8 @@ class Inputs(TestCase):
         listing = self.work / "list"
         listing.write_text("\r\n".join(names) + "\r\n\n")
         self.assertEqual([r["image"] for r in rows_of(run("-f", "jsonl", "--files-from", listing, check=OK)[1])], names)
+        listing.write_text("\ufeff" + "\n".join(names), encoding="utf-8")
+        self.assertEqual([r["image"] for r in rows_of(run("-f", "jsonl", "--files-from", listing, check=OK)[1])], names)
         zeros = "\0".join(names).encode()
         piped = run("-f", "jsonl", "--files-from", "-", "-0", stdin=zeros, check=OK)[1]
         self.assertEqual([r["image"] for r in rows_of(piped)], names)

@@ -81,6 +81,14 @@ class Languages(unittest.TestCase):
         self.assertEqual((status, out), (SOME_FAILED, "A man rides a bike.\n\nA girl looks at the water\n"))
         self.assertIn("no words", err)
 
+    def test_alternatives_keep_lines_in_step(self):
+        words = ("translate", "--from", "en", "--to", "de", "-n", "2", "--files-from", "-")
+        status, out, _ = run(*words, stdin="\ufeffa man rides a bike\n?\ntwo dogs\n".encode())
+        lines = out.split("\n")
+        self.assertEqual((status, len(lines)), (SOME_FAILED, 7))
+        self.assertEqual([bool(line) for line in lines], [True, True, False, False, True, True, False])
+        self.assertEqual(lines[0], "Ein Mann fährt auf einem Fahrrad")
+
     def test_a_picture_serves_every_sentence(self):
         def rows(*sentences):
             out = run("translate", "--from", "en", "--to", "de", "--format", "jsonl", "--image", PHOTO, *sentences, check=OK)[1]

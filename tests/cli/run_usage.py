@@ -140,6 +140,20 @@ class Usage(TestCase):
         self.assertNotIn("status", wins)
         run("info", MODEL, model=None, env={"LOOKSAY_FORMAT": "jsonl"}, check=OK)
 
+    def test_twins_of_flags(self):
+        photo = PHOTOS / "wide.jpg"
+        listed = run("--dry-run", photo, check=OK)
+        for value in ("1", "true", "YES", "on"):
+            self.assertEqual(run(photo, env={"LOOKSAY_DRY_RUN": value}, check=OK), listed, value)
+        for value in ("0", "false", "No", "OFF", ""):
+            self.assertNotEqual(run(photo, env={"LOOKSAY_DRY_RUN": value}, check=OK), listed, value)
+        status, out, err = run(photo, env={"LOOKSAY_DRY_RUN": "maybe"})
+        self.assertEqual((status, out), (USAGE, ""))
+        self.assertIn("LOOKSAY_DRY_RUN takes 0 or 1, false or true", err)
+
+    def test_help_shows_every_value(self):
+        self.assertIn("|neon|neon-dotprod\n", run("caption", "--help", model=None, check=OK)[1])
+
     def test_model_from_the_environment(self):
         run(PHOTOS / "wide.jpg", model=None, env={"LOOKSAY_MODEL": str(MODEL)}, check=OK)
 
@@ -157,17 +171,21 @@ class Usage(TestCase):
 
     def test_manual_names_every_option(self):
         manual = (ROOT / "apps/cli/looksay.1").read_text(encoding="utf-8").replace("\\-", "-")
-        for command in ("caption", "video", "info", "verify", "eval", "convert", "quantize", "bench", "doctor"):
+        for command in ("caption", "explain", "video", "translate", "fill", "info", "verify", "eval", "convert", "quantize", "bench", "doctor"):
             for option in re.findall(r"--[a-z][a-z-]+", run(command, "--help", model=None, check=OK)[1].split("examples:")[0]):
                 self.assertIn(option, manual)
 
     def test_completions(self):
         script = run("completion", "bash", model=None, check=OK)[1]
         path = self.work / "completion"
-        path.write_text(script + "\nCOMP_WORDS=(looksay caption --be)\nCOMP_CWORD=2\n_looksay\necho \"${COMPREPLY[*]}\"\n")
-        done = subprocess.run(["bash", str(path)], capture_output=True, text=True)
-        self.assertEqual((done.stdout, done.stderr), ("--beams\n", ""))
-        self.assertIn("complete -c looksay", run("completion", "fish", model=None, check=OK)[1])
+        for words, offered in (("caption --be", "--beams"), ("video --format ", "srt vtt jsonl clip"), ("info -f j", "json"), ("--be", "--beams")):
+            path.write_text(f'{script}\nCOMP_WORDS=(looksay {words} ""); COMP_CWORD={len(words.split(" "))}\n_looksay\n'
+                            'echo "${COMPREPLY[*]}"\n')
+            done = subprocess.run(["bash", str(path)], capture_output=True, text=True)
+            self.assertEqual((done.stdout, done.stderr), (f"{offered}\n", ""))
+        fish = run("completion", "fish", model=None, check=OK)[1]
+        self.assertRegex(fish, r"(?m)^complete -c looksay -n 'not __fish_seen_subcommand_from explain .*' -l beams -r$")
+        self.assertIn("-l format -x -a 'srt vtt jsonl clip'\n", fish)
 
 
 if __name__ == "__main__":

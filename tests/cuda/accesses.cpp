@@ -46,6 +46,7 @@ OWN int thread = LKS_NO_THREAD;
 OWN unsigned turn;
 OWN bool waited = true;
 constexpr int WARP = 32;
+
 void tick()
 {
     if (++now == 0) {
