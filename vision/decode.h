@@ -46,8 +46,4 @@ int lks_exif_orientation(const uint8_t *bytes, size_t n_bytes);
 /* Turns the image upright: EXIF orientation 2..8 becomes 1. */
 lks_status lks_image_orient(lks_image *image, int orientation, const char *name, lks_error *err);
 
-/* Copies a file name into `out` so that it can be printed: control characters and bytes that are not UTF-8 become \xNN;
- * of a name that does not fit the end is kept, behind "...". */
-void lks_image_printable_name(char *out, size_t n_out, const char *name);
-
 #endif

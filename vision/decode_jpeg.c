@@ -95,6 +95,9 @@ static unsigned choose_scale(const lks_decode_job *job, int64_t width, int64_t h
     unsigned scale = 2;
     while (scale < 8 && width >= 4 * scale * target_width && height >= 4 * scale * target_height)
         scale *= 2;
+    /* A side that is rounded up would have another aspect, and with it another number of image tokens in some models. */
+    while (scale > 1 && (width % scale != 0 || height % scale != 0))
+        scale /= 2;
     return scale;
 }
 
@@ -194,8 +197,12 @@ lks_status lks_decode_jpeg(lks_image *out, lks_decode_job *job, lks_error *err)
         bool some_rows = out->rgb && r.jpeg.output_scanline > 0;
         bool no_memory = r.errors.msg_code == JERR_OUT_OF_MEMORY;
         jpeg_destroy_decompress(&r.jpeg);
+        bool other_kind = r.errors.msg_code == JERR_BAD_PRECISION || r.errors.msg_code == JERR_SOF_UNSUPPORTED;
         if (no_memory)
             return lks_error_set(err, LKS_ERR_NOMEM, "%s: out of memory decoding a JPEG", job->name);
+        if (other_kind && !out->rgb)
+            return lks_error_set(err, LKS_ERR_UNSUPPORTED,
+                                 "%s: a kind of JPEG that is not read (%s); convert it to PNG", job->name, r.why);
         if (!r.lenient || !some_rows)
             return lks_decode_damaged(job, "JPEG", r.why, err);
         job->damaged = true;

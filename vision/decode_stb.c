@@ -15,9 +15,14 @@
 #define STBI_ONLY_JPEG
 #define STBI_ONLY_PNG
 #endif
+#include <stdlib.h>
+/* What a lenient read leaves bare is black, not what memory held. */
+#define STBI_MALLOC(n) calloc(1, n)
+#define STBI_REALLOC(p, n) realloc(p, n)
+#define STBI_FREE(p) free(p)
 #include <stb/stb_image.h>
 
-#include <stdlib.h>
+#include <limits.h>
 #include <string.h>
 
 #include "vision/decode.h"
@@ -128,6 +133,8 @@ static lks_status decode(lks_image *out, lks_decode_job *job, const uint8_t *byt
     int width = 0, height = 0, n_channels = 0;
     if (!stbi_info_from_callbacks(&callbacks, &s, &width, &height, &n_channels))
         return lks_decode_damaged(job, format, s.truncated ? "data ends early" : stbi_failure_reason(), err);
+    if (strcmp(format, "BMP") == 0 && height < 0 && height > INT_MIN) /* rows from the top */
+        height = -height;
     lks_status st = lks_decode_check_size(job, width, height, format, err);
     if (st != LKS_OK)
         return st;
@@ -156,6 +163,13 @@ static lks_status check_png_size(const lks_decode_job *job, lks_error *err)
 }
 #endif
 
+static bool bmp_is_run_length_coded(const uint8_t *bytes, size_t n)
+{
+    enum { HEADER_AT = 14, COMPRESSION_AT = 30, RLE8 = 1, RLE4 = 2 };
+    return n > COMPRESSION_AT && bytes[HEADER_AT] >= 40 &&
+           (bytes[COMPRESSION_AT] == RLE8 || bytes[COMPRESSION_AT] == RLE4);
+}
+
 lks_status lks_decode_stb(lks_image *out, lks_decode_job *job, const char *format, lks_error *err)
 {
 #ifdef LKS_PORTABLE
@@ -165,6 +179,9 @@ lks_status lks_decode_stb(lks_image *out, lks_decode_job *job, const char *forma
     if (strcmp(format, "JPEG") == 0 && !lks_decode_jpeg_tables_are_sound(job->bytes, job->n_bytes))
         return lks_decode_damaged(job, format, "bad or missing Huffman table", err);
 #endif
+    if (strcmp(format, "BMP") == 0 && bmp_is_run_length_coded(job->bytes, job->n_bytes))
+        return lks_error_set(err, LKS_ERR_UNSUPPORTED,
+                             "%s: a run-length coded BMP, which is not read; convert it to PNG", job->name);
     if (strcmp(format, "GIF") != 0)
         return decode(out, job, job->bytes, format, err);
 

@@ -42,6 +42,10 @@ lks_status lks_image_read(lks_image *out, bool *damaged, const char *path, const
                           lks_error *err);
 void lks_image_release(lks_image *image);
 
+/* Copies a file name into `out` so that it can be printed: control characters and bytes that are not UTF-8 become \xNN;
+ * of a name that does not fit the end is kept, behind "...". */
+void lks_image_printable_name(char *out, size_t n_out, const char *name);
+
 /* Pillow's numbering, as `resample` in preprocessor_config.json. */
 typedef enum lks_filter {
     LKS_FILTER_NEAREST = 0,

@@ -54,10 +54,10 @@ static lks_status check_resized_size(int *width, int *height, const lks_preproce
                                      int image_height, lks_error *err)
 {
     if (image_width < 1 || image_height < 1)
-        return lks_error_set(err, LKS_ERR_ARGUMENT, "image: it has no pixels");
+        return lks_error_set(err, LKS_ERR_ARGUMENT, "it has no pixels");
     if (!resized_size(width, height, p, image_width, image_height))
-        return lks_error_set(err, LKS_ERR_IMAGE, "image: %d x %d is too elongated to resize: crop it first",
-                             image_width, image_height);
+        return lks_error_set(err, LKS_ERR_IMAGE, "%d x %d is too elongated to resize: crop it first", image_width,
+                             image_height);
     return LKS_OK;
 }
 

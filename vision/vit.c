@@ -8,7 +8,7 @@
 #include "vision/efficientnet.h"
 #include "vision/positions.h"
 
-enum { MAX_GRID = 512 }; /* patches in a row or column */
+enum { MAX_GRID = 512, MAX_PATCHES = 1 << 14 }; /* in a row or column, and in all: attention takes the square of it */
 
 typedef struct vit_embedding {
     lks_linear patch;
@@ -39,9 +39,11 @@ enum { D_ONE, D_WIDTH, D_3WIDTH, D_MLP, D_FC1, D_PATCH, D_PATCH_WIDTH, D_POSITIO
 static const lks_binding vit_embedding_table[] = {
     {"embeddings.patch_embeddings.projection", LKS_BIND_PATCH, EMBEDDING(patch), D_WIDTH, D_PATCH, 0},
     {"embeddings.cls_token", LKS_BIND_ARRAY, EMBEDDING(class_token), D_WIDTH, 0, 0},
-    {"embeddings.distillation_token", LKS_BIND_ARRAY, EMBEDDING(distillation_token), D_WIDTH, 0, LKS_BIND_OPTIONAL},
     {"embeddings.position_embeddings", LKS_BIND_ARRAY, EMBEDDING(positions), D_POSITIONS, D_WIDTH, 0},
     {"layernorm", LKS_BIND_NORM, EMBEDDING(norm), D_WIDTH, 0, 0},
+};
+static const lks_binding deit_distillation_table[] = {
+    {"embeddings.distillation_token", LKS_BIND_ARRAY, EMBEDDING(distillation_token), D_WIDTH, 0, 0},
 };
 static const lks_binding vit_block_table[] = {
     {"encoder.layer.#.layernorm_before", LKS_BIND_NORM, BLOCK(norm1), D_WIDTH, 0, 0},
@@ -117,6 +119,8 @@ static lks_status bind_tables(lks_vit *vit, lks_binder *binder, lks_error *err)
     };
     lks_vit_family family = vit->config.family;
     lks_status st = lks_bind(binder, &vit->embedding, tables[family].embedding, tables[family].n_embedding, 0, err);
+    if (st == LKS_OK && family == LKS_VIT_DEIT)
+        st = lks_bind(binder, &vit->embedding, TABLE(deit_distillation_table), 0, err);
     for (int i = 0; st == LKS_OK && i < vit->config.n_layers; i++)
         st = lks_bind(binder, &vit->blocks[i], tables[family].block, tables[family].n_block, i, err);
     if (st == LKS_OK && vit->config.n_concepts > 0)
@@ -157,9 +161,10 @@ lks_status lks_vit_find_shape(const lks_vit *vit, lks_vit_shape *shape, int widt
                              vit->usual.width, vit->usual.height);
     if (vit->stem)
         lks_efficientnet_grid(vit->stem, &found.rows, &found.columns);
-    if (found.rows < 1 || found.columns < 1 || found.rows > MAX_GRID || found.columns > MAX_GRID)
-        return lks_error_set(err, LKS_ERR_IMAGE, "image: resized to %d x %d pixels it has %s of %d x %d: crop it first",
-                             width, height, found.rows < 1 || found.columns < 1 ? "not one patch" : "too many patches",
+    if (found.rows < 1 || found.columns < 1 || found.rows > MAX_GRID || found.columns > MAX_GRID ||
+        found.rows * found.columns > MAX_PATCHES)
+        return lks_error_set(err, LKS_ERR_IMAGE, "resized to %d x %d pixels it has %s of %d x %d: crop it first", width,
+                             height, found.rows < 1 || found.columns < 1 ? "not one patch" : "too many patches",
                              c->patch_width, c->patch_height);
     found.n_tokens = c->n_prefix + found.rows * found.columns;
     *shape = found;

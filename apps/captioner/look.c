@@ -62,12 +62,22 @@ static lks_status read_picture(lks_image *out, bool *damaged, const lks_model *m
     return take_pixels(out, &picture->pixels, o, err);
 }
 
-/* What the encoder makes of a picture of width x height pixels. */
-static lks_status find_shape(lks_vit_shape *shape, const lks_model *model, int width, int height, lks_error *err)
+/* What the encoder makes of the picture, of width x height pixels. */
+static lks_status find_shape(lks_vit_shape *shape, const lks_model *model, const lks_image_source *picture, int width,
+                             int height, lks_error *err)
 {
     int tensor_width, tensor_height;
+    char name[256];
     lks_status st = lks_preprocess_size(&model->preprocess, &tensor_width, &tensor_height, width, height, err);
-    return st == LKS_OK ? lks_vit_find_shape(model->vit, shape, tensor_width, tensor_height, err) : st;
+    if (st == LKS_OK)
+        st = lks_vit_find_shape(model->vit, shape, tensor_width, tensor_height, err);
+    if (st == LKS_OK)
+        return st;
+    lks_image_printable_name(name, sizeof name,
+                             picture->path   ? picture->path
+                             : picture->name ? picture->name
+                                             : "image");
+    return lks_error_prefix(err, st, name);
 }
 
 /* What was kept of a picture, whose pixels are `image` where they were read again. */
@@ -103,7 +113,7 @@ lks_status lks_look_read(lks_seen *out, const lks_model *model, const lks_image_
                                        .height = seen.image.height,
                                        .damaged = damaged,
                                        .kind = lks_picture_judge(&seen.image, damaged)};
-    st = find_shape(&seen.shape, model, seen.features.width, seen.features.height, err);
+    st = find_shape(&seen.shape, model, picture, seen.features.width, seen.features.height, err);
     if (st == LKS_OK && kept)
         st = check_kept(kept, model, &seen.image, &seen.shape, err);
     if (st != LKS_OK) {

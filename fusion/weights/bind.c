@@ -118,6 +118,12 @@ static lks_status check_shape(const lks_binder *binder, const lks_tensor *tensor
         skip_have++;
     while (skip_want < n && expected[skip_want] == 1)
         skip_want++;
+    if (tensor->dtype != LKS_F32 && tensor->dtype != LKS_F16 && tensor->dtype != LKS_BF16 && tensor->dtype != LKS_F64)
+        return lks_error_set(
+            err, LKS_ERR_MODEL,
+            "%s: tensor '%s' is of type %s, as in checkpoints that are quantised in ways not read here: save "
+            "it in float32 or bfloat16",
+            lks_weights_path(binder->weights), tensor->name, lks_dtype_name(tensor->dtype));
     bool same = tensor->n_dims - skip_have == n - skip_want && (n == 1 || tensor->n_dims >= n);
     for (int i = 0; same && i < n - skip_want; i++)
         same = tensor->shape[skip_have + i] == expected[skip_want + i];
@@ -221,7 +227,8 @@ static lks_status bind_table(lks_binder *binder, lks_table *out, const lks_tenso
         return st;
     }
     *out = (lks_table){tensor->data, tensor->dtype};
-    return binder->arena ? LKS_OK : lks_weights_check_finite(tensor, err);
+    lks_status st = binder->arena ? LKS_OK : lks_weights_check_finite(tensor, err);
+    return st == LKS_OK ? st : lks_error_prefix(err, st, lks_weights_path(binder->weights));
 }
 
 /* *out = the biases of all parts joined, zeros where a part has none; NULL when no part has one. */

@@ -130,7 +130,7 @@ static lks_status place(lks_binder *binder, const void **out, const lks_tensor *
     if (!binder->arena && (tensor->dtype == LKS_F32 || tensor->dtype == LKS_BF16)) {
         lks_status st = lks_weights_check_finite(tensor, err);
         if (st != LKS_OK)
-            return st;
+            return lks_error_prefix(err, st, lks_weights_path(binder->weights));
     }
     *out = tensor->data;
     if ((uintptr_t)tensor->data % size == 0 && !binder->options->device)

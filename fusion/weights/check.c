@@ -1,4 +1,4 @@
-/* The opt-in look at every number of a tensor: NaN and infinity have all exponent bits set. */
+/* The look at every number of a tensor: NaN and infinity have all exponent bits set. */
 #include <string.h>
 
 #include "fusion/weights/weights.h"

@@ -89,10 +89,21 @@ class Models(TestCase):
         self.refuse(model, name)
         rewrite(lambda h: h[name].update(shape=[1, 2, 3]))
         self.refuse(model, name)
+        rewrite(lambda h: h[name].update(dtype="I32"))
+        self.refuse(model, name, "i32", "float32")
         rewrite(lambda h: h[name].update(data_offsets=[0, 1 << 60]))
         self.refuse(model, name)
         weights.write_bytes((1 << 62).to_bytes(8, "little") + whole[8:])
         self.refuse(model, "model.safetensors")
+
+    def test_a_missing_token_is_named(self):
+        model = self.copy_model("deit-bert-untied")
+        weights = model / "model.safetensors"
+        whole = weights.read_bytes()
+        token = b"encoder.embeddings.distillation_token"
+        self.assertEqual(whole.count(token), 1)
+        weights.write_bytes(whole.replace(token, token[:-1] + b"m"))
+        self.refuse(model, "distillation_token", "missing")
 
     def test_pickles_that_would_run_code(self):
         import pickle

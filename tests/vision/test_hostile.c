@@ -401,6 +401,52 @@ static unsigned char *make_grey_jpeg(unsigned long *n_bytes, JDIMENSION side)
 }
 #endif
 
+/* A BMP of 4 x 2 pixels with two entries in its palette; rows from the top where height is negative. */
+static size_t make_bmp(uint8_t *out, int32_t height, uint8_t compression)
+{
+    enum { HEADERS = 54, PALETTE = 8, ROWS = 8, PIXELS_AT = HEADERS + PALETTE };
+    static const uint8_t palette[PALETTE] = {0, 0, 255, 0, 255, 0, 0, 0}; /* red, blue */
+    static const uint8_t rows[ROWS] = {0, 1, 0, 1, 1, 1, 200, 0};         /* entry 200 is none */
+    memset(out, 0, PIXELS_AT + ROWS);
+    memcpy(out, "BM", 2);
+    out[2] = PIXELS_AT + ROWS;
+    out[10] = PIXELS_AT;
+    out[14] = 40;
+    out[18] = 4;
+    memcpy(out + 22, &height, sizeof height);
+    out[26] = 1;
+    out[28] = 8;
+    out[30] = compression;
+    memcpy(out + HEADERS, palette, sizeof palette);
+    memcpy(out + PIXELS_AT, rows, sizeof rows);
+    return PIXELS_AT + ROWS;
+}
+
+/* Rows from the top or the bottom; colours that the palette lacks are black, whatever was decoded before. */
+static void test_kinds_of_bmp(void **state)
+{
+    (void)state;
+    static const uint8_t red[] = {255, 0, 0}, blue[] = {0, 0, 255}, black[] = {0, 0, 0};
+    uint8_t bytes[128];
+    lks_error err;
+    for (int turned = 0; turned < 2; turned++) {
+        lks_image image;
+        size_t n = make_bmp(bytes, turned ? -2 : 2, 0);
+        assert_int_equal(lks_image_decode(&image, NULL, bytes, n, "a.bmp", NULL, &err), LKS_OK);
+        assert_true(image.width == 4 && image.height == 2);
+        const uint8_t *first = image.rgb + (turned ? 0 : 12), *second = image.rgb + (turned ? 12 : 0);
+        assert_memory_equal(first, red, 3);
+        assert_memory_equal(first + 3, blue, 3);
+        assert_memory_equal(second, blue, 3);
+        assert_memory_equal(second + 6, black, 3);
+        lks_image_release(&image);
+    }
+    lks_image image;
+    size_t n = make_bmp(bytes, 2, 1);
+    assert_int_equal(lks_image_decode(&image, NULL, bytes, n, "a.bmp", NULL, &err), LKS_ERR_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "run-length"));
+}
+
 /* Scaled decoding happens only to large photos, when both sides are at least 4 times the target, and leaves at least twice
  * the target. */
 static void test_scaled_decoding(void **state)
@@ -418,6 +464,7 @@ static void test_scaled_decoding(void **state)
         {2000, 500, 500, 2000, true},  {2000, 250, 250, 500, false},  {2000, 251, 251, 1000, false},
         {2000, 120, 120, 250, false},  {2000, 1, 1, 250, false},      {2000, 0, 0, 2000, false},
         {2000, 1, 500, 1000, false},   {1999, 250, 250, 1999, false}, {1999, 1, 1, 1999, false},
+        {2002, 1, 1, 1001, false},     {2001, 1, 1, 2001, false}, /* no side is rounded */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         unsigned long n_bytes = 0;
@@ -446,6 +493,7 @@ int main(void)
         cmocka_unit_test(test_missing_pixels),
         cmocka_unit_test(test_progressive_bomb),
         cmocka_unit_test(test_known_but_unsupported),
+        cmocka_unit_test(test_kinds_of_bmp),
         cmocka_unit_test(test_scaled_decoding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
