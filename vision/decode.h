@@ -40,8 +40,11 @@ bool lks_decode_jpeg_tables_are_sound(const uint8_t *bytes, size_t n_bytes);
 /* Whether the bytes look like a TGA file, which has no magic number: a header whose fields are all plausible. */
 bool lks_decode_is_tga(const uint8_t *bytes, size_t n_bytes);
 
-/* The orientation tag of EXIF data (a TIFF structure, with or without "Exif\0\0" before it); 1 when absent or invalid. */
+/* The orientation tag of EXIF data (a TIFF structure, with or without "Exif\0\0" before it); 1 when invalid, 0 when absent: then that of
+ * XMP counts, as in Pillow. */
 int lks_exif_orientation(const uint8_t *bytes, size_t n_bytes);
+/* tiff:Orientation of an XMP packet; 1 when absent or invalid. */
+int lks_xmp_orientation(const uint8_t *bytes, size_t n_bytes);
 
 /* Turns the image upright: EXIF orientation 2..8 becomes 1. */
 lks_status lks_image_orient(lks_image *image, int orientation, const char *name, lks_error *err);

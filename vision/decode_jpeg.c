@@ -123,12 +123,17 @@ static void row_from_grey(uint8_t *rgb, const uint8_t *grey, int width)
 
 static void read_orientation(lks_decode_job *job, const reader *r)
 {
+    static const char xmp[] = "http://ns.adobe.com/xap/1.0/"; /* and its zero byte */
+    int of_exif = 0, of_xmp = 1;
     for (jpeg_saved_marker_ptr m = r->jpeg.marker_list; m; m = m->next) {
-        if (m->marker == JPEG_APP0 + 1 && m->data_length > 8 && memcmp(m->data, "Exif\0", 6) == 0) {
-            job->orientation = lks_exif_orientation(m->data, m->data_length);
-            return;
-        }
+        if (m->marker != JPEG_APP0 + 1)
+            continue;
+        if (of_exif == 0 && m->data_length > 8 && memcmp(m->data, "Exif\0", 6) == 0)
+            of_exif = lks_exif_orientation(m->data, m->data_length);
+        else if (m->data_length > sizeof xmp && memcmp(m->data, xmp, sizeof xmp) == 0)
+            of_xmp = lks_xmp_orientation(m->data + sizeof xmp, m->data_length - sizeof xmp);
     }
+    job->orientation = of_exif ? of_exif : of_xmp;
 }
 
 /* Header: size check, orientation, scale and output colour space. */

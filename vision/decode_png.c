@@ -78,6 +78,21 @@ static uint32_t read_u32(const uint8_t *p)
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
+static int orientation_of_texts(spng_ctx *png)
+{
+    uint32_t n = 0;
+    int orientation = 1;
+    if (spng_get_text(png, NULL, &n) != SPNG_OK || n == 0)
+        return 1;
+    struct spng_text *texts = calloc(n, sizeof *texts);
+    if (texts && spng_get_text(png, texts, &n) == SPNG_OK)
+        for (uint32_t i = 0; i < n; i++)
+            if (strcmp(texts[i].keyword, "XML:com.adobe.xmp") == 0)
+                orientation = lks_xmp_orientation((const uint8_t *)texts[i].text, texts[i].length);
+    free(texts);
+    return orientation;
+}
+
 static lks_status decode(lks_image *out, lks_decode_job *job, spng_ctx *png, lks_error *err)
 {
     spng_set_chunk_limits(png, MAX_CHUNK_BYTES, MAX_CHUNK_BYTES);
@@ -118,8 +133,11 @@ static lks_status decode(lks_image *out, lks_decode_job *job, spng_ctx *png, lks
     }
     job->damaged |= s.n_missing > 0;
     struct spng_exif exif;
+    job->orientation = 0;
     if (spng_get_exif(png, &exif) == SPNG_OK)
         job->orientation = lks_exif_orientation((const uint8_t *)exif.data, exif.length);
+    if (job->orientation == 0)
+        job->orientation = orientation_of_texts(png);
     return LKS_OK;
 }
 

@@ -163,6 +163,8 @@ static lks_status check_png_size(const lks_decode_job *job, lks_error *err)
 }
 #endif
 
+enum { MIRRORED = 2 }; /* of EXIF's orientations */
+
 static bool bmp_is_run_length_coded(const uint8_t *bytes, size_t n)
 {
     enum { HEADER_AT = 14, COMPRESSION_AT = 30, RLE8 = 1, RLE4 = 2 };
@@ -182,8 +184,11 @@ lks_status lks_decode_stb(lks_image *out, lks_decode_job *job, const char *forma
     if (strcmp(format, "BMP") == 0 && bmp_is_run_length_coded(job->bytes, job->n_bytes))
         return lks_error_set(err, LKS_ERR_UNSUPPORTED,
                              "%s: a run-length coded BMP, which is not read; convert it to PNG", job->name);
-    if (strcmp(format, "GIF") != 0)
-        return decode(out, job, job->bytes, format, err);
+    if (strcmp(format, "GIF") != 0) {
+        lks_status st = decode(out, job, job->bytes, format, err);
+        bool from_the_right = strcmp(format, "TGA") == 0 && (job->bytes[17] & 0x10) != 0;
+        return st == LKS_OK && from_the_right ? lks_image_orient(out, MIRRORED, job->name, err) : st;
+    }
 
     uint8_t *copy = malloc(job->n_bytes);
     if (!copy)

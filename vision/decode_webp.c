@@ -87,10 +87,16 @@ static lks_status decode_demuxed(lks_image *out, lks_decode_job *job, WebPDemuxe
 static void read_orientation(lks_decode_job *job, const WebPDemuxer *demuxer)
 {
     WebPChunkIterator chunk;
+    int orientation = 0;
     if (WebPDemuxGetChunk(demuxer, "EXIF", 1, &chunk)) {
-        job->orientation = lks_exif_orientation(chunk.chunk.bytes, chunk.chunk.size);
+        orientation = lks_exif_orientation(chunk.chunk.bytes, chunk.chunk.size);
         WebPDemuxReleaseChunkIterator(&chunk);
     }
+    if (orientation == 0 && WebPDemuxGetChunk(demuxer, "XMP ", 1, &chunk)) {
+        orientation = lks_xmp_orientation(chunk.chunk.bytes, chunk.chunk.size);
+        WebPDemuxReleaseChunkIterator(&chunk);
+    }
+    job->orientation = orientation;
 }
 
 lks_status lks_decode_webp(lks_image *out, lks_decode_job *job, lks_error *err)

@@ -14,6 +14,7 @@
 #endif
 
 #include "tests/vision/fixtures.h"
+#include "vision/decode.h"
 #include "vision/image.h"
 
 static double cpu_seconds(void)
@@ -447,6 +448,64 @@ static void test_kinds_of_bmp(void **state)
     assert_non_null(strstr(err.message, "run-length"));
 }
 
+/* Rows of a TGA may go from the right to the left. */
+static void test_mirrored_tga(void **state)
+{
+    (void)state;
+    static const uint8_t bytes[] = {0, 0, 2, 0, 0,  0,    0, 0, 0,   0,   0, 0,
+                                    2, 0, 1, 0, 24, 0x30, 0, 0, 255, 255, 0, 0}; /* red, blue */
+    static const uint8_t expected[] = {0, 0, 255, 255, 0, 0};
+    lks_error err;
+    lks_image image;
+    assert_int_equal(lks_image_decode(&image, NULL, bytes, sizeof bytes, "a.tga", NULL, &err), LKS_OK);
+    assert_memory_equal(image.rgb, expected, sizeof expected);
+    lks_image_release(&image);
+}
+
+/* XMP turns a photo whose EXIF does not say how it lies. */
+static void test_orientation_of_xmp(void **state)
+{
+    (void)state;
+#ifdef LKS_PORTABLE
+    print_message("Skipped: a portable build reads no orientation\n");
+    skip();
+#else
+    static const struct {
+        const char *packet;
+        int orientation;
+    } cases[] = {
+        {"<a tiff:Orientation=\"6\"/>", 6},
+        {"<tiff:Orientation>8</tiff:Orientation>", 8},
+        {"<a/>", 1},
+        {"<a tiff:Orientation=\"9\"/>", 1},
+        {"<a tiff:OrientationX tiff:Orientation=\"3\">", 3},
+        {"tiff:Orientation=\"", 1},
+        {"tiff:Orientation", 1},
+        {"", 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(lks_xmp_orientation((const uint8_t *)cases[i].packet, strlen(cases[i].packet)),
+                         cases[i].orientation);
+
+    static const char segment[] = "\xFF\xE1\0\x38"
+                                  "http://ns.adobe.com/xap/1.0/\0<a tiff:Orientation=\"6\"/>";
+    enum { LENGTH_BYTES = 0x38 + 2 };
+    static uint8_t bytes[1 << 20];
+    FILE *f = fopen("assets/photos/coffee.jpg", "r");
+    assert_non_null(f);
+    size_t n = fread(bytes, 1, 2, f); /* the start of the image */
+    memcpy(bytes + n, segment, LENGTH_BYTES);
+    n += LENGTH_BYTES;
+    n += fread(bytes + n, 1, sizeof bytes - n, f);
+    fclose(f);
+    lks_error err;
+    lks_image image;
+    assert_int_equal(lks_image_decode(&image, NULL, bytes, n, "turned.jpg", NULL, &err), LKS_OK);
+    assert_true(image.width == 400 && image.height == 600);
+    lks_image_release(&image);
+#endif
+}
+
 /* Scaled decoding happens only to large photos, when both sides are at least 4 times the target, and leaves at least twice
  * the target. */
 static void test_scaled_decoding(void **state)
@@ -494,6 +553,8 @@ int main(void)
         cmocka_unit_test(test_progressive_bomb),
         cmocka_unit_test(test_known_but_unsupported),
         cmocka_unit_test(test_kinds_of_bmp),
+        cmocka_unit_test(test_mirrored_tga),
+        cmocka_unit_test(test_orientation_of_xmp),
         cmocka_unit_test(test_scaled_decoding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
