@@ -177,8 +177,7 @@ void album_clear(album *a)
     g_queue_clear_full(&a->remembered, g_object_unref);
     g_hash_table_remove_all(a->by_path);
     a->counts = (album_counts){0};
-    for (guint i = 0; i < g_list_model_get_n_items(G_LIST_MODEL(a->photos)); i++)
-        engine_forget(a->engine, photo_at(a, i));
+    engine_forget_all(a->engine);
     g_list_store_remove_all(a->photos);
     a->events.moved(a->context);
 }

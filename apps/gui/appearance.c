@@ -2,15 +2,17 @@
  * (org.freedesktop.appearance color-scheme: 1 dark, 2 light, 0 no preference); where there is none, GTK's own setting holds. */
 #include "apps/gui/appearance.h"
 
-static const char rules[] = ".row { padding: 6px; }\n"
-                            ".thumbnail { border-radius: 6px; background: alpha(currentColor, 0.08); }\n"
-                            "row:selected .error { color: inherit; }\n"
-                            ".name { font-size: smaller; }\n"
-                            ".detail { padding: 12px; }\n"
-                            ".word { padding: 2px 7px; min-height: 0; min-width: 0; font-size: 1.25em; }\n"
-                            ".word:checked { background: #ff9614; color: #000; }\n"
-                            ".status { padding: 4px 12px; }\n"
-                            ".welcome { font-size: 1.25em; }\n";
+static const char rules[] =
+    ".row { padding: 6px; }\n"
+    ".thumbnail { border-radius: 6px; background: alpha(currentColor, 0.08); }\n"
+    "label.error { color: mix(#e01b24, currentColor, 0.4); }\n" /* near the text's: dark on light, light on dark */
+    "row:selected .error { color: inherit; }\n"
+    ".name { font-size: smaller; }\n"
+    ".detail { padding: 12px; }\n"
+    ".word { padding: 2px 7px; min-height: 0; min-width: 0; font-size: 1.25em; }\n"
+    ".word:checked { background: #ff9614; color: #000; }\n"
+    ".status { padding: 4px 12px; }\n"
+    ".welcome { font-size: 1.25em; }\n";
 
 static void obey(GVariant *value)
 {
@@ -20,9 +22,14 @@ static void obey(GVariant *value)
         g_variant_unref(scheme);
         scheme = inner;
     }
-    if (g_variant_is_of_type(scheme, G_VARIANT_TYPE_UINT32) && g_variant_get_uint32(scheme) != 0)
-        g_object_set(gtk_settings_get_default(), "gtk-application-prefer-dark-theme", g_variant_get_uint32(scheme) == 1,
-                     NULL);
+    if (g_variant_is_of_type(scheme, G_VARIANT_TYPE_UINT32)) {
+        static const char dark[] = "gtk-application-prefer-dark-theme";
+        guint32 preference = g_variant_get_uint32(scheme);
+        if (preference == 0)
+            gtk_settings_reset_property(gtk_settings_get_default(), dark);
+        else
+            g_object_set(gtk_settings_get_default(), dark, preference == 1, NULL);
+    }
     g_variant_unref(scheme);
 }
 

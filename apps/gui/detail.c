@@ -115,9 +115,12 @@ static void show_told(detail *d)
         char *model =
             g_strdup_printf("%s · %.0f ms%s", told->model, told->ms, told->damaged ? " · the file is damaged" : "");
         gtk_level_bar_set_value(GTK_LEVEL_BAR(d->sure), told->confidence);
+        char *tip = g_strdup_printf("%s\nThe mean probability of the caption's parts", sure);
         gtk_label_set_text(GTK_LABEL(d->sure_label), sure);
+        gtk_widget_set_tooltip_text(d->sure_label, tip);
         gtk_label_set_text(GTK_LABEL(d->model), model);
         g_free(sure);
+        g_free(tip);
         g_free(model);
     } else {
         gtk_label_set_text(GTK_LABEL(d->sure_label), "");
@@ -230,6 +233,20 @@ void detail_edit(detail *d)
     gtk_widget_grab_focus(d->editor);
 }
 
+void detail_revert(detail *d)
+{
+    const telling *told = d->photo ? d->photo->told : NULL;
+    if (!told || strcmp(told->text, d->photo->text) == 0)
+        return;
+    GtkTextBuffer *buffer = gtk_text_view_get_buffer(GTK_TEXT_VIEW(d->editor));
+    GtkTextIter begin, end;
+    gtk_text_buffer_begin_user_action(buffer);
+    gtk_text_buffer_get_bounds(buffer, &begin, &end);
+    gtk_text_buffer_delete(buffer, &begin, &end);
+    gtk_text_buffer_insert(buffer, &begin, told->text, -1);
+    gtk_text_buffer_end_user_action(buffer);
+}
+
 /* ---- widgets ---- */
 
 static GtkWidget *make_picture(detail *d)
@@ -249,8 +266,7 @@ static GtkWidget *make_sure(detail *d)
     GtkWidget *line = gtk_box_new(GTK_ORIENTATION_HORIZONTAL, 8);
     d->sure = g_object_new(GTK_TYPE_LEVEL_BAR, "width-request", 96, "valign", GTK_ALIGN_CENTER, NULL);
     gtk_accessible_update_property(GTK_ACCESSIBLE(d->sure), GTK_ACCESSIBLE_PROPERTY_LABEL, "Confidence", -1);
-    d->sure_label = gtk_label_new("");
-    gtk_widget_set_tooltip_text(d->sure_label, "The mean probability of the caption's parts");
+    d->sure_label = g_object_new(GTK_TYPE_LABEL, "ellipsize", PANGO_ELLIPSIZE_END, NULL);
     d->model = g_object_new(GTK_TYPE_LABEL, "ellipsize", PANGO_ELLIPSIZE_END, "hexpand", TRUE, "xalign", 1.0, NULL);
     gtk_widget_add_css_class(d->model, "dim-label");
     gtk_box_append(GTK_BOX(line), d->sure);
@@ -301,7 +317,8 @@ detail *detail_new(const detail_events *events, void *context)
     d->transport = transport_new(events->sought, context);
     d->box = gtk_box_new(GTK_ORIENTATION_VERTICAL, 8);
     gtk_widget_add_css_class(d->box, "detail");
-    d->message = g_object_new(GTK_TYPE_LABEL, "wrap", TRUE, "xalign", 0.0, "selectable", TRUE, "visible", FALSE, NULL);
+    d->message = g_object_new(GTK_TYPE_LABEL, "wrap", TRUE, "wrap-mode", PANGO_WRAP_WORD_CHAR, "xalign", 0.0,
+                              "selectable", TRUE, "visible", FALSE, NULL);
     gtk_widget_add_css_class(d->message, "error");
     GtkWidget *parts[] = {make_picture(d), transport_widget(d->transport),
                           d->message,      words_widget(d->words),

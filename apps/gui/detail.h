@@ -31,4 +31,7 @@ void detail_step_word(detail *d, int step);
 /* Lets the reader type. */
 void detail_edit(detail *d);
 
+/* Back to what the model said, as if it had been typed: it can be undone. */
+void detail_revert(detail *d);
+
 #endif

@@ -60,7 +60,7 @@ typedef struct news {
     news_kind kind;
     engine *engine;
     guint generation;
-    Photo *photo; /* or NULL; a reference unless NEWS_BEGUN */
+    Photo *photo; /* a reference, or NULL */
     telling *told;
     preview *shown;
     char *model, *message, **languages;
@@ -387,6 +387,13 @@ void engine_forget(engine *e, Photo *photo)
         clear_frame(&e->look);
     if (e->in_work == photo)
         g_atomic_int_set(&e->stops, 1);
+    g_mutex_unlock(&e->mutex);
+}
+
+void engine_forget_all(engine *e)
+{
+    g_mutex_lock(&e->mutex);
+    empty(e);
     g_mutex_unlock(&e->mutex);
 }
 

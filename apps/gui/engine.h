@@ -37,6 +37,7 @@ void engine_raise(engine *e, Photo *photo);
 
 /* Takes it out of the queue; if it is in work, that ends without an event. */
 void engine_forget(engine *e, Photo *photo);
+void engine_forget_all(engine *e);
 
 /* Reads the picture of a photo again, before anything else; one at a time, the last one asked for. */
 void engine_show(engine *e, Photo *photo);

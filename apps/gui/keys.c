@@ -2,15 +2,15 @@
 #include "apps/gui/keys.h"
 
 static const struct key {
-    const char *group, *action, *keys, *title; /* keys: one or more, separated by spaces; action NULL: GTK's own */
+    const char *group, *action, *keys, *title; /* keys: one or more, separated by spaces; action NULL: a widget's own */
 } keys[] = {
     {"Photos", "win.open", "<Control>o", "Open photos"},
     {"Photos", "win.open-folder", "<Control><Shift>o", "Open a folder"},
     {"Photos", "win.open-camera", "<Control><Shift>k", "Open a camera"},
     {"Photos", "win.play", "<Control>space", "Play a clip, or stop it"},
-    {"Photos", "win.remove", "<Control>Delete", "Take the photo off the list"},
     {"Photos", "win.pause", "<Control>p", "Pause, or go on captioning"},
     {"Photos", NULL, "Up Down", "Choose a photo in the list"},
+    {"Photos", NULL, "Delete <Control>Delete", "Take the photo off the list"},
     {"Words", "win.next-word", "<Alt>Right", "Show where the model looked for the next word"},
     {"Words", "win.previous-word", "<Alt>Left", "The same for the word before"},
     {"Words", "win.no-word", "Escape", "Show the picture as it is"},

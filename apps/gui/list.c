@@ -111,6 +111,16 @@ static void on_unbind(GtkListItemFactory *factory, GtkListItem *item)
     r->photo = NULL;
 }
 
+/* Keys of the list and not of the window: a text field deletes words with them. */
+static void add_keys(GtkWidget *view)
+{
+    GtkEventController *controller = gtk_shortcut_controller_new();
+    gtk_shortcut_controller_add_shortcut(GTK_SHORTCUT_CONTROLLER(controller),
+                                         gtk_shortcut_new(gtk_shortcut_trigger_parse_string("Delete|<Control>Delete"),
+                                                          gtk_named_action_new("win.remove")));
+    gtk_widget_add_controller(view, controller);
+}
+
 GtkWidget *list_new(GtkSelectionModel *photos)
 {
     GtkListItemFactory *factory = gtk_signal_list_item_factory_new();
@@ -119,5 +129,6 @@ GtkWidget *list_new(GtkSelectionModel *photos)
     g_signal_connect(factory, "unbind", G_CALLBACK(on_unbind), NULL);
     GtkWidget *view = gtk_list_view_new(photos, factory);
     gtk_accessible_update_property(GTK_ACCESSIBLE(view), GTK_ACCESSIBLE_PROPERTY_LABEL, "Photos", -1);
+    add_keys(view);
     return view;
 }

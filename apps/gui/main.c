@@ -22,10 +22,9 @@ static const GOptionEntry options[] = {
     {G_OPTION_REMAINING, 0, G_OPTION_FLAG_NONE, G_OPTION_ARG_FILENAME_ARRAY, NULL, NULL, "[PHOTO|CLIP|CAMERA|FOLDER…]"},
     {NULL, 0, G_OPTION_FLAG_NONE, G_OPTION_ARG_NONE, NULL, NULL, NULL}};
 
-/* Options have twins in the environment; the option wins. */
-static int read_beams(GVariantDict *given)
+/* Options have twins in the environment, of which text is that of --beams or NULL; the option wins. */
+static int read_beams(GVariantDict *given, const char *text)
 {
-    const char *text = g_getenv("LOOKSAY_BEAMS");
     guint64 number;
     g_variant_dict_lookup(given, "beams", "&s", &text); /* a number 0 would not get here: GLib takes it for none */
     if (!text)
@@ -41,7 +40,7 @@ static int on_local_options(GApplication *app, GVariantDict *given, program *p)
         g_print("looksay-gui %s\n", lks_version());
         return EXIT_SUCCESS;
     }
-    if (read_beams(given) == 0) {
+    if (read_beams(given, g_getenv("LOOKSAY_BEAMS")) == 0) {
         g_printerr("looksay-gui: --beams takes a whole number from 1 to %d\n", MAX_BEAMS);
         return EXIT_USAGE;
     }
@@ -83,7 +82,8 @@ static int on_command_line(GApplication *app, GApplicationCommandLine *line, pro
     if (!g_variant_dict_lookup(given, "model", "^&ay", &name))
         name = g_application_command_line_getenv(line, "LOOKSAY_MODEL");
     char *model = name ? absolute(line, name) : NULL;
-    engine_choice chosen = {.model = model, .n_beams = read_beams(given)};
+    engine_choice chosen = {.model = model,
+                            .n_beams = read_beams(given, g_application_command_line_getenv(line, "LOOKSAY_BEAMS"))};
     if (!g_variant_dict_lookup(given, "lang", "&s", &chosen.language))
         chosen.language = g_application_command_line_getenv(line, "LOOKSAY_LANG");
     window_use(p->window, &chosen);
@@ -108,7 +108,8 @@ int main(int argc, char **argv)
     g_log_writer_default_set_use_stderr(TRUE);
     g_set_application_name("Looksay");
     gtk_window_set_default_icon_name(APPLICATION_ID);
-    GtkApplication *app = gtk_application_new(APPLICATION_ID, G_APPLICATION_HANDLES_COMMAND_LINE);
+    GtkApplication *app =
+        gtk_application_new(APPLICATION_ID, G_APPLICATION_HANDLES_COMMAND_LINE | G_APPLICATION_SEND_ENVIRONMENT);
     g_application_add_main_option_entries(G_APPLICATION(app), options);
     g_application_set_option_context_summary(G_APPLICATION(app), "Says what photos show.");
     g_signal_connect(app, "handle-local-options", G_CALLBACK(on_local_options), &p);

@@ -12,6 +12,7 @@ static void photo_finalize(GObject *object)
     g_free(p->name);
     g_free(p->text);
     g_free(p->message);
+    g_slist_free(p->saved);
     telling_unref(p->told);
     preview_unref(p->shown);
     G_OBJECT_CLASS(photo_parent_class)->finalize(object);
@@ -43,6 +44,11 @@ Photo *photo_new(const char *path, bool is_live)
     return p;
 }
 
+bool photo_is_unsaved(const Photo *p)
+{
+    return p->edited && !p->saved;
+}
+
 void photo_set_waiting(Photo *p)
 {
     p->state = PHOTO_WAITING;
@@ -65,7 +71,7 @@ void photo_set_told(Photo *p, telling *t)
     if (!p->edited && g_strcmp0(p->text, t->text) != 0) {
         g_free(p->text);
         p->text = g_strdup(t->text);
-        p->saved = false;
+        g_clear_slist(&p->saved, NULL);
     }
     tell(p);
 }
@@ -93,14 +99,20 @@ void photo_edit(Photo *p, const char *text)
     g_free(p->text);
     p->text = g_strdup(text);
     p->edited = !p->told || strcmp(p->told->text, text) != 0;
-    p->saved = false;
+    g_clear_slist(&p->saved, NULL);
     tell(p);
 }
 
-void photo_set_saved(Photo *p, const char *message)
+bool photo_is_saved_as(const Photo *p, const char *format)
+{
+    return g_slist_find(p->saved, g_intern_string(format));
+}
+
+void photo_set_saved(Photo *p, const char *format, const char *message)
 {
     g_free(p->message);
     p->message = g_strdup(message);
-    p->saved = !message;
+    if (!message && !photo_is_saved_as(p, format))
+        p->saved = g_slist_prepend(p->saved, (gpointer)g_intern_string(format));
     tell(p);
 }

@@ -22,13 +22,16 @@ struct _Photo {
     photo_state state;
     char *text;     /* the caption, which its reader may have edited; NULL until there is one */
     bool edited;    /* text is no longer what the model said */
-    bool saved;     /* text is on the disk */
+    GSList *saved;  /* formats in which text is on the disk, interned; see save.h */
     char *message;  /* what failed: reading it, or saving it; NULL: nothing */
     telling *told;  /* NULL until there is one */
     preview *shown; /* the picture, while it is remembered; see album.c */
 };
 
 Photo *photo_new(const char *path, bool is_live);
+
+/* Whether words that were typed would be lost with it. */
+bool photo_is_unsaved(const Photo *p);
 
 void photo_set_waiting(Photo *p);
 void photo_set_working(Photo *p);
@@ -38,7 +41,8 @@ void photo_set_failed(Photo *p, const char *message);
 void photo_set_preview(Photo *p, preview *shown); /* NULL: forget it */
 /* What the reader typed. */
 void photo_edit(Photo *p, const char *text);
-/* message NULL: the caption was saved; otherwise why not. */
-void photo_set_saved(Photo *p, const char *message);
+/* message NULL: the caption was saved in that format; otherwise why not. */
+void photo_set_saved(Photo *p, const char *format, const char *message);
+bool photo_is_saved_as(const Photo *p, const char *format);
 
 #endif

@@ -64,7 +64,7 @@ static void on_done(GObject *source, GAsyncResult *result, gpointer data)
         item *it = &b->items[i];
         n_failed += it->message != NULL;
         if (g_strcmp0(it->text, it->photo->text) == 0) /* what was typed meanwhile is not saved */
-            photo_set_saved(it->photo, it->message);
+            photo_set_saved(it->photo, b->format, it->message);
     }
     char *message = n_failed == 0 && b->n == 1 ? g_strdup_printf("Saved the caption of %s", b->items[0].photo->name)
                                                : g_strdup_printf("Saved %u of %u captions", b->n - n_failed, b->n);

@@ -70,7 +70,11 @@ static void on_opened(void *context, const char *model, char **languages, const 
     window *w = context;
     if (!w->widget)
         return;
-    gtk_menu_button_set_label(GTK_MENU_BUTTON(w->model_button), error ? "No model" : model);
+    w->no_model = error;
+    char *tip = g_strdup_printf("%s\nThe model, and how it searches", model);
+    gtk_label_set_text(GTK_LABEL(w->model_label), error ? "No model" : model);
+    gtk_widget_set_tooltip_text(w->model_label, error ? NULL : tip);
+    g_free(tip);
     show_languages(w, languages);
     if (error)
         window_warn(w, error);
@@ -159,6 +163,7 @@ static void use(window *w, const engine_choice *wanted)
     w->model = model;
     w->language = language;
     w->n_beams = wanted->n_beams;
+    w->no_model = !found;
     gtk_spin_button_set_value(GTK_SPIN_BUTTON(w->beams), w->n_beams);
     if (found) {
         album_use(w->album, &(engine_choice){w->model, w->language, w->n_beams});
@@ -175,10 +180,12 @@ void window_use(window *w, const engine_choice *given)
     engine_choice is = {w->model, w->language, w->n_beams};
     if (!w->model)
         is = (engine_choice){w->prefs.model, w->prefs.language, w->prefs.n_beams};
-    else if (!given->model && !given->language && given->n_beams < 0)
-        return;
-    use(w, &(engine_choice){given->model ? given->model : is.model, given->language ? given->language : is.language,
-                            given->n_beams >= 0 ? given->n_beams : is.n_beams});
+    engine_choice wanted = {given->model ? given->model : is.model, given->language ? given->language : is.language,
+                            given->n_beams >= 0 ? given->n_beams : is.n_beams};
+    bool in_use = w->model && strcmp(wanted.model, w->model) == 0 && g_strcmp0(wanted.language, w->language) == 0 &&
+                  wanted.n_beams == w->n_beams;
+    if (!in_use || w->no_model)
+        use(w, &wanted);
 }
 
 void window_set_model(window *w, const char *model)
@@ -223,13 +230,13 @@ static void on_sought(void *context, double seconds)
 
 /* ---- beginning and end ---- */
 
-static guint count_unsaved(const window *w)
+guint window_count_unsaved(const window *w)
 {
     GListModel *photos = album_photos(w->album);
     guint n = 0;
     for (guint i = 0; i < g_list_model_get_n_items(photos); i++) {
         Photo *photo = g_list_model_get_item(photos, i);
-        n += photo->edited && !photo->saved;
+        n += photo_is_unsaved(photo);
         g_object_unref(photo);
     }
     return n;
@@ -238,32 +245,41 @@ static guint count_unsaved(const window *w)
 static void on_answer(GtkDialog *dialog, int response, window *w)
 {
     gtk_window_destroy(GTK_WINDOW(dialog));
-    if (response == GTK_RESPONSE_NO) {
-        w->sure_to_close = true;
-        gtk_window_close(w->widget);
-    }
+    if (response == GTK_RESPONSE_NO && w->widget)
+        w->after_answer(w);
 }
 
-static void ask(window *w, guint n)
+void window_lose(window *w, guint n, const char *answer, void (*then)(window *w))
 {
+    if (n == 0) {
+        then(w);
+        return;
+    }
+    w->after_answer = then;
     char *text =
         n == 1 ? g_strdup("One edited caption is not saved") : g_strdup_printf("%u edited captions are not saved", n);
     GtkWidget *dialog =
         gtk_message_dialog_new(w->widget, GTK_DIALOG_MODAL, GTK_MESSAGE_QUESTION, GTK_BUTTONS_NONE, "%s", text);
     g_free(text);
-    gtk_dialog_add_button(GTK_DIALOG(dialog), "_Close Without Saving", GTK_RESPONSE_NO);
+    gtk_dialog_add_button(GTK_DIALOG(dialog), answer, GTK_RESPONSE_NO);
     gtk_dialog_add_button(GTK_DIALOG(dialog), "_Go Back", GTK_RESPONSE_CANCEL);
     gtk_dialog_set_default_response(GTK_DIALOG(dialog), GTK_RESPONSE_CANCEL);
     g_signal_connect(dialog, "response", G_CALLBACK(on_answer), w);
     gtk_window_present(GTK_WINDOW(dialog));
 }
 
+static void close_unsaved(window *w)
+{
+    w->sure_to_close = true;
+    gtk_window_close(w->widget);
+}
+
 /* From here on no widget is touched any more. */
 static gboolean on_close(GtkWindow *widget, window *w)
 {
-    guint n_unsaved = w->sure_to_close ? 0 : count_unsaved(w);
+    guint n_unsaved = w->sure_to_close ? 0 : window_count_unsaved(w);
     if (n_unsaved > 0) {
-        ask(w, n_unsaved);
+        window_lose(w, n_unsaved, "_Close Without Saving", close_unsaved);
         return TRUE;
     }
     w->prefs.maximized = gtk_window_is_maximized(widget);

@@ -18,8 +18,8 @@ void window_present(window *w);
 /* Adds photos, clips and what is in folders. paths: ends with NULL. */
 void window_open(window *w, char **paths);
 
-/* model, language NULL, n_beams -1: as they are. Counts for this run of the program; what the reader chooses in the window is
- * remembered. */
+/* model, language NULL, n_beams -1: as they are; what is in use already is left alone. Counts for this run of the program; what the
+ * reader chooses in the window is remembered. */
 void window_use(window *w, const engine_choice *given);
 
 #endif

@@ -125,7 +125,7 @@ static void on_save_all(GSimpleAction *action, GVariant *parameter, gpointer dat
     GPtrArray *all = g_ptr_array_new_with_free_func(g_object_unref);
     for (guint i = 0; i < g_list_model_get_n_items(photos); i++) {
         Photo *photo = g_list_model_get_item(photos, i);
-        if (photo->text && !photo->saved)
+        if (photo->text && !photo_is_saved_as(photo, w->prefs.format))
             g_ptr_array_add(all, photo);
         else
             g_object_unref(photo);
@@ -149,9 +149,7 @@ static void on_revert(GSimpleAction *action, GVariant *parameter, gpointer data)
 {
     (void)action;
     (void)parameter;
-    Photo *photo = window_selected(data);
-    if (photo && photo->told)
-        photo_edit(photo, photo->told->text);
+    detail_revert(((window *)data)->detail);
 }
 
 static void on_edit(GSimpleAction *action, GVariant *parameter, gpointer w)
@@ -184,14 +182,29 @@ static void on_no_word(GSimpleAction *action, GVariant *parameter, gpointer w)
 
 /* ---- the list ---- */
 
+static void remove_selected(window *w)
+{
+    Photo *photo = window_selected(w);
+    if (photo)
+        album_remove(w->album, photo);
+}
+
 static void on_remove(GSimpleAction *action, GVariant *parameter, gpointer data)
 {
     (void)action;
     (void)parameter;
     window *w = data;
     Photo *photo = window_selected(w);
-    if (photo)
-        album_remove(w->album, photo);
+    window_lose(w, photo && photo_is_unsaved(photo), "_Take Off Without Saving", remove_selected);
+}
+
+/* What is still being read from folders is not wanted either. */
+static void clear(window *w)
+{
+    g_cancellable_cancel(w->gathering);
+    g_object_unref(w->gathering);
+    w->gathering = g_cancellable_new();
+    album_clear(w->album);
 }
 
 static void on_clear(GSimpleAction *action, GVariant *parameter, gpointer data)
@@ -199,7 +212,7 @@ static void on_clear(GSimpleAction *action, GVariant *parameter, gpointer data)
     (void)action;
     (void)parameter;
     window *w = data;
-    album_clear(w->album);
+    window_lose(w, window_count_unsaved(w), "_Clear Without Saving", clear);
 }
 
 /* ---- what has a state ---- */

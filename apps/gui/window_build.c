@@ -125,7 +125,12 @@ static GtkWidget *make_model_button(window *w)
     gtk_box_append(GTK_BOX(box), line);
     gtk_box_append(GTK_BOX(box), make_languages(w));
     GtkWidget *popover = g_object_new(GTK_TYPE_POPOVER, "child", box, NULL);
-    GtkWidget *button = g_object_new(GTK_TYPE_MENU_BUTTON, "label", "No model", "popover", popover, "tooltip-text",
+    w->model_label = g_object_new(GTK_TYPE_LABEL, "label", "No model", "ellipsize", PANGO_ELLIPSIZE_MIDDLE,
+                                  "max-width-chars", 30, NULL);
+    GtkWidget *face = gtk_box_new(GTK_ORIENTATION_HORIZONTAL, 6);
+    gtk_box_append(GTK_BOX(face), w->model_label);
+    gtk_box_append(GTK_BOX(face), gtk_image_new_from_icon_name("pan-down-symbolic"));
+    GtkWidget *button = g_object_new(GTK_TYPE_MENU_BUTTON, "child", face, "popover", popover, "tooltip-text",
                                      "The model, and how it searches", NULL);
     name(button, "Model");
     return button;
@@ -141,13 +146,12 @@ static GtkWidget *make_header(window *w)
     gtk_widget_set_tooltip_text(w->pause, "Pause (Ctrl+P)");
     name(w->pause, "Pause");
     w->menu_button = make_menu();
-    w->model_button = make_model_button(w);
     gtk_header_bar_pack_start(GTK_HEADER_BAR(header), open);
     gtk_header_bar_pack_start(GTK_HEADER_BAR(header),
                               make_icon_button("folder-open-symbolic", "win.open-folder", "Open a folder"));
     gtk_header_bar_pack_start(GTK_HEADER_BAR(header), w->pause);
     gtk_header_bar_pack_end(GTK_HEADER_BAR(header), w->menu_button);
-    gtk_header_bar_pack_end(GTK_HEADER_BAR(header), w->model_button);
+    gtk_header_bar_pack_end(GTK_HEADER_BAR(header), make_model_button(w));
     return header;
 }
 
@@ -182,7 +186,8 @@ static GtkWidget *make_bar(window *w)
 {
     w->bar = g_object_new(GTK_TYPE_INFO_BAR, "message-type", GTK_MESSAGE_ERROR, "show-close-button", TRUE, "revealed",
                           FALSE, "accessible-role", GTK_ACCESSIBLE_ROLE_ALERT, NULL);
-    w->bar_label = g_object_new(GTK_TYPE_LABEL, "wrap", TRUE, "xalign", 0.0, "selectable", TRUE, NULL);
+    w->bar_label = g_object_new(GTK_TYPE_LABEL, "wrap", TRUE, "wrap-mode", PANGO_WRAP_WORD_CHAR, "xalign", 0.0,
+                                "selectable", TRUE, NULL);
     gtk_info_bar_add_child(GTK_INFO_BAR(w->bar), w->bar_label);
     return w->bar;
 }

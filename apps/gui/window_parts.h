@@ -15,7 +15,7 @@ struct window {
     album *album;
     detail *detail;
     GtkSingleSelection *selection;
-    GtkWidget *stack, *list, *status, *progress, *bar, *bar_label, *pause, *model_button, *menu_button, *beams,
+    GtkWidget *stack, *list, *status, *progress, *bar, *bar_label, *pause, *model_label, *menu_button, *beams,
         *languages, *languages_line;
     prefs prefs;
     char *model, *language; /* in use */
@@ -26,8 +26,10 @@ struct window {
     Photo *clip;            /* that it plays, or NULL */
     player_frame frame;     /* the last one of that; rgb NULL: there was none */
     bool wants_caption, clip_ended;
-    GCancellable *gathering; /* of all folders that are being read */
-    int n_saving;            /* savings and exports on their way */
+    bool no_model;                   /* `model` is missing, or could not be opened */
+    GCancellable *gathering;         /* of all folders that are being read */
+    int n_saving;                    /* savings and exports on their way */
+    void (*after_answer)(window *w); /* what the reader is asked about */
     bool paused, sure_to_close;
 };
 
@@ -44,6 +46,12 @@ Photo *window_selected(const window *w);
 void window_warn(window *w, const char *message);
 /* A message in passing. */
 void window_say(window *w, const char *message);
+
+/* How many edited captions are not saved. */
+guint window_count_unsaved(const window *w);
+/* Does `then`, which loses n edited captions that are not saved. If there are any, the reader is asked first; answer: the button
+ * that says so. */
+void window_lose(window *w, guint n, const char *answer, void (*then)(window *w));
 
 void window_set_model(window *w, const char *model); /* remembered */
 

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zlib
 from pathlib import Path
@@ -216,6 +217,37 @@ class Desk:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+class Portal:
+    """What tells programs whether the desktop is dark: 1 yes, 2 no, 0 no preference."""
+
+    NAME, PATH, INTERFACE = "org.freedesktop.portal.Desktop", "/org/freedesktop/portal/desktop", "org.freedesktop.portal.Settings"
+    KEY = "org.freedesktop.appearance", "color-scheme"
+    METHOD = "<arg type='s' direction='in'/><arg type='s' direction='in'/><arg type='v' direction='out'/>"
+
+    def __init__(self, desk, dark):
+        self.dark = dark
+        self.bus = desk.connect(desk.environment["DBUS_SESSION_BUS_ADDRESS"])
+        description = f"<node><interface name='{self.INTERFACE}'><method name='Read'>{self.METHOD}</method></interface></node>"
+        self.bus.register_object(self.PATH, Gio.DBusNodeInfo.new_for_xml(description).interfaces[0], self.answer, None, None)
+        Gio.bus_own_name_on_connection(self.bus, self.NAME, Gio.BusNameOwnerFlags.NONE, None, None)
+        self.loop = GLib.MainLoop()
+        self.thread = threading.Thread(target=self.loop.run)
+        self.thread.start()
+
+    def answer(self, bus, sender, path, interface, method, arguments, invocation):
+        invocation.return_value(GLib.Variant("(v)", (GLib.Variant("v", GLib.Variant("u", self.dark)),)))
+
+    def tell(self, dark):
+        self.dark = dark
+        self.bus.emit_signal(None, self.PATH, self.INTERFACE, "SettingChanged",
+                             GLib.Variant("(ssv)", (*self.KEY, GLib.Variant("u", dark))))
+
+    def close(self):
+        self.loop.quit()
+        self.thread.join()
+        self.bus.close_sync(None)
+
+
 class Gui:
     """looksay-gui, started and driven."""
 
@@ -223,7 +255,8 @@ class Gui:
         self.desk = desk
         self.config = Path(config or tempfile.mkdtemp(prefix="config-", dir=desk.folder))
         self.log = tempfile.TemporaryFile()
-        env = dict(desk.environment, XDG_CONFIG_HOME=str(self.config), **(environment or {}))
+        self.environment = dict(desk.environment, XDG_CONFIG_HOME=str(self.config))
+        env = dict(self.environment, **(environment or {}))
         if debug:
             env["G_MESSAGES_DEBUG"] = "looksay-gui"
         command = [program, *(["--model", str(model)] if model else []), *map(str, arguments)]
@@ -275,6 +308,18 @@ class Gui:
 
     def key(self, *keys):
         self.desk.xdotool("key", "--clearmodifiers", *keys)
+
+    def act(self, action, *parameter):
+        """What an item of the menu does."""
+        values = [GLib.Variant("s", word) for word in parameter]
+        self.desk.bus.call_sync("org.looksay.Looksay", "/org/looksay/Looksay/window/1", "org.gtk.Actions", "Activate",
+                                GLib.Variant("(sava{sv})", (action, values, {})), None, Gio.DBusCallFlags.NONE, 5000, None)
+
+    def start_again(self, *arguments, **environment):
+        """A second start, which hands over what it is told and ends."""
+        done = subprocess.run([self.process.args[0], *map(str, arguments)], env=dict(self.environment, **environment),
+                              capture_output=True, text=True, timeout=PATIENCE)
+        assert done.returncode == 0, done.stderr
 
     def type(self, text):
         self.desk.xdotool("type", "--delay", "2", text)

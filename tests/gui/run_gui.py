@@ -17,7 +17,7 @@ import time
 import unittest
 from pathlib import Path
 
-from desk import ROOT, STATE_FOCUSED, STATE_PRESSED, STATE_SHOWING, Desk, Gui, wait_for
+from desk import ROOT, STATE_FOCUSED, STATE_PRESSED, STATE_SHOWING, Desk, Gui, Portal, wait_for
 
 sys.path.insert(0, str(ROOT / "tests/video"))
 from rtsp import RtspServer  # noqa: E402
@@ -114,6 +114,57 @@ class Captions(TestCase):
         self.keep("bad-model")
         self.assertEqual(gui.quit(), 0)
 
+    def test_long_names_do_not_widen_the_window(self):
+        bad, model = self.work / f"{'b' * 230}.jpg", self.work / f"{'m' * 230}.gguf"
+        bad.write_bytes(b"no picture")
+        model.symlink_to(LANGUAGES)
+        gui = self.gui(bad, model=model)
+        gui.wait_for_text("status", "^0 of 1 captioned · 1 failed$")
+        gui.wait_for_text("label", f"^{model.name}$")
+        time.sleep(0.5)
+        self.keep("long-names")
+        self.assertLessEqual(gui.root.children[0].extents[2], 1100)
+        self.assertEqual(gui.quit(), 0)
+
+    def test_the_window_is_as_dark_as_the_desktop(self):
+        (self.work / "bad.jpg").write_bytes(b"no picture")
+        portal = Portal(DESK, dark=1)
+        self.addCleanup(portal.close)
+        gui = self.gui(PARITY / "wide.jpg", self.work / "bad.jpg", model=SMALL, environment={"GTK_THEME": ""})
+        gui.wait_for_text("status", "^1 of 2 captioned · 1 failed$")
+        editor = gui.find("text( box)?", "^Caption$")
+        wait_for("the dark window", lambda: gui.picture_of(editor).brightness() < 100)
+        self.keep("dark")
+        for preference in (2, 1, 0):
+            portal.tell(preference)
+            wait_for(f"the preference {preference}", lambda: (gui.picture_of(editor).brightness() < 100) == (preference == 1))
+        self.assertEqual(gui.quit(), 0)
+
+    def test_a_long_doubt_leaves_the_window_narrow(self):
+        drawing = self.work / "drawing.ppm"
+        drawing.write_bytes(b"P6 640 480 255\n" + (b"\0" * 640 * 3 + b"\xff" * 640 * 3 * 39) * 12)
+        gui = self.gui(drawing, model=SMALL)
+        gui.wait_for_text("label", "looks like a screenshot or drawing, no photo$")
+        DESK.xdotool("windowsize", "--sync", gui.id, 400, 600)  # as narrow as it can be
+        time.sleep(0.5)
+        self.assertLess(gui.root.children[0].extents[2], 700)
+        self.assertEqual(gui.quit(), 0)
+
+    def test_a_cleared_list_stays_empty(self):
+        """Also where a folder is still being read."""
+        for i in range(20000):
+            (self.work / f"{i}.jpg").touch()
+        gui = self.gui(model=SMALL)
+        status = gui.find("status")
+        gui.key("ctrl+p")
+        gui.start_again(self.work)
+        wait_for("the first photos", lambda: status.name != "No photos")
+        gui.act("clear")
+        wait_for("the empty list", lambda: status.name == "No photos")
+        time.sleep(2)
+        self.assertEqual(status.name, "No photos")
+        self.assertEqual(gui.quit(), 0)
+
     def test_quits_at_once_while_captioning(self):
         gui = self.gui(SHIPPED)
         self.assertEqual(gui.quit(), 0)
@@ -126,11 +177,14 @@ class Editing(TestCase):
         gui.wait_for_text("status", "^1 of 1 captioned$")
         return gui, folder / photo.name
 
+    def caption(self, gui):
+        return gui.root.find("text( box)?", "^Caption$").text
+
     def write(self, gui, text):
         gui.key("F2")
         gui.key("ctrl+a")
         gui.type(text)
-        wait_for("the text", lambda: gui.root.find("text( box)?", "^Caption$").text == text)
+        wait_for("the text", lambda: self.caption(gui) == text)
 
     def test_an_edited_caption_is_saved_beside_the_photo(self):
         gui, photo = self.open()
@@ -180,9 +234,55 @@ class Editing(TestCase):
         wait_for("the question to go", lambda: not gui.root.find("label", "One edited caption"))
         gui.focus()
         gui.key("ctrl+r")
-        wait_for("the model's words", lambda: gui.root.find("text( box)?", "^Caption$").text != "never saved")
+        wait_for("the model's words", lambda: self.caption(gui) != "never saved")
         self.assertEqual(gui.quit(), 0)
         self.assertFalse(photo.with_suffix(".txt").exists())
+
+    def test_edits_are_not_lost_by_taking_photos_off_the_list(self):
+        gui, _ = self.open()
+        self.write(gui, "never saved")
+        for action in ("remove", "clear"):
+            gui.act(action)
+            gui.wait_for_text("label", "One edited caption is not saved")
+            gui.focus_dialog(".")
+            gui.key("Escape")
+            wait_for("the question to go", lambda: not gui.root.find("label", "One edited caption"))
+        self.assertEqual(self.caption(gui), "never saved")
+        gui.act("clear")
+        gui.wait_for_text("label", "One edited caption is not saved")
+        gui.focus_dialog(".")
+        gui.key("alt+c")
+        gui.wait_for_text("status", "^No photos$")
+        gui.focus()
+        self.assertEqual(gui.quit(), 0)
+
+    def test_the_editor_has_the_keys_of_text_fields_and_the_list_its_own(self):
+        gui, photo = self.open()
+        said = self.caption(gui)
+        self.write(gui, "one two three")
+        gui.key("ctrl+Home", "ctrl+Delete")
+        wait_for("the rest", lambda: self.caption(gui) == " two three")
+        gui.key("ctrl+r")
+        wait_for("the model's words", lambda: self.caption(gui) == said)
+        gui.key("ctrl+z")
+        wait_for("what was typed", lambda: self.caption(gui) == " two three")
+        gui.key("ctrl+r")
+        gui.click(gui.find("label", f"^{photo.name}$"))
+        gui.key("Delete")
+        gui.wait_for_text("status", "^No photos$")
+        self.assertEqual(gui.quit(), 0)
+
+    def test_captions_are_saved_in_each_place_that_is_chosen(self):
+        gui, photo = self.open()
+        for format, target in (("txt", photo.with_suffix(".txt")), ("xmp", photo.with_name("wide.jpg.xmp"))):
+            gui.act("format", format)
+            gui.key("ctrl+shift+s")
+            wait_for(target.name, target.exists)
+            gui.wait_for_text("status", "^Saved the caption of wide.jpg$")
+        gui.act("format", "txt")
+        gui.key("ctrl+shift+s")
+        gui.wait_for_text("status", "^Saved 0 of 0 captions$")  # they are there
+        self.assertEqual(gui.quit(), 0)
 
     def test_export(self):
         folder = self.copy(PARITY / "wide.jpg", PARITY / "tall.png")
@@ -231,6 +331,35 @@ class Languages(TestCase):
         asked = self.gui("--lang", "en", photo, model=LANGUAGES, config=gui.config)
         asked.wait_for_text("group(ing)?|panel", f"^wide.jpg: {re.escape(english)}$")
         self.assertEqual(asked.quit(), 0)
+
+    def test_a_second_start_changes_what_it_names(self):
+        """Photos that are captioned again wait where captioning is paused."""
+        first, second = self.copy(PARITY / "wide.jpg", PARITY / "tall.png") / "wide.jpg", self.work / "tall.png"
+        german = next(iter(self.captions("--model", LANGUAGES, "--lang", "de", "--beams", "3", first).values()))
+        gui = self.gui(first, model=LANGUAGES, environment={"LOOKSAY_BEAMS": "2"})
+        gui.wait_for_text("status", "^1 of 1 captioned$")
+        gui.click(gui.find("(toggle|push) button|button", "^Model$"))
+        beams = gui.find("spin button")
+        wait_for("the beams", lambda: beams.extents[2] > 20)
+        self.assertEqual(beams.text, "2")
+        gui.key("alt+b", "Up")
+        wait_for("more beams", lambda: beams.text == "3")
+        gui.key("Escape")
+        gui.wait_for_text("status", "^1 of 1 captioned$")
+        gui.key("ctrl+p")
+        gui.start_again(second)
+        gui.wait_for_text("status", "^1 of 2 captioned · paused$")
+        self.assertEqual(beams.text, "3")
+        gui.start_again(LOOKSAY_LANG="de")
+        gui.wait_for_text("status", "^0 of 2 captioned · paused$")
+        gui.key("ctrl+p")
+        gui.wait_for_text("status", "^2 of 2 captioned$")
+        gui.wait_for_text("group(ing)?|panel", f"^wide.jpg: {re.escape(german)}$")
+        gui.key("ctrl+p")
+        gui.start_again("--lang", "de", "--beams", "3")
+        time.sleep(0.5)
+        self.assertEqual(gui.find("status").name, "2 of 2 captioned")
+        self.assertEqual(gui.quit(), 0)
 
     def test_a_model_of_one_language_has_no_choice(self):
         gui = self.gui(PARITY / "wide.jpg", model=SMALL)
