@@ -1,4 +1,4 @@
-/* Arena: see arena.h. The block comes zeroed and lazily from the system. */
+/* Arena: see arena.h. */
 #include "fusion/arena.h"
 
 #include <stdint.h>

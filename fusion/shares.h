@@ -1,6 +1,6 @@
 /* Units of work that threads take as they become free: each those of its own share first, in order, so that it stays near what it has in
- * its caches, then what others have left. Where cores differ in speed, or are taken away for a while, nobody waits for the slowest one.
- * Which thread does a unit depends on timing: results must not depend on it. */
+ * its caches, then what others have left. Where cores differ in speed, or are taken away for a while, the others do what a slow one has
+ * not begun. Which thread does a unit depends on timing: results must not depend on it. */
 #ifndef LKS_SHARES_H
 #define LKS_SHARES_H
 
